@@ -51,18 +51,19 @@ func (p Params) Scheme() (Scheme, error) {
 	return reedSolomon{p}, nil
 }
 
-// checkParity returns an error unless a block of k source symbols has the parity symbol esi.
-func checkParity(s Scheme, k, esi int) error {
-	if n := s.Symbols(k); esi < k || esi >= n {
+// checkParity returns an error unless a block of k source and n encoding symbols has the parity symbol esi.
+func checkParity(k, n, esi int) error {
+	if esi < k || esi >= n {
 		return fmt.Errorf("fec: no parity symbol %d in a block of %d source and %d encoding symbols", esi, k, n)
 	}
 	return nil
 }
 
-// checkBlock returns an error unless a block of k source symbols exists and can have the ESIs below n.
-func checkBlock(s Scheme, k, n int) error {
-	if m := s.Symbols(k); m == 0 || n > m {
-		return fmt.Errorf("fec: no block of %d source and %d encoding symbols", k, n)
+// checkBlock returns an error unless a block of k source symbols can have n encoding symbols, given received of
+// them.
+func checkBlock(k, n, received int) error {
+	if n == 0 || received > n {
+		return fmt.Errorf("fec: no block of %d source and %d encoding symbols", k, received)
 	}
 	return nil
 }
