@@ -37,7 +37,7 @@ type Params struct {
 // check returns p with its defaults filled in, or an error naming the field that cannot work.
 func (p Params) check() (Params, error) {
 	bad := func(format string, args ...any) (Params, error) {
-		return Params{}, fmt.Errorf("fec: id %d: "+format, append([]any{p.ID}, args...)...)
+		return Params{}, fmt.Errorf("FEC Encoding ID %d: "+format, append([]any{p.ID}, args...)...)
 	}
 	switch {
 	case p.SegmentSize < 1 || p.SegmentSize > MaxSegmentSize:
@@ -92,7 +92,7 @@ func (p Params) MaxBlocks() uint64 {
 // max_transfer_length = 2^(32-m) * B * E.
 func (p Params) Partition(length uint64) (Partition, error) {
 	if _, err := p.check(); err != nil {
-		return Partition{}, err
+		return Partition{}, fmt.Errorf("fec: %w", err)
 	}
 	d, err := NewPartition(length, p.SegmentSize, p.MaxBlockLen)
 	if err == nil && d.N > p.MaxBlocks() {

@@ -43,7 +43,7 @@ type Scheme interface {
 func (p Params) Scheme() (Scheme, error) {
 	p, err := p.check()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("fec: %w", err)
 	}
 	if p.ID == NoCode {
 		return noCode{p}, nil
