@@ -20,8 +20,8 @@ type Params struct {
 	Instance uint16 // FEC Instance ID: id 129 only, and 0 is the only one supported
 
 	// M is the length of a field element in bits and G the number of symbols in a packet: id 2 only.
-	// If zero, 8 and 1 are used: "When no G parameter is communicated to the decoder, then the latter
-	// MUST assume that G = 1 [...] m = 8." RFC 5510, Section 4.2.3. Nothing else is supported.
+	// If zero, 8 and 1 are used: without them the decoder "MUST assume that m = 8" and "MUST assume that
+	// G = 1" (RFC 5510, Section 4.2.3). Nothing else is supported.
 	M, G uint8
 
 	SegmentSize int // E: bytes of a symbol, 1..65535

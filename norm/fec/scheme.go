@@ -29,11 +29,12 @@ type Scheme interface {
 	// the scheme has no such symbol.
 	Parity(dst []byte, source [][]byte, esi int) error
 
-	// Decode rebuilds the missing source symbols of a block of k = len(dst) of them. symbols holds what was
-	// received, indexed by ESI, and nil for each symbol missing; it may end early. For each i < k that is
-	// nil in symbols Decode fills dst[i], to its length: that of the symbol, which the caller knows. Where
-	// dst[i] is nil nothing is rebuilt. Buffers of dst must not overlap symbols. Decode returns
-	// [ErrTooFewSymbols] if fewer than k symbols are there, and then has changed nothing.
+	// Decode rebuilds the missing source symbols of a block of k = len(dst) of them. symbols is indexed by ESI
+	// and nil where a symbol is missing (an empty one is not nil); it may end before n. For each i < k
+	// missing, Decode fills dst[i] to its length, which is that of the symbol on the wire or longer; where
+	// dst[i] is nil, that symbol is not rebuilt. Other elements of dst are ignored, symbols are only read,
+	// and the two must not overlap. Decode returns [ErrTooFewSymbols] if fewer than k symbols are there, and
+	// then has changed nothing.
 	Decode(dst, symbols [][]byte) error
 }
 

@@ -125,7 +125,7 @@ func TestMatrixIsInverseTimesVandermonde(t *testing.T) {
 				if d == RFC {
 					continue
 				}
-				// "always code of B with zeros": a short block has the first rows of the same columns.
+				// A short block has the code of B with zeros: the first coefficients of the same columns.
 				for _, k := range []int{1, b / 2, b - 1} {
 					if k < 1 {
 						continue
