@@ -92,7 +92,9 @@ func (m *AckReq) String() string {
 }
 
 // String returns, for example, "CMD(APPLICATION) 4 bytes".
-func (m *Application) String() string { return fmt.Sprintf("CMD(APPLICATION) %d bytes", len(m.Payload)) }
+func (m *Application) String() string {
+	return fmt.Sprintf("CMD(APPLICATION) %d bytes", len(m.Payload))
+}
 
 // String returns, for example, "NACK segment 1/0/8" or "NACK info 2, block 3/0-4".
 func (m *Nack) String() string { return "NACK" + describeRequests(m.Payload) }

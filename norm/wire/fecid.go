@@ -18,8 +18,8 @@ const (
 	Compact    FECID = 130 // Compact FEC (RFC 5445, Section 4, payload id of NoCode)
 )
 
-// DefaultM is m where nothing gives another value: "If no m parameter is indicated [...] the value
-// m=8 is assumed", RFC 5510, Section 4.2.3.
+// DefaultM is m of fec_id 2 where nothing gives another value: "When no finite field size parameter
+// is communicated to the decoder, then the latter MUST assume that m = 8." RFC 5510, Section 4.2.3.
 const DefaultM = 8
 
 // PayloadIDSize returns the size of a fec_payload_id in bytes, 4 or 8, or 0 if the id is unknown.
