@@ -50,8 +50,8 @@ func judge(payload, signature []byte, keys []PublicKey) (KeyID, string) {
 	return id, "not checked"
 }
 
-// String returns the manifest in lines for people, without signatures.
-func (m *Manifest) String() string {
+// Describe returns the manifest in lines for people, without signatures.
+func (m *Manifest) Describe() string {
 	var b strings.Builder
 	t := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
 	m.describe(t)
@@ -96,8 +96,8 @@ func (m *Manifest) describe(w io.Writer) {
 	line("digest", "%s", m.Digest())
 }
 
-// String returns the session description in lines for people.
-func (s *Session) String() string {
+// Describe returns the session description in lines for people.
+func (s *Session) Describe() string {
 	var b strings.Builder
 	t := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
 	line := func(name string, format string, args ...any) {
