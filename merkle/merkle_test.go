@@ -3,8 +3,11 @@ package merkle
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"math"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -76,6 +79,32 @@ func TestHashesAgreeWithOracle(t *testing.T) {
 				t.Fatalf("Verify(%d of %d) fails", i, n)
 			}
 		}
+	}
+}
+
+// The roots in testdata/roots.txt were computed by an independent script.
+func TestRootVectors(t *testing.T) {
+	text, err := os.ReadFile("testdata/roots.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		var n int
+		var want string
+		if _, err := fmt.Sscan(line, &n, &want); err != nil {
+			t.Fatal(err)
+		}
+		if got := Root(testLeaves(n)).String(); got != want {
+			t.Errorf("root of %d leaves = %s, want %s", n, got, want)
+		}
+		count++
+	}
+	if count < 40 {
+		t.Errorf("%d vectors, want all 41", count)
 	}
 }
 
