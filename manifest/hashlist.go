@@ -33,6 +33,14 @@ func (m *Manifest) HashListSize() (n int64) {
 	return n
 }
 
+// HashListRange returns where the leaf hashes of an image stand in the hash list, in bytes.
+func (m *Manifest) HashListRange(image int) (off, length int64) {
+	for i := range image {
+		off += int64(m.Images[i].Leaves()) * merkle.HashSize
+	}
+	return off, int64(m.Images[image].Leaves()) * merkle.HashSize
+}
+
 // HashList returns the hash list, given the leaf hashes of each image as
 // NewImage and Match return them. The error is ErrHashes if they are not those of the manifest.
 func (m *Manifest) HashList(leaves [][]merkle.Hash) ([]byte, error) {

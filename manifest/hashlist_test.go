@@ -44,6 +44,10 @@ func TestHashListPieceByPiece(t *testing.T) {
 		got[p.Image] = append(got[p.Image], hashes...)
 	}
 	for i := range leaves {
+		off, length := m.HashListRange(i)
+		if own, ok := splitHashes(list[off : off+length]); !ok || !slices.Equal(own, leaves[i]) {
+			t.Errorf("bytes %d to %d of the list are not the leaf hashes of image %d", off, off+length, i)
+		}
 		if !slices.Equal(got[i], leaves[i]) {
 			t.Errorf("the pieces of image %d do not give its leaf hashes", i)
 		}

@@ -249,11 +249,21 @@ func TestLeafSize(t *testing.T) {
 		{4 << 30, 64 << 10, 65536},
 		{4<<30 + 1, 128 << 10, 32769},
 		{8 << 30, 128 << 10, 65536},
+		{1<<48 - 1, 1 << 32, 65536},
 		{math.MaxInt64, 1 << 47, 65536},
 	} {
 		got := LeafSize(tt.size)
 		if got != tt.leafSize || int64(LeafCount(tt.size, got)) != tt.count {
 			t.Errorf("%d bytes: %d leaves of %d, want %d of %d", tt.size, LeafCount(tt.size, got), got, tt.count, tt.leafSize)
+		}
+	}
+}
+
+// A count beyond int must not wrap around to a small one, on a device with 32 bits above all.
+func TestLeafCountOfAbsurdImage(t *testing.T) {
+	for _, size := range []int64{math.MaxInt64, 1<<48 - 1, 1 << 48} {
+		if n := LeafCount(size, MinLeafSize); n <= MaxLeaves {
+			t.Errorf("%d bytes in leaves of %d: %d leaves", size, MinLeafSize, n)
 		}
 	}
 }
