@@ -1,0 +1,120 @@
+// Package tool_test holds the rules that keep the rooms of ARCHITECTURE.md apart.
+package tool_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/multicast-upgrade/tool/"
+
+// A room is one package: what of this module and of others it may import beside the standard library, and whether it
+// must be sans-IO.
+type room struct {
+	may    []string
+	sansIO bool
+}
+
+var rooms = map[string]room{
+	"norm/wire":        {sansIO: true},
+	"norm/fec":         {may: []string{"github.com/klauspost/reedsolomon"}, sansIO: true},
+	"norm":             {may: []string{module + "norm/wire", module + "norm/fec"}, sansIO: true},
+	"norm/udp":         {may: []string{"golang.org/x/net", "golang.org/x/sys"}},
+	"norm/session":     {may: []string{module + "norm", module + "norm/udp"}},
+	"norm/normtest":    {may: []string{module + "norm", module + "norm/wire", module + "norm/fec"}},
+	"merkle":           {sansIO: true},
+	"manifest":         {may: []string{module + "merkle", "github.com/fxamacker/cbor/v2", "github.com/veraison/go-cose"}},
+	"commit":           {may: []string{module + "manifest", "github.com/fxamacker/cbor/v2"}, sansIO: true},
+	"commit/disk":      {may: []string{"golang.org/x/sys", "github.com/gofrs/flock"}},
+	"commit/filestore": {may: []string{module + "commit", module + "commit/disk"}},
+	"discovery":        {may: []string{module + "commit", module + "manifest"}},
+	"upgrade": {may: []string{
+		module + "norm", module + "norm/fec", module + "norm/session", module + "norm/udp", module + "merkle",
+		module + "manifest", module + "commit", module + "commit/disk", module + "commit/filestore", module + "discovery",
+	}},
+}
+
+// outside is what a sans-IO package has no use for: time and randomness are its inputs, and one goroutine owns it.
+var outside = []string{"net", "net/http", "os", "os/exec", "sync", "sync/atomic", "context", "crypto/rand", "syscall"}
+
+// TestRooms walks the non-test files of every room and holds them to their rules.
+func TestRooms(t *testing.T) {
+	for dir, room := range rooms {
+		files, err := filepath.Glob(filepath.Join(filepath.FromSlash(dir), "*.go"))
+		if err != nil || len(files) == 0 {
+			t.Errorf("%s: no such room", dir)
+		}
+		for _, name := range files {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			fset := token.NewFileSet()
+			file, err := parser.ParseFile(fset, name, nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, imp := range file.Imports {
+				path, _ := strconv.Unquote(imp.Path.Value)
+				switch {
+				case room.sansIO && slices.Contains(outside, path):
+					t.Errorf("%s imports %q; that belongs outside the core", name, path)
+				case strings.Contains(path, ".") && !allowed(path, room.may):
+					t.Errorf("%s imports %q, which is not in the list of its room", name, path)
+				}
+			}
+			if room.sansIO {
+				ast.Inspect(file, func(n ast.Node) bool { return checkSansIO(t, fset, n) })
+			}
+		}
+	}
+}
+
+func allowed(path string, may []string) bool {
+	return slices.ContainsFunc(may, func(m string) bool {
+		return path == m || !strings.HasPrefix(m, module) && strings.HasPrefix(path, m+"/")
+	})
+}
+
+// checkSansIO rejects go statements and the clock.
+func checkSansIO(t *testing.T, fset *token.FileSet, n ast.Node) bool {
+	switch n := n.(type) {
+	case *ast.GoStmt:
+		t.Errorf("%v: a go statement in the core", fset.Position(n.Pos()))
+	case *ast.SelectorExpr:
+		if pkg, ok := n.X.(*ast.Ident); ok && pkg.Name == "time" && slices.Contains([]string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick"}, n.Sel.Name) {
+			t.Errorf("%v: time.%s in the core; time is an input", fset.Position(n.Pos()), n.Sel.Name)
+		}
+	}
+	return true
+}
+
+// TestEveryRoomHasRules fails when a package of the library is added without a line in rooms.
+func TestEveryRoomHasRules(t *testing.T) {
+	err := filepath.WalkDir(".", func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		top, _, _ := strings.Cut(filepath.ToSlash(path), "/")
+		if d.IsDir() && (slices.Contains([]string{"cmd", "examples", "internal", "testdata", "docs", "tools"}, top) || d.Name() != "." && strings.HasPrefix(d.Name(), ".")) {
+			return filepath.SkipDir
+		}
+		dir := filepath.ToSlash(filepath.Dir(path))
+		if strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
+			if _, ok := rooms[dir]; !ok {
+				t.Errorf("%s: add %q to rooms, with what it may import", path, dir)
+				return filepath.SkipDir
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
