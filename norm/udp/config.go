@@ -62,7 +62,8 @@ type Config struct {
 	TTL int
 
 	// NoLoopback keeps multicast from this Conn away from other sockets on
-	// this host. By default they hear it.
+	// this host. By default they hear it, and on the loopback interface they
+	// do in any case.
 	NoLoopback bool
 
 	// DSCP is the differentiated services codepoint of what is sent, 0 to 63.

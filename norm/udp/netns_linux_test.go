@@ -142,6 +142,58 @@ func sendNumbered(t *testing.T, c *Conn, count int) {
 	}
 }
 
+// TestNoLoopback needs an interface that does not loop everything back itself.
+func TestNoLoopback(t *testing.T) {
+	netns.Require(t)
+	host := netns.New(t, 1).Host(0)
+	for _, group := range []string{"239.77.61.1:6003", "[ff15::77:61:1]:6003"} {
+		t.Run(group, func(t *testing.T) {
+			config := Config{Group: netip.MustParseAddrPort(group), Interface: netns.Interface}
+			receiver := openOn(t, host, config)
+			config.Role = Sender
+			loud := openOn(t, host, config)
+			config.NoLoopback = true
+			silent := openOn(t, host, config)
+			send(t, silent, netip.AddrPort{}, []byte("silent"))
+			send(t, loud, netip.AddrPort{}, []byte("loud"))
+			if got := receive(t, receiver, 1)[0]; string(got.B) != "loud" {
+				t.Errorf("got %q", got.B)
+			}
+		})
+	}
+}
+
+// TestSourceSpecificHosts has two hosts send to one source-specific group.
+func TestSourceSpecificHosts(t *testing.T) {
+	netns.Require(t)
+	n := netns.New(t, 3)
+	for group, addr := range map[string]func(*netns.Host) netip.Addr{
+		"232.77.61.1:6003":       (*netns.Host).IPv4,
+		"[ff35::8000:6101]:6003": (*netns.Host).IPv6,
+	} {
+		t.Run(group, func(t *testing.T) {
+			config := Config{Group: netip.MustParseAddrPort(group), Interface: netns.Interface, Source: addr(n.Host(0))}
+			receiver := openOn(t, n.Host(2), config)
+			config.Role = Sender
+			wanted := openOn(t, n.Host(0), config)
+			config.Source = addr(n.Host(1))
+			other := openOn(t, n.Host(1), config)
+			// The other source's datagram is on the bridge before the wanted
+			// one, and the host takes both from one link in order.
+			send(t, other, netip.AddrPort{}, []byte("other"))
+			send(t, wanted, netip.AddrPort{}, []byte("wanted"))
+			got := receive(t, receiver, 1)[0]
+			if string(got.B) != "wanted" || got.From != wanted.LocalAddr() { // X3678-5-01
+				t.Errorf("got %q from %v, want it from %v", got.B, got.From, wanted.LocalAddr())
+			}
+			send(t, receiver, got.From, []byte("nack"))
+			if got := receive(t, wanted, 1)[0]; string(got.B) != "nack" || got.To != wanted.LocalAddr() {
+				t.Errorf("feedback %q to %v", got.B, got.To)
+			}
+		})
+	}
+}
+
 // TestInsideNamespace runs the other tests on a host of a test network. There
 // IPv6 multicast comes back, so none of them is skipped for the lack of it.
 func TestInsideNamespace(t *testing.T) {
@@ -150,7 +202,7 @@ func TestInsideNamespace(t *testing.T) {
 	}
 	netns.Require(t)
 	host := netns.New(t, 1).Host(0)
-	cmd := host.Exec(os.Args[0], "-test.v", "-test.skip=TestInsideNamespace|TestIndependentLoss")
+	cmd := host.Exec(os.Args[0], "-test.v", "-test.skip=TestInsideNamespace|TestIndependentLoss|TestNoLoopback|TestSourceSpecificHosts")
 	cmd.Env = append(os.Environ(), host6Env+"="+host.IPv6().String())
 	out, err := cmd.CombinedOutput()
 	if err != nil || strings.Contains(string(out), "no multicast comes back") {
