@@ -33,7 +33,7 @@ func (m *CC) AppendBinary(b []byte) ([]byte, error) {
 	if err != nil {
 		return b, err
 	}
-	b = append(b, 0) // "reserved [...] MUST be set to 0 for the NORM-CC scheme"
+	b = append(b, 0) // "The "reserved" field is for potential future use and MUST be set to ZERO"
 	b = binary.BigEndian.AppendUint16(b, uint16(m.CCSequence))
 	b = m.SendTime.append(b)
 	b = append(b, m.Extensions...)

@@ -3,7 +3,7 @@ package wire
 // Flags are the flags of a NORM_DATA or NORM_INFO (RFC 5740, Section 4.2.1).
 type Flags uint8
 
-// Bits of Flags; others are ignored.
+// Bits of Flags. Others are undefined: Parse clears them, and AppendBinary sends them as zero.
 const (
 	FlagRepair     Flags = 0x01 // NORM_FLAG_REPAIR: a repair transmission
 	FlagExplicit   Flags = 0x02 // NORM_FLAG_EXPLICIT: a repair by explicit segments, fresh parity used up
@@ -11,6 +11,8 @@ const (
 	FlagUnreliable Flags = 0x08 // NORM_FLAG_UNRELIABLE: no repair for the object
 	FlagFile       Flags = 0x10 // NORM_FLAG_FILE: a hint to store the object as a file
 	FlagStream     Flags = 0x20 // NORM_FLAG_STREAM: the object is a stream; overrides FlagFile
+
+	flagsDefined Flags = 0x3f
 )
 
 // String returns the names of the bits in lower case, separated by "|".
@@ -35,7 +37,7 @@ func (m *Data) Parse(b []byte) error {
 		return err
 	}
 	m.SenderHeader.parse(hdr)
-	m.Flags = Flags(hdr[12])
+	m.Flags = Flags(hdr[12]) & flagsDefined
 	ext, err := m.Position.parse(hdr)
 	if err != nil {
 		return err
@@ -59,7 +61,7 @@ func (m *Data) AppendBinary(b []byte) ([]byte, error) {
 		return b, err
 	}
 	b = m.SenderHeader.append(b)
-	b = append(b, byte(m.Flags))
+	b = append(b, byte(m.Flags&flagsDefined))
 	b = m.Position.append(b)
 	b = append(b, m.Extensions...)
 	return append(b, m.Payload...), nil

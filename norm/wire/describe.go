@@ -63,7 +63,7 @@ func (m *Squelch) String() string {
 func (m *CC) String() string {
 	s := fmt.Sprintf("CMD(CC) %d", m.CCSequence)
 	if code, ok := m.Extensions.Rate(); ok {
-		s += fmt.Sprintf(" rate %.4g", DecodeRate(code))
+		s += fmt.Sprintf(" rate %.0f", DecodeRate(code))
 	}
 	if m.Nodes.Len() > 0 {
 		s += " nodes " + join(func(yield func(NodeID) bool) {
@@ -92,7 +92,9 @@ func (m *AckReq) String() string {
 }
 
 // String returns, for example, "CMD(APPLICATION) 4 bytes".
-func (m *Application) String() string { return fmt.Sprintf("CMD(APPLICATION) %d bytes", len(m.Payload)) }
+func (m *Application) String() string {
+	return fmt.Sprintf("CMD(APPLICATION) %d bytes", len(m.Payload))
+}
 
 // String returns, for example, "NACK segment 1/0/8" or "NACK info 2, block 3/0-4".
 func (m *Nack) String() string { return "NACK" + describeRequests(m.Payload) }

@@ -61,8 +61,8 @@ func (e Extensions) CC() (x ExtCC, ok bool) {
 	}, true
 }
 
-// AppendCC appends EXT_CC. "The "cc_reserved" field is reserved for future use [...] and MUST be set
-// to zero".
+// AppendCC appends EXT_CC, with cc_reserved: "senders SHALL set this field to ZERO, and receivers SHALL
+// ignore the content of this field."
 func AppendCC(b Extensions, x ExtCC) Extensions {
 	b = append(b, byte(TypeExtCC), extCCSize/4)
 	b = binary.BigEndian.AppendUint16(b, uint16(x.Sequence))

@@ -38,7 +38,7 @@ func (t ExtType) String() string {
 
 // Extensions are the header extensions of a message as they stand on the wire. In a parsed message
 // they are a view into the datagram whose lengths have been checked. To encode some, append to a
-// slice with [AppendFTI], [AppendCC], [AppendRate] or [AppendExtension]. Order does not matter, and
+// slice with [AppendFTI], [AppendCC], [AppendRate], [AppendAuth] or [AppendExtension]. Order does not matter, and
 // where a type stands twice the finders take the first.
 type Extensions []byte
 

@@ -9,21 +9,23 @@ import (
 const MaxObjectSize = 1<<48 - 1
 
 // An FTI is the FEC Object Transmission Information of an object as EXT_FTI carries it. Which fields
-// exist depends on the fec_id; those that do not are zero.
+// exist depends on the fec_id; the others are not sent, and zero when parsed.
 type FTI struct {
 	ObjectSize  uint64 // object_size in bytes, 48 bits; of a stream, the sender's stream buffer size
 	SegmentSize uint16 // segment_size E in bytes, without the 8 bytes of a stream payload header
 	MaxBlockLen uint32 // fec_max_block_len B: most source symbols per block; 8 bits in fec_id 5, 16 in 2 and 129
 
-	// MaxN is max_n of fec_ids 2 and 5: most encoding symbols per block, "the sum of source and
-	// repair symbols" (RFC 5510, Sections 4.2 and 5.2). A deployed implementation writes the number
-	// of repair symbols there; which reading holds is for the session to know. 8 bits in fec_id 5.
+	// MaxN is max_n of fec_ids 2 and 5: "the maximum number of encoding symbols generated for any
+	// source block" (RFC 5510, Section 3.2), source and repair symbols together; 8 bits in fec_id 5.
+	// A deployed implementation writes the repair symbols alone; which reading holds is for the
+	// session to know.
 	MaxN uint16
-	// NumParity is fec_num_parity of fec_id 129: most parity symbols per block. RFC 5445 has the
-	// sum here, but RFC 5740, Section 4.2.1, gives the "number of FEC parity segments".
+	// NumParity is fec_num_parity of fec_id 129. RFC 5445 has max_n here, but RFC 5740, Section
+	// 4.2.1, says: "In the case of Reed-Solomon [...] codes, this value indicates the maximum number
+	// of parity segments available from the sender for the coding blocks."
 	NumParity uint16
 
-	Instance uint16 // FEC Instance ID of fec_ids 128, 129 and 130; 129 with 0 is RS over GF(2^8)
+	Instance uint16 // FEC Instance ID of fec_ids from 128 on; 129 with 0 is RS over GF(2^8)
 	M        uint8  // m of fec_id 2: bits per symbol element; 0 is read and written as 8
 	G        uint8  // G of fec_id 2: symbols per packet; 0 is read and written as 1
 }
@@ -59,8 +61,8 @@ func (e Extensions) FTI(id FECID) (f FTI, ok bool) {
 		f.SegmentSize = be.Uint16(ext[10:])
 		f.MaxBlockLen = be.Uint32(ext[12:])
 	case RS:
-		// "If no G/m parameter is indicated [...] the value G=1/m=8 is assumed": RFC 5510, Section
-		// 4.2.3, which leaves no meaning to a zero but this.
+		// "When no G parameter is communicated to the decoder, then the latter MUST assume that G = 1",
+		// and likewise m = 8 (RFC 5510, Section 4.2.3). A zero can mean nothing else.
 		f.M, f.G = orDefault(ext[8], DefaultM), orDefault(ext[9], 1)
 		f.SegmentSize = be.Uint16(ext[10:])
 		f.MaxBlockLen = uint32(be.Uint16(ext[12:]))
@@ -93,6 +95,7 @@ func AppendFTI(b Extensions, id FECID, f FTI) (Extensions, error) {
 	case size == 0:
 		return b, ErrFECID
 	case f.ObjectSize > MaxObjectSize,
+		id < LargeBlock && f.Instance != 0, // fully-specified: RFC 5052, Section 6.2.4
 		id == RS8 && (f.MaxBlockLen > math.MaxUint8 || f.MaxN > math.MaxUint8),
 		(id == RS || id == SmallBlock) && f.MaxBlockLen > math.MaxUint16:
 		return b, ErrRange

@@ -21,7 +21,7 @@ func (m *Info) Parse(b []byte) error {
 		return err
 	}
 	m.SenderHeader.parse(hdr)
-	m.Flags = Flags(hdr[12])
+	m.Flags = Flags(hdr[12]) & flagsDefined
 	m.FECID = FECID(hdr[13])
 	m.Object = TransportID(binary.BigEndian.Uint16(hdr[14:]))
 	m.Payload = payload
@@ -39,7 +39,7 @@ func (m *Info) AppendBinary(b []byte) ([]byte, error) {
 		return b, err
 	}
 	b = m.SenderHeader.append(b)
-	b = append(b, byte(m.Flags), byte(m.FECID))
+	b = append(b, byte(m.Flags&flagsDefined), byte(m.FECID))
 	b = binary.BigEndian.AppendUint16(b, uint16(m.Object))
 	b = append(b, m.Extensions...)
 	return append(b, m.Payload...), nil

@@ -55,9 +55,10 @@ type RepairRequest struct {
 }
 
 // All returns what is wanted as pairs of first and last position, both included. Items that are not
-// ranges come as pairs of the same position twice. Within a pair the ends are in serial order as far
-// as the flags give them meaning, and a range that is not one of objects stays within one object. The
-// order of blocks is not checked under fec_id 2, which needs m for that.
+// ranges come as pairs of the same position twice. Within a pair the ends are in order as far as the
+// flags give them meaning: object ids and, in streams, block numbers may wrap around. A range that is
+// not one of objects stays within one object. How many blocks lie between the ends is not bounded, and
+// their order is not checked with fec_id 2, which needs m for that.
 //
 // Of RepairErasures the Symbol of the decoded payload id is the number of erasures in the block.
 func (r RepairRequest) All() iter.Seq2[Position, Position] {
@@ -172,24 +173,23 @@ func (f RepairFlags) inOrder(first, last Position) bool {
 	case first.FECID == RS:
 		// The boundary between block and symbol is unknown, but at most 16 bits from the end.
 		if f&RepairBlock != 0 {
-			return serial(uint32(first.Raw)>>16, uint32(last.Raw)>>16, 16)
+			return ordered(uint32(first.Raw)>>16, uint32(last.Raw)>>16, 16)
 		}
-		return serial(uint32(first.Raw), uint32(last.Raw), 32)
+		return ordered(uint32(first.Raw), uint32(last.Raw), 32)
 	case a.Block == b.Block:
 		return f&RepairBlock != 0 || a.Symbol <= b.Symbol
 	}
-	return serial(a.Block, b.Block, 8*first.FECID.PayloadIDSize()-first.FECID.symbolBits(0))
+	return ordered(a.Block, b.Block, first.FECID.BlockBits(0))
 }
 
-// serial reports whether b is at or after a on a circle of 2^bits.
-func serial(a, b uint32, bits int) bool {
-	bits = min(bits, 32)
-	return (b-a)<<(32-bits)>>31 == 0
-}
+// ordered reports whether b follows a, or equals it, on a circle of 2^width as the blocks of a stream
+// do, or in plain order as those of a file do. Which of them an object is, a NACK does not say.
+func ordered(a, b uint32, width int) bool { return a <= b || SerialBefore(a, b, width) }
 
 // A RepairWriter appends repair requests to a message, merging requests of the same form and flags,
-// within a size: "The nack_payload [...] SHALL be limited by the NormSegmentSize of the addressed
-// sender". The caller writes needs in ascending order, and stops when one does not fit.
+// within a size: "The "nack_payload" size SHALL NOT exceed the NormSegmentSize for the sender to which
+// the NORM_NACK is destined." RFC 5740, Section 4.3.1. The caller writes needs in ascending order, and
+// stops when one does not fit.
 type RepairWriter struct {
 	buf   []byte
 	start int // where the payload begins in buf
