@@ -27,9 +27,8 @@ func FuzzSender(f *testing.F) {
 		b, _ := m.AppendBinary(nil)
 		return b
 	}
-	t := &testing.T{}
 	for _, short := range []string{"0/0/4-6", "0/b0-2 i1", "o0-1", "o60000", "0/1/e3", "1/0/4 1/0/7"} {
-		seed(nack(requests(t, p, short)), nack(requests(t, p, "0/0/4-7")))
+		seed(nack(nackPayload(f, p, short)), nack(nackPayload(f, p, "0/0/4-7")))
 	}
 	ack := &wire.Ack{Header: wire.Header{Source: 9}, AckType: wire.AckCC}
 	ack.FeedbackHeader = wire.FeedbackHeader{Server: 1, Instance: 7, GRTTResponse: wire.Timestamp{Sec: 1_000_000}}
@@ -45,7 +44,7 @@ func FuzzSender(f *testing.F) {
 		r.Cancel(r.now, r.enqueue(100, nil))
 		r.enqueue(500, func(o *Object) { o.Unreliable = true })
 		r.events = nil
-		for len(in) >= 2 {
+		for steps := 0; len(in) >= 2 && steps < 50; steps++ {
 			r.run(time.Duration(in[0]) * 5 * time.Millisecond)
 			n := min(int(in[1]), len(in)-2)
 			d := Datagram{From: testReceiver, To: testGroup, B: in[2 : 2+n]}

@@ -91,7 +91,7 @@ func TestSenderDoesNotAllocate(t *testing.T) {
 		step()
 	}
 	nack := &wire.Nack{Header: wire.Header{Source: 9}, FeedbackHeader: wire.FeedbackHeader{Server: 1}}
-	nack.Payload = requests(t, s.cfg.FEC, "0/5/64-67 0/6/64-90 0/b9-10 0/90/64")
+	nack.Payload = nackPayload(t, s.cfg.FEC, "0/5/64-67 0/6/64-90 0/b9-10 0/90/64")
 	datagram, _ := nack.AppendBinary(nil)
 	for range 3 { // the first ones make room for repair state
 		s.Handle(now, Datagram{From: testReceiver, To: testGroup, B: datagram})

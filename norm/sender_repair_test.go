@@ -11,9 +11,9 @@ import (
 	"github.com/multicast-upgrade/tool/norm/wire"
 )
 
-// requests writes repair requests given in short: "7/0/1-3" segments 1 to 3 of block 0 of object 7, "7/b0-2" blocks 0 to
+// nackPayload writes repair requests given in short: "7/0/1-3" segments 1 to 3 of block 0 of object 7, "7/b0-2" blocks 0 to
 // 2, "7/0/e2" two erasures in block 0, "o7-9" objects 7 to 9, "i7" the NORM_INFO of 7.
-func requests(t *testing.T, p fec.Params, short string) []byte {
+func nackPayload(t testing.TB, p fec.Params, short string) []byte {
 	t.Helper()
 	l, err := newLayout(p, 1<<20)
 	if err != nil {
@@ -77,7 +77,7 @@ func (r *rig) hear(m wire.Message, to netip.AddrPort) {
 func (r *rig) nackTo(to netip.AddrPort, short string) {
 	r.t.Helper()
 	r.hear(&wire.Nack{
-		Header: wire.Header{Source: 9}, FeedbackHeader: r.feedback(), Payload: requests(r.t, r.cfg.FEC, short),
+		Header: wire.Header{Source: 9}, FeedbackHeader: r.feedback(), Payload: nackPayload(r.t, r.cfg.FEC, short),
 	}, to)
 }
 
@@ -350,7 +350,7 @@ func TestRequestsForPendingSymbolsAreAbsorbed(t *testing.T) {
 // Requests for other senders or other starts of this one, and malformed ones, have no effect.
 func TestForeignNacks(t *testing.T) {
 	r := repaired(t, nil)
-	payload := requests(t, r.cfg.FEC, "0/0/4")
+	payload := nackPayload(t, r.cfg.FEC, "0/0/4")
 	before := r.Stats()
 	send := func(change func(*wire.Nack)) {
 		m := &wire.Nack{Header: wire.Header{Source: 9}, FeedbackHeader: r.feedback(), Payload: payload}
@@ -367,11 +367,11 @@ func TestForeignNacks(t *testing.T) {
 	}
 	send(func(m *wire.Nack) { m.Payload = []byte{9, 1, 0, 0} })                     // unknown form
 	send(func(m *wire.Nack) { m.Payload = append([]byte{1, 1, 0, 3}, 5, 0, 0) })    // N-4.3.1-23
-	send(func(m *wire.Nack) { m.Payload = requests(t, r.cfg.FEC, "0/0/4")[:8] })    // cut off
+	send(func(m *wire.Nack) { m.Payload = nackPayload(t, r.cfg.FEC, "0/0/4")[:8] })    // cut off
 	send(func(m *wire.Nack) { m.Payload = make([]byte, r.cfg.SegmentSize+1) })      // N-4.3.1-22
 	other := fec.Params{ID: fec.SmallBlockSystematic, MaxBlockLen: 4, MaxParity: 4} // N-4.3.1-25
 	other.SegmentSize = 100
-	send(func(m *wire.Nack) { m.Payload = requests(t, other, "0/0/4 0/b1") })
+	send(func(m *wire.Nack) { m.Payload = nackPayload(t, other, "0/0/4 0/b1") })
 	r.Handle(r.now, Datagram{From: testReceiver, To: testGroup, B: []byte{0x24, 6, 0, 0, 0, 0, 0, 9}}) // version 2: N-4.1-03
 	r.run(time.Second)
 	r.wantScript("")
@@ -380,7 +380,7 @@ func TestForeignNacks(t *testing.T) {
 		t.Errorf("%+v", s.Drops)
 	}
 	// An item of another FEC Encoding ID still names its object. N-4.3.1-24 N-4.3.1-25
-	send(func(m *wire.Nack) { m.Payload = requests(t, other, "o1") })
+	send(func(m *wire.Nack) { m.Payload = nackPayload(t, other, "o1") })
 	r.run(time.Second)
 	r.wantScript("i1r 1/0/0r 1/0/1r 1/0/2r 1/0/3r")
 }
