@@ -367,7 +367,7 @@ func TestForeignNacks(t *testing.T) {
 	}
 	send(func(m *wire.Nack) { m.Payload = []byte{9, 1, 0, 0} })                     // unknown form
 	send(func(m *wire.Nack) { m.Payload = append([]byte{1, 1, 0, 3}, 5, 0, 0) })    // N-4.3.1-23
-	send(func(m *wire.Nack) { m.Payload = nackPayload(t, r.cfg.FEC, "0/0/4")[:8] })    // cut off
+	send(func(m *wire.Nack) { m.Payload = nackPayload(t, r.cfg.FEC, "0/0/4")[:8] }) // cut off
 	send(func(m *wire.Nack) { m.Payload = make([]byte, r.cfg.SegmentSize+1) })      // N-4.3.1-22
 	other := fec.Params{ID: fec.SmallBlockSystematic, MaxBlockLen: 4, MaxParity: 4} // N-4.3.1-25
 	other.SegmentSize = 100

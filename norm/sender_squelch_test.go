@@ -26,8 +26,8 @@ func (r *rig) wantSquelch(m *wire.Squelch, start TransportID, list ...TransportI
 	}
 }
 
-// window starts a sender that holds the objects given of first to first+9.
-func window(t *testing.T, first TransportID, held ...int) *rig {
+// sendWindow starts a sender that holds the objects given of first to first+9.
+func sendWindow(t *testing.T, first TransportID, held ...int) *rig {
 	r := newRig(t, func(c *SenderConfig) { c.FirstObject = first })
 	var handles []Handle
 	for range 10 {
@@ -47,7 +47,7 @@ func window(t *testing.T, first TransportID, held ...int) *rig {
 }
 
 func TestSquelch(t *testing.T) {
-	r := window(t, 0, 2, 3, 6, 7)
+	r := sendWindow(t, 0, 2, 3, 6, 7)
 	// N-4.2.3.3-02 N-5.4.3-02 N-4.2.3.3-06: lists the gaps; the lowest asked for begins it. N-4.2.3.3-08 N-5.4.3-01
 	r.nackRequest("o5 3/0/1")
 	got := r.squelches(0)
@@ -68,7 +68,7 @@ func TestSquelch(t *testing.T) {
 
 // N-4.2.3.3-03 N-5.4.3-01: at most one in 2*GRTT, from the lowest id of all NACKs in between.
 func TestSquelchRate(t *testing.T) {
-	r := window(t, 0, 0)
+	r := sendWindow(t, 0, 0)
 	r.nackRequest("o9")
 	for _, short := range []string{"o8", "3/0/1", "6/b0", "o7"} {
 		r.run(5 * time.Millisecond)
@@ -86,7 +86,7 @@ func TestSquelchRate(t *testing.T) {
 
 // The ids wrap. N-4.2.1-70 N-4.2.1-71 N-4.2.3.3-09
 func TestSquelchAcrossWrap(t *testing.T) {
-	r := window(t, 65532, 1, 8) // holds 65533 and 4
+	r := sendWindow(t, 65532, 1, 8) // holds 65533 and 4
 	r.nackRequest("o65532")
 	got := r.squelches(time.Second)
 	r.wantSquelch(got[0], 65533, 65534, 65535, 0, 1, 2, 3, 5)
@@ -128,7 +128,7 @@ func TestSquelchListFits(t *testing.T) {
 
 // When nothing is held the window starts with the next object.
 func TestSquelchOfEmptyWindow(t *testing.T) {
-	r := window(t, 5)
+	r := sendWindow(t, 5)
 	r.nackRequest("o6")
 	got := r.squelches(time.Second)
 	r.wantSquelch(got[0], 15)
