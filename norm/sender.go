@@ -86,7 +86,7 @@ func NewSender(cfg SenderConfig, now time.Time) (*Sender, error) {
 		pacer:     newPacer(now, cfg.Rate, cfg.Burst, cfg.SegmentSize+maxDataHeader),
 		timers:    make(deadlines, numSenderTimers),
 		nextID:    cfg.FirstObject,
-		cache:     blockCache{limit: cfg.Buffer / block, size: block},
+		cache:     newBlockCache(cfg.Buffer, block),
 	}
 	s.repairPool = newRepairPool(cfg.FEC)
 	s.grtt, s.start = newGRTTEstimate(cfg), now
