@@ -127,6 +127,7 @@ const (
 	defaultRobustFactor = 20     // RFC 5740, Section 6
 	defaultBuffer       = 8 << 20
 	maxHeldObjects      = 1<<15 - 1
+	maxRate             = 1e15 // bits per second
 )
 
 // resolve returns a copy of c with the defaults filled in, or says which field cannot work.
@@ -161,8 +162,14 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 	// NRL's receivers cannot build a NACK below 28 bytes; RFC 5740 sets no lower bound, a segment must only hold a request.
 	case c.SegmentSize < 28 || c.SegmentSize > 65_000:
 		return c, fmt.Errorf("norm: SegmentSize %d: want 28 to 65000 bytes", c.SegmentSize)
-	case c.Rate < 0:
-		return c, fmt.Errorf("norm: Rate %g: want bits per second above zero", c.Rate)
+	case !(c.Rate > 0 && c.Rate <= maxRate):
+		return c, fmt.Errorf("norm: Rate %g: want bits per second above zero, at most %g", c.Rate, maxRate)
+	case c.Burst < 0:
+		return c, fmt.Errorf("norm: Burst %d: want bytes", c.Burst)
+	case c.MinGRTT < 0 || c.MinGRTT > c.MaxGRTT:
+		return c, fmt.Errorf("norm: MinGRTT %v, MaxGRTT %v: want the first positive and below the second", c.MinGRTT, c.MaxGRTT)
+	case c.ProbeInterval < 0:
+		return c, fmt.Errorf("norm: ProbeInterval %v: want a time", c.ProbeInterval)
 	case c.BackoffFactor > 15:
 		return c, fmt.Errorf("norm: BackoffFactor %d: the field holds at most 15", c.BackoffFactor)
 	case c.BackoffFactor == 1 && multicast:
@@ -173,6 +180,8 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 		return c, fmt.Errorf("norm: RobustFactor %d: want at least 1", c.RobustFactor)
 	case c.MaxObjects < 1 || c.MaxObjects > maxHeldObjects:
 		return c, fmt.Errorf("norm: MaxObjects %d: want 1 to %d", c.MaxObjects, maxHeldObjects)
+	case c.MaxBytes < 0:
+		return c, fmt.Errorf("norm: MaxBytes %d: want bytes", c.MaxBytes)
 	case c.AutoParity < 0 || c.AutoParity > c.FEC.MaxParity:
 		return c, fmt.Errorf("norm: AutoParity %d: the code has %d parity symbols", c.AutoParity, c.FEC.MaxParity)
 	}

@@ -217,7 +217,10 @@ func (s *Sender) whenPaced(t time.Time) time.Time {
 // SetRate changes the rate of everything sent, in bits per second of UDP payload; 0 pauses the sender.
 func (s *Sender) SetRate(now time.Time, bitsPerSecond float64) {
 	s.expire(now)
-	s.cfg.Rate = max(bitsPerSecond, 0)
+	s.cfg.Rate = 0
+	if bitsPerSecond > 0 {
+		s.cfg.Rate = min(bitsPerSecond, maxRate)
+	}
 	if s.autoBurst {
 		s.cfg.Burst = defaultBurst(s.cfg.Rate, s.cfg.SegmentSize)
 	}

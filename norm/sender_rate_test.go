@@ -1,6 +1,7 @@
 package norm
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -46,7 +47,7 @@ func TestPausedSender(t *testing.T) {
 	r := newRig(t, nil)
 	r.enqueue(4000, nil)
 	r.run(5 * time.Millisecond)
-	r.SetRate(r.now, 0)
+	r.SetRate(r.now, math.NaN())
 	r.take()
 	r.run(time.Hour)
 	if sent := r.take(); len(sent) != 0 || !r.Deadline().IsZero() {
