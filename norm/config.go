@@ -190,7 +190,7 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 
 // defaultBurst returns what rate, in bits per second, gives in 2 ms, but at least two datagrams, in bytes.
 func defaultBurst(rate float64, segmentSize int) int {
-	return max(int(rate/8*0.002), 2*(segmentSize+maxDataHeader))
+	return max(int(min(rate/8*0.002, 1<<30)), 2*(segmentSize+maxDataHeader))
 }
 
 // resolve returns a copy of c with the defaults filled in, or says which field cannot work.

@@ -75,8 +75,8 @@ func NewSender(cfg SenderConfig, now time.Time) (*Sender, error) {
 	if _, err := newLayout(cfg.FEC, 0); err != nil {
 		return nil, fmt.Errorf("norm: FEC: %w", err)
 	}
-	block := cfg.FEC.MaxBlockLen * cfg.SegmentSize
-	if cfg.Buffer < 2*block {
+	block := int64(cfg.FEC.MaxBlockLen) * int64(cfg.SegmentSize)
+	if int64(cfg.Buffer) < 2*block {
 		return nil, fmt.Errorf("norm: Buffer %d: want room for two blocks, %d bytes", cfg.Buffer, 2*block)
 	}
 	s := &Sender{
@@ -86,7 +86,7 @@ func NewSender(cfg SenderConfig, now time.Time) (*Sender, error) {
 		pacer:     newPacer(now, cfg.Rate, cfg.Burst, cfg.SegmentSize+maxDataHeader),
 		timers:    make(deadlines, numSenderTimers),
 		nextID:    cfg.FirstObject,
-		cache:     newBlockCache(cfg.Buffer, block),
+		cache:     newBlockCache(cfg.Buffer, int(block)),
 	}
 	s.repairPool = newRepairPool(cfg.FEC)
 	s.grtt, s.start = newGRTTEstimate(cfg), now
