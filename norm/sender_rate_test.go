@@ -119,7 +119,7 @@ func TestSenderDoesNotAllocate(t *testing.T) {
 
 func BenchmarkSenderPoll(b *testing.B) {
 	now := time.Unix(1000, 0)
-	s, err := NewSender(SenderConfig{Node: 1, Group: testGroup, Rate: 1e12, Burst: 1 << 40}, now)
+	s, err := NewSender(SenderConfig{Node: 1, Group: testGroup, Rate: 1e12, Burst: 1 << 30}, now)
 	if err != nil {
 		b.Fatal(err)
 	}
