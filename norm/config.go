@@ -16,7 +16,7 @@ type SenderConfig struct {
 	Group    netip.AddrPort // where to send: a multicast group, or one receiver
 
 	// FEC is the code for all objects. If its ID and MaxBlockLen are zero: Reed-Solomon, FEC Encoding ID 5, 64 source
-	// symbols and 32 parity symbols a block, dialect RFC. SegmentSize is filled in from the field below.
+	// symbols and 32 parity symbols a block. SegmentSize is filled in from the field below.
 	FEC fec.Params
 	// SegmentSize is NormSegmentSize, the bytes of object content in one NORM_DATA. If zero, 1400.
 	SegmentSize int
@@ -136,8 +136,8 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 	}
 	multicast := c.Group.Addr().IsMulticast()
 	c.SegmentSize = cmp.Or(c.SegmentSize, defaultSegmentSize)
-	if c.FEC == (fec.Params{}) {
-		c.FEC = fec.Params{ID: fec.RS8, MaxBlockLen: 64, MaxParity: 32}
+	if c.FEC.ID == 0 && c.FEC.MaxBlockLen == 0 {
+		c.FEC = fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 64, MaxParity: 32, Dialect: c.FEC.Dialect}
 	}
 	c.FEC.SegmentSize = c.SegmentSize
 	c.Rate = cmp.Or(c.Rate, defaultRate)

@@ -36,8 +36,8 @@ type Preset struct {
 	Info   bool // whether the object has NORM_INFO
 }
 
-// ObjectInfo is what a [Receiver] knows about an object.
-type ObjectInfo struct {
+// ReceivedObject is what a [Receiver] knows about an object.
+type ReceivedObject struct {
 	Sender   NodeID
 	Instance InstanceID // of the sender when last heard; zero before that
 	ID       TransportID
