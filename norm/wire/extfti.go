@@ -16,7 +16,7 @@ type FTI struct {
 	MaxBlockLen uint32 // fec_max_block_len B: most source symbols per block; 8 bits in fec_id 5, 16 in 2 and 129
 
 	// MaxN is max_n of fec_ids 2 and 5: "the maximum number of encoding symbols generated for any
-	// source block" (RFC 5510, Section 2.1), source and repair symbols together; 8 bits in fec_id 5.
+	// source block" (RFC 5510, Section 3.2), source and repair symbols together; 8 bits in fec_id 5.
 	// A deployed implementation writes the repair symbols alone; which reading holds is for the
 	// session to know.
 	MaxN uint16
