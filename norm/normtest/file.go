@@ -69,21 +69,21 @@ type Pattern struct {
 	Seed uint64
 	Size int64
 
-	written []norm.Range // sorted, apart from each other
-	filled  bool         // a source: everything reads
+	written []norm.Range // sorted, apart from each other; all of a source
 }
 
 // Source returns a pattern that reads as if it was written in full.
-func Source(seed uint64, size int64) *Pattern { return &Pattern{Seed: seed, Size: size, filled: true} }
+func Source(seed uint64, size int64) *Pattern { return (&Pattern{Seed: seed, Size: size}).filled() }
+
+func (f *Pattern) filled() *Pattern {
+	f.mark(norm.Range{Length: f.Size})
+	return f
+}
 
 // ReadAt implements [io.ReaderAt]. Bytes that were never written read as zero.
 func (f *Pattern) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 || off+int64(len(p)) > f.Size {
 		return 0, io.EOF
-	}
-	if f.filled {
-		f.fill(p, off)
-		return len(p), nil
 	}
 	clear(p)
 	want := norm.Range{Offset: off, Length: int64(len(p))}
@@ -111,7 +111,7 @@ func (f *Pattern) WriteAt(p []byte, off int64) (int, error) {
 
 // Whole reports whether every byte was written.
 func (f *Pattern) Whole() bool {
-	return f.filled || f.Size == 0 || len(f.written) == 1 && f.written[0].Length == f.Size
+	return f.Size == 0 || len(f.written) == 1 && f.written[0].Length == f.Size
 }
 
 func (f *Pattern) fill(p []byte, off int64) {

@@ -31,10 +31,15 @@ type Host struct {
 	Down     Link // from the others; Down.Delay must not change once the host is added
 	Detached bool // the cable is out: the node runs, but nothing leaves or arrives
 
-	// OnEvent is the application; nil: it ignores everything.
+	// OnEvent is the application; nil: it ignores everything. It may call methods of the node, but not Do.
 	OnEvent func(e norm.Event)
 	// Open returns where the bytes of an object are; nil or a nil File fails its requests.
 	Open func(h norm.Handle) File
+
+	// Identify names an object in a trace; nil: not at all.
+	Identify func(h norm.Handle) string
+	// OnSettle is called when the node has said all it has to say after a call; it may be nil.
+	OnSettle func()
 
 	// Requests of the node are done after IODelay; with IOShuffle after up to twice that time, in no order. If zero, at once.
 	IODelay   time.Duration
@@ -107,6 +112,9 @@ func (h *Host) settle() {
 	}
 	if h.node == nil {
 		return
+	}
+	if h.OnSettle != nil {
+		h.OnSettle()
 	}
 	if d := h.node.Deadline(); !d.IsZero() {
 		h.setAlarm(max(h.net.now, d.Sub(Epoch)))
@@ -189,11 +197,11 @@ func (h *Host) listen() bool {
 		h.events = append(h.events, e)
 	}
 	for _, e := range h.events {
-		if h.net.OnEvent != nil {
-			h.net.OnEvent(h, e)
-		}
 		if h.OnEvent != nil {
 			h.OnEvent(e)
+		}
+		if h.net.OnEvent != nil {
+			h.net.OnEvent(h, e)
 		}
 	}
 	return len(h.events) > 0

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/multicast-upgrade/tool/norm"
+	"github.com/multicast-upgrade/tool/norm/wire"
 )
 
 // Group is the multicast group of every network; a host's own port is the group's.
@@ -38,6 +39,10 @@ type Net struct {
 	rules  []*Rule
 	free   []*Packet // packets to use again
 	buf    []byte
+
+	decoder wire.Decoder
+	decoded *Packet // whose message it holds
+	message wire.Message
 }
 
 // New returns an empty network. All its chance comes from seed.
@@ -111,7 +116,26 @@ type Packet struct {
 	Sent time.Time
 	B    []byte
 
-	refs int // events that still need it
+	refs int    // events that still need it
+	text string // what String returned
+}
+
+// Message returns the packet's message, nil if it is none. It is valid until the next call for another packet.
+func (p *Packet) Message() wire.Message {
+	n := p.From.net
+	if n.decoded != p {
+		n.message, _ = n.decoder.Parse(p.B)
+		n.decoded = p
+	}
+	return n.message
+}
+
+// String returns the message in words, or why it is none.
+func (p *Packet) String() string {
+	if p.text == "" {
+		p.text = wire.Describe(p.B)
+	}
+	return p.text
 }
 
 // send puts a datagram of h on the wire.
@@ -218,7 +242,10 @@ func (n *Net) packet() *Packet {
 	if last := len(n.free) - 1; last >= 0 {
 		p := n.free[last]
 		n.free = n.free[:last]
-		p.refs = 1
+		p.refs, p.text = 1, ""
+		if n.decoded == p {
+			n.decoded = nil
+		}
 		return p
 	}
 	return &Packet{refs: 1}
