@@ -238,7 +238,9 @@ func (w *workshop) decode(b *block) error {
 	rest := w.rebuilt[:missing*e]
 	for i := range b.k {
 		if b.source.has(i) {
-			w.symbols, w.dst = append(w.symbols, b.slot(i)), append(w.dst, nil)
+			// The last symbol of an object may be short. What is behind it in its slot is of no account.
+			w.symbols = append(w.symbols, b.slot(i)[:b.object.layout.SymbolLen(b.number, i)])
+			w.dst = append(w.dst, nil)
 		} else {
 			w.symbols, w.dst = append(w.symbols, nil), append(w.dst, rest[:e:e])
 			rest = rest[e:]

@@ -27,8 +27,8 @@ var (
 	rigStart  = time.Unix(1_000_000, 0)
 )
 
-// A rig drives a Receiver in virtual time with the messages of a sender that a test composes.
-type rig struct {
+// A receiverRig drives a Receiver in virtual time with the messages of a sender that a test composes.
+type receiverRig struct {
 	testing.TB
 	*Receiver
 	now    time.Time
@@ -52,15 +52,15 @@ type rig struct {
 	pending []*IO
 }
 
-// newRig returns a rig with GRTT 100 ms as near as it is quantized, K = 4 and a group of ten.
-func newRig(t testing.TB, cfg ReceiverConfig) *rig {
+// newReceiverRig returns a rig with GRTT 100 ms as near as it is quantized, K = 4 and a group of ten.
+func newReceiverRig(t testing.TB, cfg ReceiverConfig) *receiverRig {
 	t.Helper()
 	cfg.Node, cfg.Group = rigReceiver, rigGroup
 	r, err := NewReceiver(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &rig{
+	return &receiverRig{
 		TB: t, Receiver: r, now: rigStart, sinks: map[Handle][]byte{}, orders: map[Handle]int{},
 		sender: rigSender, source: rigSource, instance: rigInstance,
 		grtt: wire.DecodeRTT(wire.EncodeRTT(100 * time.Millisecond)), backoff: 4, groupSize: 10,
@@ -124,7 +124,7 @@ func (o *testObject) symbol(b uint32, esi int) []byte {
 	return parity
 }
 
-func (g *rig) header() wire.SenderHeader {
+func (g *receiverRig) header() wire.SenderHeader {
 	return wire.SenderHeader{
 		Instance: g.instance, GRTT: wire.EncodeRTT(g.grtt), Backoff: g.backoff,
 		GroupSize: wire.EncodeGroupSize(g.groupSize),
@@ -132,7 +132,7 @@ func (g *rig) header() wire.SenderHeader {
 }
 
 // message returns a datagram of the sender.
-func (g *rig) message(m wire.Message) []byte {
+func (g *receiverRig) message(m wire.Message) []byte {
 	b, err := m.AppendBinary(nil)
 	if err != nil {
 		g.Fatal(err)
@@ -142,18 +142,18 @@ func (g *rig) message(m wire.Message) []byte {
 	return b
 }
 
-func (g *rig) from() wire.Header { return wire.Header{Source: g.sender} }
+func (g *receiverRig) from() wire.Header { return wire.Header{Source: g.sender} }
 
 // data lets symbols of a block arrive.
-func (g *rig) data(o *testObject, block uint32, symbols ...int) {
+func (g *receiverRig) data(o *testObject, block uint32, symbols ...int) {
 	g.dataFlagged(o, 0, block, symbols...)
 }
 
-func (g *rig) repair(o *testObject, block uint32, symbols ...int) {
+func (g *receiverRig) repair(o *testObject, block uint32, symbols ...int) {
 	g.dataFlagged(o, wire.FlagRepair, block, symbols...)
 }
 
-func (g *rig) dataFlagged(o *testObject, flags wire.Flags, block uint32, symbols ...int) {
+func (g *receiverRig) dataFlagged(o *testObject, flags wire.Flags, block uint32, symbols ...int) {
 	for _, esi := range symbols {
 		g.arrive(g.message(&wire.Data{
 			Header: g.from(), SenderHeader: g.header(), Flags: o.flags | flags, Position: o.position(o.id, block, esi),
@@ -163,7 +163,7 @@ func (g *rig) dataFlagged(o *testObject, flags wire.Flags, block uint32, symbols
 }
 
 // block lets all source symbols of a block arrive, except some.
-func (g *rig) block(o *testObject, block uint32, except ...int) {
+func (g *receiverRig) block(o *testObject, block uint32, except ...int) {
 	for esi := range o.BlockLen(block) {
 		if !slices.Contains(except, esi) {
 			g.data(o, block, esi)
@@ -171,7 +171,7 @@ func (g *rig) block(o *testObject, block uint32, except ...int) {
 	}
 }
 
-func (g *rig) infoMessage(o *testObject, flags wire.Flags) {
+func (g *receiverRig) infoMessage(o *testObject, flags wire.Flags) {
 	g.arrive(g.message(&wire.Info{
 		Header: g.from(), SenderHeader: g.header(), Flags: o.flags | wire.FlagInfo | flags, FECID: o.fecID(), Object: o.id,
 		Extensions: o.extensions(), Payload: []byte(o.info),
@@ -179,17 +179,17 @@ func (g *rig) infoMessage(o *testObject, flags wire.Flags) {
 }
 
 // flush lets a FLUSH arrive that names a symbol.
-func (g *rig) flush(o *testObject, block uint32, symbol int) {
+func (g *receiverRig) flush(o *testObject, block uint32, symbol int) {
 	g.arrive(g.message(&wire.Flush{Header: g.from(), SenderHeader: g.header(), Position: o.position(o.id, block, symbol)}))
 }
 
 // flushAll lets a FLUSH arrive that names the last source symbol of an object.
-func (g *rig) flushAll(o *testObject) {
+func (g *receiverRig) flushAll(o *testObject) {
 	last := uint32(max(o.N, 1) - 1)
 	g.flush(o, last, max(o.BlockLen(last), 1)-1)
 }
 
-func (g *rig) squelch(o *testObject, block uint32, invalid ...TransportID) {
+func (g *receiverRig) squelch(o *testObject, block uint32, invalid ...TransportID) {
 	m := &wire.Squelch{Header: g.from(), SenderHeader: g.header(), Position: o.position(o.id, block, 0)}
 	for _, id := range invalid {
 		m.Invalid = wire.AppendObject(m.Invalid, id)
@@ -198,7 +198,7 @@ func (g *rig) squelch(o *testObject, block uint32, invalid ...TransportID) {
 }
 
 // probe lets a CMD(CC) arrive, with EXT_RATE unless rate is zero.
-func (g *rig) probeAt(sequence wire.CCSequence, sent wire.Timestamp, rate float64, nodes ...wire.CCNode) {
+func (g *receiverRig) probeAt(sequence wire.CCSequence, sent wire.Timestamp, rate float64, nodes ...wire.CCNode) {
 	m := &wire.CC{Header: g.from(), SenderHeader: g.header(), CCSequence: sequence, SendTime: sent}
 	if rate > 0 {
 		m.Extensions = wire.AppendRate(nil, wire.EncodeRate(rate))
@@ -210,7 +210,7 @@ func (g *rig) probeAt(sequence wire.CCSequence, sent wire.Timestamp, rate float6
 }
 
 // overhear lets the NORM_NACK of another receiver arrive.
-func (g *rig) overhear(server NodeID, instance InstanceID, write func(w *wire.RepairWriter)) {
+func (g *receiverRig) overhear(server NodeID, instance InstanceID, write func(w *wire.RepairWriter)) {
 	m := &wire.Nack{Header: wire.Header{Source: 77}, FeedbackHeader: wire.FeedbackHeader{Server: server, Instance: instance}}
 	b, err := m.AppendBinary(nil)
 	if err != nil {
@@ -223,14 +223,14 @@ func (g *rig) overhear(server NodeID, instance InstanceID, write func(w *wire.Re
 }
 
 // arrive hands a datagram of the sender to the receiver, and does what it wants done.
-func (g *rig) arrive(b []byte) {
+func (g *receiverRig) arrive(b []byte) {
 	g.Handle(g.now, Datagram{From: g.source, To: rigGroup, B: b})
 	clear(b) // "valid during the call of Handle only"
 	g.drain()
 }
 
 // drain does what the driver has to do after each call.
-func (g *rig) drain() {
+func (g *receiverRig) drain() {
 	g.Helper()
 	for again := true; again; {
 		again = false
@@ -269,7 +269,7 @@ func (g *rig) drain() {
 }
 
 // perform does the reads and writes that are pending.
-func (g *rig) perform() {
+func (g *receiverRig) perform() {
 	g.Helper()
 	for len(g.pending) > 0 {
 		io := g.pending[0]
@@ -297,7 +297,7 @@ func (g *rig) perform() {
 }
 
 // run lets time pass, stopping at each deadline.
-func (g *rig) run(d time.Duration) {
+func (g *receiverRig) run(d time.Duration) {
 	g.Helper()
 	end := g.now.Add(d)
 	for {
@@ -317,10 +317,10 @@ func (g *rig) run(d time.Duration) {
 }
 
 // backoffs lets the longest backoff pass.
-func (g *rig) backoffs() { g.run(time.Duration(g.backoff) * g.grtt) }
+func (g *receiverRig) backoffs() { g.run(time.Duration(g.backoff) * g.grtt) }
 
 // nacks returns the requests of the NORM_NACKs sent since the last call, as text, one line each.
-func (g *rig) nacks() string {
+func (g *receiverRig) nacks() string {
 	var lines []string
 	for _, m := range g.sent {
 		if n, ok := m.(*wire.Nack); ok {
@@ -359,7 +359,7 @@ func requests(payload []byte) string {
 }
 
 // wantNack fails unless exactly this was asked for since the last call.
-func (g *rig) wantNack(want string) {
+func (g *receiverRig) wantNack(want string) {
 	g.Helper()
 	if got := g.nacks(); got != want {
 		g.Errorf("asked for %q, want %q", got, want)
@@ -367,7 +367,7 @@ func (g *rig) wantNack(want string) {
 }
 
 // happened returns the events of a kind.
-func (g *rig) happened(kind EventKind) []Event {
+func (g *receiverRig) happened(kind EventKind) []Event {
 	var found []Event
 	for _, e := range g.events {
 		if e.Kind == kind {
@@ -378,7 +378,7 @@ func (g *rig) happened(kind EventKind) []Event {
 }
 
 // wantReceived fails unless an object was received once, with the right content.
-func (g *rig) wantReceived(o *testObject) {
+func (g *receiverRig) wantReceived(o *testObject) {
 	g.Helper()
 	for _, e := range g.happened(ObjectComplete) {
 		if info, ok := g.Object(e.Object); ok && info.ID == o.id {
@@ -396,7 +396,7 @@ func (g *rig) wantReceived(o *testObject) {
 }
 
 // wantReported fails unless each byte of an object was reported once.
-func (g *rig) wantReported(h Handle, size int64) {
+func (g *receiverRig) wantReported(h Handle, size int64) {
 	g.Helper()
 	var ranges []Range
 	for _, e := range g.happened(ObjectData) {

@@ -3,7 +3,7 @@ package norm
 import "testing"
 
 func TestReceiveWithoutLoss(t *testing.T) {
-	g := newRig(t, ReceiverConfig{})
+	g := newReceiverRig(t, ReceiverConfig{})
 	o := object(t, 7, 1000) // 63 symbols in 8 blocks, the last 8 bytes long
 	o.info = "firmware"
 	g.infoMessage(o, 0)
@@ -27,7 +27,7 @@ func TestReceiveWithoutLoss(t *testing.T) {
 }
 
 func TestRepairByParity(t *testing.T) {
-	g := newRig(t, ReceiverConfig{})
+	g := newReceiverRig(t, ReceiverConfig{})
 	o := object(t, 0, 1000)
 	g.block(o, 0, 1, 5, 7)
 	g.backoffs()
