@@ -85,13 +85,17 @@ func (r *Receiver) inactivityTimeout(now time.Time, s *remote) {
 		s.active, s.lost = time.Time{}, true
 		r.senderEvent(SenderLost, s)
 	}
-	if !s.reached {
-		return
-	}
 	s.patient = false
-	if !s.position.whole {
+	if s.reached && !s.position.whole {
 		// Nothing will tell how far the sender came; the block it was in counts as sent.
 		s.position = mark{object: s.position.object, block: s.position.block + 1, whole: true}
+	}
+	if !s.reached || !s.lacks(s.position) {
+		// What is expected may have been sent when we were not there, and the FLUSHes be over: the sender is heard of by its
+		// probes alone. If it has yet to send it, it ignores the request.
+		if end, ok := s.expected(); ok && (!s.reached || s.earlier(s.position, end) == s.position) {
+			s.position = end
+		}
 	}
 	r.startNack(now, s, s.position)
 }
