@@ -88,6 +88,9 @@ func (r *Receiver) removeSender(s *remote, why error) {
 func (r *Receiver) restartSender(s *remote, instance InstanceID) {
 	r.abortAll(s, ErrSenderRestarted)
 	s.restart(instance)
+	for _, o := range s.presets {
+		o.squelched = false // what the run before did not repair, this one may
+	}
 	r.senderEvent(SenderRestarted, s)
 }
 
