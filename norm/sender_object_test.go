@@ -94,7 +94,7 @@ func TestSenderDefaults(t *testing.T) {
 }
 
 // I-21: RFC 5052 gives an object without bytes no block, so it is its NORM_INFO alone.
-func TestEmptyObject(t *testing.T) {
+func TestSendEmptyObject(t *testing.T) {
 	r := newRig(t, nil)
 	a := r.enqueue(0, func(o *Object) { o.Info = []byte("empty.txt") })
 	b := r.enqueue(0, nil)
