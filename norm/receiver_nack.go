@@ -75,15 +75,23 @@ func (s *remote) through(id TransportID, block uint32, symbol int) mark {
 	return mark{object: id, block: block + 1, whole: true}
 }
 
+// longestSilence is how long a sender may be silent at the least before it is given up: one that is idle is heard every
+// 30 s (RFC 5740, Section 5.5.2.1), and a probe can be lost.
+const longestSilence = 2 * mostProbeInterval
+
 // inactivityTimeout initiates a NACK by itself. "The NORM receiver SHOULD reset this inactivity timer and repeat NACK
 // initiation upon timeout for up to NORM_ROBUST_FACTOR times or more depending upon the application's need for
 // persistence by its receivers." It goes on while anything is heard of the sender, which then has nothing to send but
 // its probes, and whose FLUSHes were lost.
 func (r *Receiver) inactivityTimeout(now time.Time, s *remote) {
 	s.active = now
-	if s.silent++; s.silent >= r.cfg.RobustFactor {
+	s.silent++
+	if s.silent >= r.cfg.RobustFactor && now.Sub(s.heardAt) >= longestSilence {
 		s.active, s.lost = time.Time{}, true
 		r.senderEvent(SenderLost, s)
+	}
+	if s.silent > r.cfg.RobustFactor {
+		return // asked often enough
 	}
 	s.patient = false
 	if s.reached && !s.position.whole {
