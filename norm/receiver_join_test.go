@@ -284,6 +284,39 @@ func TestRejectRange(t *testing.T) {
 	}
 }
 
+// TestRejectRangeOfAnotherRun: what nobody sends any more cannot be asked for again.
+func TestRejectRangeOfAnotherRun(t *testing.T) {
+	g := newReceiverRig(t, ReceiverConfig{})
+	o := blocks(t, 4, 1)
+	g.block(o, 0)
+	h := g.happened(ObjectComplete)[0].Object
+	g.instance++
+	g.block(blocks(t, 9, 1), 0)
+	if err := g.RejectRange(g.now, h, Range{0, 1}); !errors.Is(err, ErrUnknownObject) {
+		t.Errorf("RejectRange: %v", err)
+	}
+	if info, ok := g.Object(h); !ok || !info.Complete {
+		t.Errorf("%+v", info)
+	}
+}
+
+// TestCompleteObjectsAreForgotten keeps the last MaxObjects only, and preset ones.
+func TestCompleteObjectsAreForgotten(t *testing.T) {
+	g := newReceiverRig(t, ReceiverConfig{MaxObjects: 3})
+	preset := blocks(t, 0, 1)
+	if _, err := g.Expect(g.now, Preset{Sender: g.sender, ID: 0, Size: int64(preset.L), FEC: preset.params}); err != nil {
+		t.Fatal(err)
+	}
+	for id := range TransportID(10) {
+		g.block(blocks(t, id, 1), 0)
+	}
+	for i, e := range g.happened(ObjectComplete) {
+		if _, ok := g.Object(e.Object); ok != (i == 0 || i >= 7) {
+			t.Errorf("object %d known: %v", i, ok)
+		}
+	}
+}
+
 // TestRejectRangeInProgress rejects blocks in every phase.
 func TestRejectRangeInProgress(t *testing.T) {
 	g := newReceiverRig(t, ReceiverConfig{})
