@@ -347,6 +347,55 @@ func TestRejectRangeInProgress(t *testing.T) {
 	}
 }
 
+// TestPresetsAndTheWindow: presets lie before, within and behind what is heard, and are asked for in their order.
+func TestPresetsAndTheWindow(t *testing.T) {
+	g := newReceiverRig(t, ReceiverConfig{MaxObjects: 8})
+	expect := func(id TransportID) *testObject {
+		o := blocks(t, id, 1)
+		if _, err := g.Expect(g.now, Preset{Sender: g.sender, ID: id, Size: int64(o.L), FEC: o.params}); err != nil {
+			t.Fatal(err)
+		}
+		return o
+	}
+	early, within := expect(2), expect(12)
+	g.data(blocks(t, 10, 1), 0, 0)
+	g.data(blocks(t, 14, 1), 0, 0)
+	g.backoffs()
+	g.wantNack("block 2/0") // the cycle began when object 10 was entered
+	g.run(time.Second)
+	g.block(early, 0)
+	g.wantReceived(early)
+	g.squelch(blocks(t, 11, 1), 0, 12, 13) // of 12 nothing comes, for now
+	g.flushAll(blocks(t, 14, 1))
+	g.backoffs()
+	g.wantNack("object 11, segment 14/0/5-11")
+	g.run(time.Second)
+	g.repair(within, 0, 0)
+	g.block(blocks(t, 11, 1), 0)
+	g.backoffs()
+	g.flushAll(blocks(t, 14, 1))
+	g.backoffs()
+	g.wantNack("segment 12/0/5-11, segment 14/0/5-11")
+	g.block(within, 0)
+	g.wantReceived(within)
+	for id := TransportID(14); id < 40; id++ {
+		g.block(blocks(t, id, 1), 0)
+	}
+	if n := len(g.senders[g.sender].window.objects); n != 0 {
+		t.Errorf("%d objects still open", n)
+	}
+}
+
+// TestSenderMayMove keeps the state of a sender whose address changes: "source_id" identifies it.
+func TestSenderMayMove(t *testing.T) {
+	g := newReceiverRig(t, ReceiverConfig{})
+	o := blocks(t, 0, 2)
+	g.block(o, 0)
+	g.source = netip.MustParseAddrPort("[2001:db8::1]:9")
+	g.block(o, 1)
+	g.wantReceived(o) // B-3.4-01
+}
+
 func TestManySenders(t *testing.T) {
 	t.Run("with equal objects", func(t *testing.T) { // N-1.2-02 N-1.2-03 N-2-03
 		g := newReceiverRig(t, ReceiverConfig{})

@@ -50,7 +50,7 @@ func TestMemoryStaysWithinBuffer(t *testing.T) {
 			t.Errorf("late %v: content differs", late)
 		}
 		g.wantReported(h, int64(len(o.content)))
-		if free := g.pool.available(); free != g.cfg.Buffer || g.parting != 0 || g.held.oldest != nil {
+		if free := g.pool.available(); free != g.cfg.Buffer || g.parting != 0 || g.held.oldest != nil { // N-2.3-01
 			t.Errorf("%d bytes of %d free, %d parting", free, g.cfg.Buffer, g.parting)
 		}
 	}
