@@ -33,7 +33,7 @@ type SenderConfig struct {
 	// MinGRTT and MaxGRTT bound what measurement may make of it. If zero, 1 ms and 10 s (RFC 5401, Section 3.7.4).
 	MinGRTT, MaxGRTT time.Duration
 	// ProbeInterval is the time between NORM_CMD(CC). If zero, the current GRTT, at least 100 ms, doubling up to 30 s while
-	// nothing is to be sent (RFC 5740, Section 5.5.2.1).
+	// nothing is to be sent or nobody answers (RFC 5740, Section 5.5.2.1).
 	ProbeInterval time.Duration
 	// BackoffFactor is K_sender, 0 to 15. If zero, 4 for a multicast group and none for a unicast one; if negative, none
 	// (RFC 5740, Sections 5.3 and 5.4.1). 1 is refused for a multicast group: nothing would be suppressed.
@@ -52,7 +52,7 @@ type SenderConfig struct {
 	// MaxBytes is how many bytes of objects are held for repair, counted alike. If zero, no limit: the bytes are not
 	// in our memory.
 	MaxBytes int64
-	// Buffer is the memory for blocks being read and coded, in bytes. If zero, 8 MiB.
+	// Buffer is the memory for blocks being read and coded, in bytes: room for at least two blocks. If zero, 8 MiB.
 	Buffer int
 
 	// Seed makes the random choices repeatable.
@@ -128,6 +128,7 @@ const (
 	defaultRobustFactor = 20     // RFC 5740, Section 6
 	defaultBuffer       = 8 << 20
 	maxHeldObjects      = 1<<15 - 1
+	maxRate             = 1e15 // bits per second
 )
 
 // resolve returns a copy of c with the defaults filled in, or says which field cannot work.
@@ -162,8 +163,14 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 	// NRL's receivers cannot build a NACK below 28 bytes; RFC 5740 sets no lower bound, a segment must only hold a request.
 	case c.SegmentSize < 28 || c.SegmentSize > 65_000:
 		return c, fmt.Errorf("norm: SegmentSize %d: want 28 to 65000 bytes", c.SegmentSize)
-	case c.Rate < 0:
-		return c, fmt.Errorf("norm: Rate %g: want bits per second above zero", c.Rate)
+	case !(c.Rate > 0 && c.Rate <= maxRate):
+		return c, fmt.Errorf("norm: Rate %g: want bits per second above zero, at most %g", c.Rate, maxRate)
+	case c.Burst < 0:
+		return c, fmt.Errorf("norm: Burst %d: want bytes", c.Burst)
+	case c.MinGRTT < 0 || c.MinGRTT > c.MaxGRTT:
+		return c, fmt.Errorf("norm: MinGRTT %v, MaxGRTT %v: want the first positive and below the second", c.MinGRTT, c.MaxGRTT)
+	case c.ProbeInterval < 0:
+		return c, fmt.Errorf("norm: ProbeInterval %v: want a time", c.ProbeInterval)
 	case c.BackoffFactor > 15:
 		return c, fmt.Errorf("norm: BackoffFactor %d: the field holds at most 15", c.BackoffFactor)
 	case c.BackoffFactor == 1 && multicast:
@@ -174,6 +181,8 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 		return c, fmt.Errorf("norm: RobustFactor %d: want at least 1", c.RobustFactor)
 	case c.MaxObjects < 1 || c.MaxObjects > maxHeldObjects:
 		return c, fmt.Errorf("norm: MaxObjects %d: want 1 to %d", c.MaxObjects, maxHeldObjects)
+	case c.MaxBytes < 0:
+		return c, fmt.Errorf("norm: MaxBytes %d: want bytes", c.MaxBytes)
 	case c.AutoParity < 0 || c.AutoParity > c.FEC.MaxParity:
 		return c, fmt.Errorf("norm: AutoParity %d: the code has %d parity symbols", c.AutoParity, c.FEC.MaxParity)
 	}
@@ -182,7 +191,7 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 
 // defaultBurst returns what rate, in bits per second, gives in 2 ms, but at least two datagrams, in bytes.
 func defaultBurst(rate float64, segmentSize int) int {
-	return max(int(rate/8*0.002), 2*(segmentSize+maxDataHeader))
+	return max(int(min(rate/8*0.002, 1<<30)), 2*(segmentSize+maxDataHeader))
 }
 
 // resolve returns a copy of c with the defaults filled in, or says which field cannot work.

@@ -50,9 +50,6 @@ type Sender struct {
 	nack   wire.Nack
 	ack    wire.Ack
 	source [][]byte
-
-	requestsSeq iter.Seq[*IO]
-	eventsSeq   iter.Seq[Event]
 }
 
 // Deadlines of a Sender.
@@ -78,8 +75,8 @@ func NewSender(cfg SenderConfig, now time.Time) (*Sender, error) {
 	if _, err := newLayout(cfg.FEC, 0); err != nil {
 		return nil, fmt.Errorf("norm: FEC: %w", err)
 	}
-	block := cfg.FEC.MaxBlockLen * cfg.SegmentSize
-	if cfg.Buffer < 2*block {
+	block := int64(cfg.FEC.MaxBlockLen) * int64(cfg.SegmentSize)
+	if int64(cfg.Buffer) < 2*block {
 		return nil, fmt.Errorf("norm: Buffer %d: want room for two blocks, %d bytes", cfg.Buffer, 2*block)
 	}
 	s := &Sender{
@@ -89,14 +86,13 @@ func NewSender(cfg SenderConfig, now time.Time) (*Sender, error) {
 		pacer:     newPacer(now, cfg.Rate, cfg.Burst, cfg.SegmentSize+maxDataHeader),
 		timers:    make(deadlines, numSenderTimers),
 		nextID:    cfg.FirstObject,
-		cache:     blockCache{limit: cfg.Buffer / block, size: block},
+		cache:     newBlockCache(cfg.Buffer, int(block)),
 	}
 	s.repairPool = newRepairPool(cfg.FEC)
 	s.grtt, s.start = newGRTTEstimate(cfg), now
 	s.limitGRTT()
 	s.timers[timerProbe] = now
 	s.interval = s.baseInterval()
-	s.requestsSeq, s.eventsSeq = s.drainRequests, s.drainEvents
 	return s, nil
 }
 
@@ -221,7 +217,10 @@ func (s *Sender) whenPaced(t time.Time) time.Time {
 // SetRate changes the rate of everything sent, in bits per second of UDP payload; 0 pauses the sender.
 func (s *Sender) SetRate(now time.Time, bitsPerSecond float64) {
 	s.expire(now)
-	s.cfg.Rate = max(bitsPerSecond, 0)
+	s.cfg.Rate = 0
+	if bitsPerSecond > 0 {
+		s.cfg.Rate = min(bitsPerSecond, maxRate)
+	}
 	if s.autoBurst {
 		s.cfg.Burst = defaultBurst(s.cfg.Rate, s.cfg.SegmentSize)
 	}
@@ -231,7 +230,9 @@ func (s *Sender) SetRate(now time.Time, bitsPerSecond float64) {
 }
 
 // Requests drains the reads to be performed.
-func (s *Sender) Requests() iter.Seq[*IO] { return s.requestsSeq }
+func (s *Sender) Requests() iter.Seq[*IO] {
+	return func(yield func(*IO) bool) { s.drainRequests(yield) } // inlined, the loop of the caller costs no memory
+}
 
 func (s *Sender) drainRequests(yield func(*IO) bool) {
 	for len(s.cache.reads) > 0 {
@@ -244,16 +245,18 @@ func (s *Sender) drainRequests(yield func(*IO) bool) {
 }
 
 // Events drains what the application should know.
-func (s *Sender) Events() iter.Seq[Event] { return s.eventsSeq }
+func (s *Sender) Events() iter.Seq[Event] {
+	return func(yield func(Event) bool) { s.drainEvents(yield) }
+}
 
 func (s *Sender) drainEvents(yield func(Event) bool) {
-	for len(s.events) > 0 {
-		e := s.events[0]
-		s.events = slices.Delete(s.events, 0, 1)
-		if !yield(e) {
+	for i := 0; i < len(s.events); i++ { // there may be more by then
+		if !yield(s.events[i]) {
+			s.events = slices.Delete(s.events, 0, i+1)
 			return
 		}
 	}
+	s.events = s.events[:0]
 }
 
 // multicast reports whether the session has a group, and not a single receiver.

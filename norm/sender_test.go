@@ -241,7 +241,7 @@ func (r *rig) wantEvents(want ...Event) {
 
 func TestSenderSendsInOrder(t *testing.T) {
 	r := newRig(t, nil)
-	// T = 9 symbols in N = 3 blocks of 3, by RFC 5052, Section 9.1.
+	// T = 9 symbols in N = 3 blocks of 3, by RFC 5052, Section 9.1. N-5.1.1-02 F-9-01
 	a := r.enqueue(850, func(o *Object) { o.Info = []byte("a.bin"); o.Kind = File })
 	b := r.enqueue(150, nil)
 	r.run(time.Second)
@@ -250,13 +250,16 @@ func TestSenderSendsInOrder(t *testing.T) {
 	if _, ok := sent[0].msg.(*wire.CC); !ok || sent[0].at != 0 {
 		t.Errorf("the first message is %v at %v, want CC at once", sent[0].msg, sent[0].at) // N-5.1-03 N-5.1-06
 	}
-	// N-5-01 N-4.2.1-36 N-4.2.2-03 N-2-04 N-2.1-01 N-1.2-02
+	// N-5-01 N-4.2.1-36 N-4.2.2-03 N-2-04 N-2.1-01 N-1.2-02 F-6-01
 	if got, want := script(sent), "i0 0/0/0 0/0/1 0/0/2 0/1/0 0/1/1 0/1/2 0/2/0 0/2/1 0/2/2 1/0/0 1/0/1"; got != want {
 		t.Errorf("sent %s\nwant %s", got, want)
 	}
 	info := of[*wire.Info](sent)[0]
 	if string(info.Payload) != "a.bin" || info.Flags != wire.FlagInfo|wire.FlagFile {
 		t.Errorf("%v", info)
+	}
+	if fti, ok := info.Extensions.FTI(info.FECID); !ok || fti.ObjectSize != 850 {
+		t.Errorf("%v: FTI %+v", info, fti) // N-4.2.1-01
 	}
 	var got []byte
 	for _, m := range of[*wire.Data](sent) {
@@ -269,8 +272,12 @@ func TestSenderSendsInOrder(t *testing.T) {
 		if m.Flags != flags {
 			t.Errorf("%v: flags %v, want %v", m, m.Flags, flags) // N-4.2.1-28
 		}
-		if len(m.Payload) > 100 {
-			t.Errorf("%v: payload of %d bytes", m, len(m.Payload)) // N-4.2.1-48
+		// Whole segments, and what is left in the last of each object. N-4.2.1-48 N-4.2.1-52 N-4.2.1-07
+		if last := m.Object == 0 && m.PayloadID(0) == (wire.PayloadID{Block: 2, Symbol: 2}) || m.PayloadID(0).Symbol == 1 && m.Object == 1; len(m.Payload) != 100 != last {
+			t.Errorf("%v: payload of %d bytes", m, len(m.Payload))
+		}
+		if m.FECID != info.FECID {
+			t.Errorf("%v: another fec_id", m) // F-6.1-01 N-6-03
 		}
 		fti, ok := m.Extensions.FTI(m.FECID)
 		if want := (wire.FTI{ObjectSize: size, SegmentSize: 100, MaxBlockLen: 4, MaxN: 8}); !ok || fti != want {

@@ -2,6 +2,8 @@ package wire
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
 	"reflect"
 	"slices"
 	"testing"
@@ -286,6 +288,31 @@ func TestAuth(t *testing.T) {
 	for x := range Extensions(unhex("01 01 2 1 00")).Auth() {
 		t.Errorf("read %+v from one word", x)
 	}
+}
+
+// TestAuthInPlace verifies the MAC of a golden message: HMAC-SHA-256 cut to 128 bits over the message
+// with zeros in place of the MAC, which the parsed extension points at.
+func TestAuthInPlace(t *testing.T) {
+	pkt, _ := findGolden(t, "EOT with EXT_AUTH").split()
+	var m EOT
+	if err := m.Parse(pkt); err != nil {
+		t.Fatal(err)
+	}
+	key := make([]byte, 32)
+	for i := range key {
+		key[i] = byte(i)
+	}
+	for x := range m.Extensions.Auth() {
+		tag := bytes.Clone(x.Tag)
+		clear(x.Tag)
+		mac := hmac.New(sha256.New, key)
+		mac.Write(pkt)
+		if got := mac.Sum(nil)[:16]; !bytes.Equal(got, tag) {
+			t.Errorf("MAC %x, want %x", got, tag)
+		}
+		return
+	}
+	t.Error("no EXT_AUTH")
 }
 
 // TestAuthLargest: "hdr_len" has 8 bits, which is enough for a 2048-bit RSA signature.

@@ -76,6 +76,27 @@ func TestFTI(t *testing.T) {
 	}
 }
 
+// TestFTIInstance: "fully-specified" schemes, 0 to 127, have no FEC Instance ID; the others have 16 bits.
+func TestFTIInstance(t *testing.T) { // F-6.1-02 F-6.2.4-01
+	for _, id := range fecIDs {
+		f := FTI{ObjectSize: MaxObjectSize, Instance: 0xffff, SegmentSize: 1, MaxBlockLen: 1} // F-6.2.4-02
+		e, err := AppendFTI(nil, id, f)
+		if id < 128 {
+			if err != ErrRange {
+				t.Errorf("fec_id %v: %x, %v, want ErrRange", id, []byte(e), err)
+			}
+			ones := append([]byte{64, 4}, bytes.Repeat([]byte{0xff}, 14)...)
+			if got, ok := Extensions(ones).FTI(id); !ok || got.Instance != 0 {
+				t.Errorf("fec_id %v: %+v, %v", id, got, ok)
+			}
+			continue
+		}
+		if got, ok := e.FTI(id); !ok || got != f || err != nil {
+			t.Errorf("fec_id %v: %+v, %v, %v", id, got, ok, err)
+		}
+	}
+}
+
 func TestFTIReserved(t *testing.T) { // E-3.2.2-02
 	want := FTI{ObjectSize: 1, SegmentSize: 1400, MaxBlockLen: 64}
 	if got, ok := Extensions(unhex("40 04 000000000001 ffff 0578 00000040")).FTI(NoCode); !ok || got != want {
@@ -108,6 +129,9 @@ func TestFTIRange(t *testing.T) {
 		{RS8, FTI{MaxN: 256}, ErrRange},
 		{RS, FTI{MaxBlockLen: 1 << 16}, ErrRange},
 		{SmallBlock, FTI{MaxBlockLen: 1 << 16}, ErrRange},
+		{NoCode, FTI{Instance: 1}, ErrRange}, // F-6.2.4-01
+		{RS, FTI{Instance: 1}, ErrRange},     // F-6.2.4-01
+		{RS8, FTI{Instance: 1}, ErrRange},    // F-6.2.4-01
 	} {
 		if e, err := AppendFTI(nil, tt.id, tt.fti); err != tt.want || len(e) != 0 {
 			t.Errorf("fec_id %v, %+v: %x, %v, want %v", tt.id, tt.fti, []byte(e), err, tt.want)

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"reflect"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -20,13 +21,13 @@ func TestPeek(t *testing.T) {
 		{"whole", eot(func([]byte) {}), nil},
 		{"empty", nil, ErrLength},
 		{"shorter than the common header", eot(func([]byte) {})[:7], ErrLength},
-		{"version 0", eot(func(b []byte) { b[0] = 0x03 }), ErrVersion},          // N-4.1-03
-		{"version 2", eot(func(b []byte) { b[0] = 0x23 }), ErrVersion},          // N-4.1-03
-		{"hdr_len below the base", eot(func(b []byte) { b[1] = 3 }), ErrLength}, // N-4.1-07
-		{"hdr_len 0", eot(func(b []byte) { b[1] = 0 }), ErrLength},              // N-4.1-07
-		{"hdr_len beyond the end", eot(func(b []byte) { b[1] = 5 }), ErrLength}, // N-4.1-07
-		{"source_id NORM_NODE_NONE", eot(func(b []byte) { clear(b[4:8]) }), ErrNode},
-		{"source_id NORM_NODE_ANY", eot(func(b []byte) { copy(b[4:], "\xff\xff\xff\xff") }), ErrNode},
+		{"version 0", eot(func(b []byte) { b[0] = 0x03 }), ErrVersion},                                // N-4.1-03
+		{"version 2", eot(func(b []byte) { b[0] = 0x23 }), ErrVersion},                                // N-4.1-03
+		{"hdr_len below the base", eot(func(b []byte) { b[1] = 3 }), ErrLength},                       // N-4.1-07
+		{"hdr_len 0", eot(func(b []byte) { b[1] = 0 }), ErrLength},                                    // N-4.1-07
+		{"hdr_len beyond the end", eot(func(b []byte) { b[1] = 5 }), ErrLength},                       // N-4.1-07
+		{"source_id NORM_NODE_NONE", eot(func(b []byte) { clear(b[4:8]) }), ErrNode},                  // N-6-07
+		{"source_id NORM_NODE_ANY", eot(func(b []byte) { copy(b[4:], "\xff\xff\xff\xff") }), ErrNode}, // N-6-07
 	} {
 		h, err := Peek(tt.in)
 		if err != tt.want {
@@ -197,6 +198,15 @@ func TestAppendRefuses(t *testing.T) {
 		{"payload id of two words", &Data{Header: h, Position: tooBig}, ErrRange},
 		{"no source_id", &Data{}, ErrNode},
 		{"wildcard source_id", &Nack{Header: Header{Source: NodeAny}}, ErrNode},
+		{"no source_id", &Info{}, ErrNode},
+		{"no source_id", &Flush{}, ErrNode},
+		{"no source_id", &Squelch{}, ErrNode},
+		{"no source_id", &CC{}, ErrNode},
+		{"no source_id", &RepairAdv{}, ErrNode},
+		{"no source_id", &AckReq{AckType: AckApplication}, ErrNode},
+		{"no source_id", &Application{}, ErrNode},
+		{"no source_id", &Ack{}, ErrNode},
+		{"no source_id", &Report{}, ErrNode},
 		{"ACK_REQ for CC", &AckReq{Header: h, AckType: AckCC}, ErrAckType},       // N-4.2.3.6-03
 		{"ACK_REQ for FLUSH", &AckReq{Header: h, AckType: AckFlush}, ErrAckType}, // N-4.2.3.6-03
 		{"ACK_REQ for 0", &AckReq{Header: h}, ErrAckType},
@@ -216,6 +226,39 @@ func make252Words() (e Extensions) {
 		e = AppendRate(e, 0)
 	}
 	return e
+}
+
+func TestNodeIDs(t *testing.T) { // N-2-02
+	if NodeNone != 0x00000000 || NodeAny != 0xffffffff || NodeNone.valid() || NodeAny.valid() || !sender.valid() {
+		t.Error("reserved node ids are not those of RFC 5740, Section 2")
+	}
+}
+
+func TestWidths(t *testing.T) { // N-4.2.1-70
+	bits := func(v any) int { return reflect.TypeOf(v).Bits() }
+	for _, tt := range []struct {
+		name      string
+		got, want int
+	}{
+		{"sequence", bits(Header{}.Sequence), 16},
+		{"object_transport_id", bits(Position{}.Object), 16},
+		{"cc_sequence", bits(CC{}.CCSequence), 16},
+		{"instance_id", bits(SenderHeader{}.Instance), 16},
+		{"ack_id", bits(Ack{}.AckID), 8},
+		{"payload_offset", bits(StreamHeader{}.Offset), 32},
+		{"source_block_number of 129", SmallBlock.BlockBits(0), 32},
+		{"source_block_number of 5", RS8.BlockBits(0), 24},
+		{"source_block_number of 2, m = 8", RS.BlockBits(8), 24},
+		{"source_block_number of 2, m = 16", RS.BlockBits(16), 16},
+		{"source_block_number of 0", NoCode.BlockBits(0), 16},
+		{"encoding_symbol_id of 129", SmallBlock.SymbolBits(0), 16},
+		{"encoding_symbol_id of 5", RS8.SymbolBits(0), 8},
+		{"encoding_symbol_id of 0", NoCode.SymbolBits(0), 16},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("%s has %d bits, want %d", tt.name, tt.got, tt.want)
+		}
+	}
 }
 
 func TestSetSequence(t *testing.T) {
