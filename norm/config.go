@@ -85,7 +85,8 @@ type ReceiverConfig struct {
 	MaxSenders int
 	// MaxObjects is how many incomplete objects of a sender are held. If zero, 256. At most 32,767.
 	MaxObjects int
-	// MaxObjectSize bounds what a stranger may announce, in bytes. If zero, 1 TiB.
+	// MaxObjectSize bounds what a stranger may announce, in bytes. If zero, 1 TiB. Objects of more than 2^24 blocks, or of
+	// blocks larger than Buffer, are not received either.
 	MaxObjectSize int64
 	// Buffer is the memory for blocks being received, in bytes, shared by all senders. When it is full the oldest incomplete
 	// block is spilled to the sink and read back for decoding; a symbol without a buffer counts as not received. If zero, 8 MiB.
@@ -127,6 +128,7 @@ const (
 	defaultRobustFactor = 20     // RFC 5740, Section 6
 	defaultBuffer       = 8 << 20
 	maxHeldObjects      = 1<<15 - 1
+	maxRate             = 1e15 // bits per second
 )
 
 // resolve returns a copy of c with the defaults filled in, or says which field cannot work.
@@ -161,8 +163,14 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 	// NRL's receivers cannot build a NACK below 28 bytes; RFC 5740 sets no lower bound, a segment must only hold a request.
 	case c.SegmentSize < 28 || c.SegmentSize > 65_000:
 		return c, fmt.Errorf("norm: SegmentSize %d: want 28 to 65000 bytes", c.SegmentSize)
-	case c.Rate < 0:
-		return c, fmt.Errorf("norm: Rate %g: want bits per second above zero", c.Rate)
+	case !(c.Rate > 0 && c.Rate <= maxRate):
+		return c, fmt.Errorf("norm: Rate %g: want bits per second above zero, at most %g", c.Rate, maxRate)
+	case c.Burst < 0:
+		return c, fmt.Errorf("norm: Burst %d: want bytes", c.Burst)
+	case c.MinGRTT < 0 || c.MinGRTT > c.MaxGRTT:
+		return c, fmt.Errorf("norm: MinGRTT %v, MaxGRTT %v: want the first positive and below the second", c.MinGRTT, c.MaxGRTT)
+	case c.ProbeInterval < 0:
+		return c, fmt.Errorf("norm: ProbeInterval %v: want a time", c.ProbeInterval)
 	case c.BackoffFactor > 15:
 		return c, fmt.Errorf("norm: BackoffFactor %d: the field holds at most 15", c.BackoffFactor)
 	case c.BackoffFactor == 1 && multicast:
@@ -173,6 +181,8 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 		return c, fmt.Errorf("norm: RobustFactor %d: want at least 1", c.RobustFactor)
 	case c.MaxObjects < 1 || c.MaxObjects > maxHeldObjects:
 		return c, fmt.Errorf("norm: MaxObjects %d: want 1 to %d", c.MaxObjects, maxHeldObjects)
+	case c.MaxBytes < 0:
+		return c, fmt.Errorf("norm: MaxBytes %d: want bytes", c.MaxBytes)
 	case c.AutoParity < 0 || c.AutoParity > c.FEC.MaxParity:
 		return c, fmt.Errorf("norm: AutoParity %d: the code has %d parity symbols", c.AutoParity, c.FEC.MaxParity)
 	}
@@ -181,7 +191,7 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 
 // defaultBurst returns what rate, in bits per second, gives in 2 ms, but at least two datagrams, in bytes.
 func defaultBurst(rate float64, segmentSize int) int {
-	return max(int(rate/8*0.002), 2*(segmentSize+maxDataHeader))
+	return max(int(min(rate/8*0.002, 1<<30)), 2*(segmentSize+maxDataHeader))
 }
 
 // resolve returns a copy of c with the defaults filled in, or says which field cannot work.

@@ -132,6 +132,10 @@ func (r *Receiver) affordable(l *layout) bool {
 // place puts a symbol where it belongs.
 func (r *Receiver) place(o *incoming, id wire.PayloadID, payload []byte) error {
 	l := &o.layout
+	if o.state == complete {
+		r.stats.Duplicates++
+		return nil
+	}
 	if !o.known || o.state != accepted && !(o.state == offered && len(o.blocks) == 0) {
 		return nil // before the application accepts, only the symbol is kept that announced the object
 	}

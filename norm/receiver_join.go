@@ -157,7 +157,12 @@ func (r *Receiver) extend(s *remote, id TransportID) {
 		}
 	}
 	for _, o := range s.presets {
-		if s.window.contains(o.id) && s.window.get(o.id) == nil {
+		if !s.window.contains(o.id) || s.window.get(o.id) != nil {
+			continue
+		}
+		if o.state == complete {
+			s.window.set(o.id, settled)
+		} else {
 			s.window.set(o.id, o)
 		}
 	}
@@ -206,16 +211,15 @@ func (r *Receiver) handleSquelch(now time.Time, m *wire.Squelch) error {
 	}
 	for id := range m.Invalid.All() {
 		if o := s.preset(id); o != nil {
-			o.squelched = true
-		}
-		if s.synced && s.window.contains(id) {
+			o.squelched = true // and keeps its place in the window
+		} else if s.synced && s.window.contains(id) {
 			r.squelch(s, id)
 		}
 	}
 	return nil
 }
 
-// squelch settles one object of the window.
+// squelch settles one object of the window. A preset one is still asked for when it is heard again.
 func (r *Receiver) squelch(s *remote, id TransportID) {
 	o := s.window.get(id)
 	s.window.set(id, settled)

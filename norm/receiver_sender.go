@@ -112,6 +112,8 @@ func (s *remote) formerly(instance InstanceID) bool {
 
 // restart makes s forget the run it knows, except for what the application expects of it.
 func (s *remote) restart(instance InstanceID) {
-	former, n := [2]InstanceID{s.instance, s.former[0]}, min(s.formerN+1, 2)
-	*s = remote{id: s.id, instance: instance, former: former, formerN: n, presets: s.presets, heard: true}
+	*s = remote{
+		id: s.id, instance: instance, former: [2]InstanceID{s.instance, s.former[0]}, formerN: min(s.formerN+1, 2),
+		heard: true, presets: s.presets, fecID: s.fecID, segmentSize: s.segmentSize,
+	}
 }

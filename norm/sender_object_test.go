@@ -2,6 +2,7 @@ package norm
 
 import (
 	"errors"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -52,6 +53,14 @@ func TestNewSenderRefuses(t *testing.T) {
 		"FEC":             func(c *SenderConfig) { c.FEC = fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 250, MaxParity: 10} },
 		"AutoParity":      func(c *SenderConfig) { c.AutoParity = 33 },
 		"SegmentSize":     func(c *SenderConfig) { c.SegmentSize = 20 },
+		"Rate":            func(c *SenderConfig) { c.Rate = math.NaN() },
+		"Rate -1":         func(c *SenderConfig) { c.Rate = -1 },
+		"Burst":           func(c *SenderConfig) { c.Burst = -1 },
+		"MinGRTT":         func(c *SenderConfig) { c.MinGRTT = time.Minute },
+		"ProbeInterval":   func(c *SenderConfig) { c.ProbeInterval = -1 },
+		"GroupSize":       func(c *SenderConfig) { c.GroupSize = -1 },
+		"RobustFactor":    func(c *SenderConfig) { c.RobustFactor = -1 },
+		"MaxBytes":        func(c *SenderConfig) { c.MaxBytes = -1 },
 		"MaxObjects":      func(c *SenderConfig) { c.MaxObjects = 1 << 15 }, // N-4.2.1-38
 	} {
 		c := good
