@@ -9,8 +9,10 @@ import (
 // A nackCycle is the state of the NACK procedure towards one sender (RFC 5740, Section 5.3).
 type nackCycle struct {
 	state  nackState
-	until  time.Time  // the end of backoff or hold-off
-	limit  mark       // the sender's transmit position when the cycle was initiated
+	until  time.Time // the end of backoff or hold-off
+	limit  mark      // the sender's transmit position when the cycle was initiated: what lacks before it makes us ask
+	cut    mark      // what a NORM_CMD(REPAIR_ADV) lets us ask for, if it is limited
+	isCut  bool
 	others requestSet // asked for by others meanwhile
 	due    bool       // Poll is to make the NORM_NACK
 }
@@ -114,7 +116,7 @@ func (r *Receiver) startNack(now time.Time, s *remote, limit mark) {
 	if c.state == nackBackoff || c.state == nackHoldoff && !due(c.until, now) || !s.lacks(limit) {
 		return
 	}
-	c.limit = limit
+	c.limit, c.isCut = limit, false
 	c.others.reset()
 	// "T_backoff = RandomBackoff(K_sender*GRTT_sender, GSIZE_sender)". With K = 0, as in unicast sessions, at once.
 	c.state = nackBackoff
@@ -150,6 +152,16 @@ func (r *Receiver) nackTimeout(now time.Time, s *remote) {
 	// "At this time, the receiver begins a "holdoff" period": T_rcvrHoldoff = (K_sender+2)*GRTT_sender.
 	c.state = nackHoldoff
 	c.until = now.Add(time.Duration(s.backoff+2) * s.grtt)
+}
+
+// asked returns the limit of what a NORM_NACK asks for: "up through the coding block prior to the most recently heard
+// ordinal transmission position for the sender", RFC 5740, Section 5.3. (Section 4.3.1 has the position at the moment
+// the procedure is initiated. Then what was lost in the backoff would take another cycle, and suppress others less.)
+func (s *remote) asked() mark {
+	if s.nack.isCut {
+		return s.earlier(s.position, s.nack.cut)
+	}
+	return s.position
 }
 
 // earlier returns the earlier of two marks.
@@ -234,7 +246,7 @@ func (r *Receiver) handleRepairAdv(now time.Time, m *wire.RepairAdv) error {
 		}
 	}
 	if highest != (mark{}) {
-		c.limit = s.earlier(c.limit, highest)
+		c.limit, c.cut, c.isCut = s.earlier(c.limit, highest), highest, true
 	}
 	return nil
 }

@@ -59,8 +59,8 @@ func TestContentEndsBeforeThePosition(t *testing.T) {
 	g.block(o, 2, 0, 4)
 	g.data(o, 3, 0) // the position, of which only the beginning was sent
 	g.run(4 * g.grtt)
-	// The cycle began when block 1 was entered, so it is about block 0: N-4.3.1-09 N-5-03.
-	g.wantNack("segment 0/0/8")
+	// The cycle began when block 1 was entered; what was lost since goes with it: N-5.3-13 N-5-03.
+	g.wantNack("segment 0/0/8, segment 0/1/5-11, segment 0/2/8-9")
 	g.run(6 * g.grtt)
 	g.data(o, 4, 0)
 	g.backoffs()

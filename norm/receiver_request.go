@@ -10,10 +10,10 @@ import (
 // leastSegment is assumed for NormSegmentSize as long as no EXT_FTI told it: enough for one range of objects.
 const leastSegment = 28
 
-// appendNack appends a NORM_NACK with what is missing up to the sender's position, as it was when the cycle was
-// initiated and as it is now. "If the size of the NORM_NACK content exceeds the sender's NormSegmentSize, the NACK
-// content is truncated so the receiver only generates a single NORM_NACK message per NACK cycle for a given sender. In
-// summary, a single NACK message is generated containing the receiver's lowest ordinal repair needs." RFC 5740, 5.3.
+// appendNack appends a NORM_NACK with what is missing up to the sender's position. "If the size of the NORM_NACK content
+// exceeds the sender's NormSegmentSize, the NACK content is truncated so the receiver only generates a single NORM_NACK
+// message per NACK cycle for a given sender. In summary, a single NACK message is generated containing the receiver's
+// lowest ordinal repair needs." RFC 5740, Section 5.3.
 func (r *Receiver) appendNack(now time.Time, s *remote, b []byte) ([]byte, bool) {
 	m := wire.Nack{Header: r.feedbackHeader(), FeedbackHeader: s.feedbackHeader(now)}
 	var ext [12]byte
@@ -25,7 +25,7 @@ func (r *Receiver) appendNack(now time.Time, s *remote, b []byte) ([]byte, bool)
 	}
 	w := nackWriter{
 		remote:       s,
-		limit:        s.earlier(s.nack.limit, s.position),
+		limit:        s.asked(),
 		RepairWriter: wire.NewRepairWriter(b, cmp.Or(s.segmentSize, leastSegment)),
 	}
 	s.needs(w.limit, w.add)

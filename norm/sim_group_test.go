@@ -222,7 +222,7 @@ func watch(t *testing.T, net *normtest.Net, sc scene) {
 				if request.Flags&(wire.RepairObject|wire.RepairInfo) != 0 && request.Flags&(wire.RepairBlock|wire.RepairSegment) == 0 {
 					end.block = 0
 				}
-				// Nothing ahead of the sender's position is asked for. N-5-03 N-4.3.1-09
+				// Nothing ahead of the sender's position is asked for. N-5-03
 				if at := heard[p.From]; before(at, end) {
 					t.Errorf("+%v %s: %v asks for %v, the sender was heard at %v", net.Elapsed(), p.From.Name, p, end, at)
 				}
