@@ -109,19 +109,19 @@ func (c *churn) trouble() {
 		c.restartSender()
 	case 1:
 		c.sender.Host.Kill()
-		c.net.Run(time.Duration(c.rng.IntN(int(10 * time.Second))))
+		c.net.Run(time.Duration(c.rng.Int64N(int64(10 * time.Second))))
 		c.restartSender()
 	case 2:
 		c.restart(i)
 	case 3:
 		c.receivers[i].Host.Kill()
-		c.net.Run(time.Duration(c.rng.IntN(int(10 * time.Second))))
+		c.net.Run(time.Duration(c.rng.Int64N(int64(10 * time.Second))))
 		c.restart(i)
 	case 4:
 		hosts := c.net.Hosts()
 		h := hosts[c.rng.IntN(len(hosts))]
 		h.Detached = true
-		c.net.At(time.Duration(c.rng.IntN(int(10*time.Second))), func() { h.Detached = false })
+		c.net.At(time.Duration(c.rng.Int64N(int64(10*time.Second))), func() { h.Detached = false })
 	}
 }
 
