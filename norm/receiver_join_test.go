@@ -361,7 +361,7 @@ func TestPresetsAndTheWindow(t *testing.T) {
 	g.data(blocks(t, 10, 1), 0, 0)
 	g.data(blocks(t, 14, 1), 0, 0)
 	g.backoffs()
-	g.wantNack("block 2/0") // the cycle began when object 10 was entered
+	g.wantNack("block 2/0, segment 10/0/5-11, object 11, block 12/0")
 	g.run(time.Second)
 	g.block(early, 0)
 	g.wantReceived(early)

@@ -13,6 +13,9 @@ type nackCycle struct {
 	limit  mark       // the sender's transmit position when the cycle was initiated
 	others requestSet // asked for by others meanwhile
 	due    bool       // Poll is to make the NORM_NACK
+
+	// advertised: limit is what a NORM_CMD(REPAIR_ADV) came to that did not hold all; nothing beyond it is asked for.
+	advertised bool
 }
 
 type nackState uint8
@@ -102,7 +105,7 @@ func (r *Receiver) startNack(now time.Time, s *remote, limit mark) {
 	if c.state == nackBackoff || c.state == nackHoldoff && !due(c.until, now) || !s.lacks(limit) {
 		return
 	}
-	c.limit = limit
+	c.limit, c.advertised = limit, false
 	c.others.reset()
 	// "T_backoff = RandomBackoff(K_sender*GRTT_sender, GSIZE_sender)". With K = 0, as in unicast sessions, at once.
 	c.state = nackBackoff
@@ -222,7 +225,7 @@ func (r *Receiver) handleRepairAdv(now time.Time, m *wire.RepairAdv) error {
 		}
 	}
 	if highest != (mark{}) {
-		c.limit = s.earlier(c.limit, highest)
+		c.limit, c.advertised = s.earlier(c.limit, highest), true
 	}
 	return nil
 }
