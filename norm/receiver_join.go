@@ -33,6 +33,9 @@ func (r *Receiver) sender(now time.Time, h wire.Header, sh wire.SenderHeader) (*
 		r.senderEvent(SenderSeen, s)
 	}
 	s.update(r, now, h, sh)
+	if s.active.IsZero() && s.expected() != nil {
+		s.active = now // it may be done sending, and just probe
+	}
 	return s, nil
 }
 

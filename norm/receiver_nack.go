@@ -88,13 +88,16 @@ func (r *Receiver) inactivityTimeout(now time.Time, s *remote) {
 		s.active, s.lost = time.Time{}, true
 		r.senderEvent(SenderLost, s)
 	}
-	if !s.reached {
-		return
-	}
 	s.patient = false
-	if !s.position.whole {
+	switch {
+	case s.reached && !s.position.whole:
 		// Nothing will tell how far the sender came; the block it was in counts as sent.
 		s.position = mark{object: s.position.object, block: s.position.block + 1, whole: true}
+	case !s.reached && s.expected() != nil:
+		// Nothing was heard of what we expect, from a sender that sends nothing more: we came when all was over.
+		s.position = mark{object: s.expected().id, block: 1<<32 - 1, whole: true}
+	case !s.reached:
+		return
 	}
 	r.startNack(now, s, s.position)
 }

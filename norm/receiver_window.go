@@ -111,6 +111,16 @@ func (s *remote) preset(id TransportID) *incoming {
 	return nil
 }
 
+// expected returns the last preset object that is to be asked for, or nil.
+func (s *remote) expected() *incoming {
+	for _, o := range slices.Backward(s.presets) {
+		if o.wanted() {
+			return o
+		}
+	}
+	return nil
+}
+
 // addPreset adds o to the objects that are asked for wherever the window is.
 func (s *remote) addPreset(o *incoming) {
 	s.presets = append(s.presets, o)
