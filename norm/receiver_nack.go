@@ -9,12 +9,13 @@ import (
 // A nackCycle is the state of the NACK procedure towards one sender (RFC 5740, Section 5.3).
 type nackCycle struct {
 	state  nackState
-	until  time.Time // the end of backoff or hold-off
-	limit  mark      // the sender's transmit position when the cycle was initiated: what lacks before it makes us ask
-	cut    mark      // what a NORM_CMD(REPAIR_ADV) lets us ask for, if it is limited
-	isCut  bool
+	until  time.Time  // the end of backoff or hold-off
+	limit  mark       // the sender's transmit position when the cycle was initiated
 	others requestSet // asked for by others meanwhile
 	due    bool       // Poll is to make the NORM_NACK
+
+	// advertised: limit is what a NORM_CMD(REPAIR_ADV) came to that did not hold all; nothing beyond it is asked for.
+	advertised bool
 }
 
 type nackState uint8
@@ -100,10 +101,10 @@ func (r *Receiver) inactivityTimeout(now time.Time, s *remote) {
 		// Nothing will tell how far the sender came; the block it was in counts as sent.
 		s.position = mark{object: s.position.object, block: s.position.block + 1, whole: true}
 	}
-	if !s.reached || !s.lacks(s.position) {
-		// What is expected may have been sent when we were not there, and the FLUSHes be over: the sender is heard of by its
-		// probes alone. If it has yet to send it, it ignores the request.
-		if end, ok := s.expected(); ok && (!s.reached || s.earlier(s.position, end) == s.position) {
+	if o := s.expected(); o != nil && (!s.reached || !s.lacks(s.position)) {
+		// We were not there when what we expect was sent, nor for the FLUSHes. If it was not sent yet, the sender ignores us.
+		end := mark{object: o.id, block: 1<<32 - 1, whole: true}
+		if !s.reached || s.earlier(s.position, end) == s.position {
 			s.position = end
 		}
 	}
@@ -116,7 +117,7 @@ func (r *Receiver) startNack(now time.Time, s *remote, limit mark) {
 	if c.state == nackBackoff || c.state == nackHoldoff && !due(c.until, now) || !s.lacks(limit) {
 		return
 	}
-	c.limit, c.isCut = limit, false
+	c.limit, c.advertised = limit, false
 	c.others.reset()
 	// "T_backoff = RandomBackoff(K_sender*GRTT_sender, GSIZE_sender)". With K = 0, as in unicast sessions, at once.
 	c.state = nackBackoff
@@ -152,16 +153,6 @@ func (r *Receiver) nackTimeout(now time.Time, s *remote) {
 	// "At this time, the receiver begins a "holdoff" period": T_rcvrHoldoff = (K_sender+2)*GRTT_sender.
 	c.state = nackHoldoff
 	c.until = now.Add(time.Duration(s.backoff+2) * s.grtt)
-}
-
-// asked returns the limit of what a NORM_NACK asks for: "up through the coding block prior to the most recently heard
-// ordinal transmission position for the sender", RFC 5740, Section 5.3. (Section 4.3.1 has the position at the moment
-// the procedure is initiated. Then what was lost in the backoff would take another cycle, and suppress others less.)
-func (s *remote) asked() mark {
-	if s.nack.isCut {
-		return s.earlier(s.position, s.nack.cut)
-	}
-	return s.position
 }
 
 // earlier returns the earlier of two marks.
@@ -246,7 +237,7 @@ func (r *Receiver) handleRepairAdv(now time.Time, m *wire.RepairAdv) error {
 		}
 	}
 	if highest != (mark{}) {
-		c.limit, c.cut, c.isCut = s.earlier(c.limit, highest), highest, true
+		c.limit, c.advertised = s.earlier(c.limit, highest), true
 	}
 	return nil
 }

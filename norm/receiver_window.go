@@ -111,6 +111,16 @@ func (s *remote) preset(id TransportID) *incoming {
 	return nil
 }
 
+// expected returns the last preset object that is to be asked for, or nil.
+func (s *remote) expected() *incoming {
+	for _, o := range slices.Backward(s.presets) {
+		if o.wanted() {
+			return o
+		}
+	}
+	return nil
+}
+
 // addPreset adds o to the objects that are asked for wherever the window is.
 func (s *remote) addPreset(o *incoming) {
 	s.presets = append(s.presets, o)
@@ -118,15 +128,6 @@ func (s *remote) addPreset(o *incoming) {
 	if s.synced && s.window.contains(o.id) {
 		s.window.objects[o.id-s.window.base] = o
 	}
-}
-
-// expected returns the mark behind the last object that the application expects.
-func (s *remote) expected() (end mark, ok bool) {
-	if len(s.presets) == 0 {
-		return end, false
-	}
-	o := s.presets[len(s.presets)-1]
-	return mark{object: o.id, block: uint32(o.layout.N), whole: true}, true
 }
 
 // find returns the object with that id, settled if nothing more of it is needed, or nil if it was never heard of.
