@@ -195,7 +195,7 @@ func TestIDSpanIsLimited(t *testing.T) {
 	}
 }
 
-func TestCancel(t *testing.T) {
+func TestCancelObject(t *testing.T) {
 	r := newRig(t, func(c *SenderConfig) { c.Rate = 80_000 })
 	a, b, c := r.enqueue(2000, nil), r.enqueue(2000, nil), r.enqueue(100, nil)
 	r.run(50 * time.Millisecond)
@@ -301,7 +301,7 @@ func TestReadAhead(t *testing.T) {
 }
 
 // N-2-01 N-4.1-15: somebody else with our NormNodeId is reported, our own multicast is not.
-func TestNodeCollision(t *testing.T) {
+func TestSenderNodeCollision(t *testing.T) {
 	own := func(r *rig, from netip.AddrPort, instance InstanceID) {
 		m := &wire.EOT{Header: wire.Header{Source: 1}, SenderHeader: wire.SenderHeader{Instance: instance}}
 		b, _ := m.AppendBinary(nil)
