@@ -170,3 +170,20 @@ func (f *Pattern) mark(r norm.Range) {
 
 // Written returns the ranges that were written, in order, none touching the next.
 func (f *Pattern) Written() []norm.Range { return slices.Clone(f.written) }
+
+// Forget makes a range count as never written.
+func (f *Pattern) Forget(r norm.Range) {
+	if r.Length == 0 {
+		return
+	}
+	var kept []norm.Range
+	for _, w := range f.written {
+		if before := min(w.End(), r.Offset) - w.Offset; before > 0 {
+			kept = append(kept, norm.Range{Offset: w.Offset, Length: before})
+		}
+		if from := max(w.Offset, r.End()); from < w.End() {
+			kept = append(kept, norm.Range{Offset: from, Length: w.End() - from})
+		}
+	}
+	f.written = kept
+}
