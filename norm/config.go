@@ -35,8 +35,9 @@ type SenderConfig struct {
 	// ProbeInterval is the time between NORM_CMD(CC). If zero, the current GRTT, at least 100 ms, doubling up to 30 s while
 	// nothing is to be sent or nobody answers (RFC 5740, Section 5.5.2.1).
 	ProbeInterval time.Duration
-	// BackoffFactor is K_sender, 0 to 15. If zero, 4 for a multicast group and none for a unicast one; if negative, none
-	// (RFC 5740, Sections 5.3 and 5.4.1). 1 is refused for a multicast group: nothing would be suppressed.
+	// BackoffFactor is K_sender, 0 to 15. If zero, 4 for a multicast group, 6 for a source-specific one (RFC 4607:
+	// 232.0.0.0/8 and ff3x::/32) and none for a unicast session; if negative, none (RFC 5740, Sections 5.3 and 5.4.1). 1 is
+	// refused for a multicast group: nothing would be suppressed.
 	BackoffFactor int
 	// GroupSize is the estimated number of receivers. If zero, 10,000 (RFC 5740, Section 5.5.4). One order of magnitude
 	// is good enough.
@@ -123,7 +124,8 @@ const (
 	defaultSegmentSize  = 1400
 	defaultRate         = 10e6
 	defaultGRTT         = 500 * time.Millisecond // RFC 5740, Section 6
-	defaultBackoff      = 4
+	defaultBackoff      = 4                      // RFC 5740, Section 5.3
+	defaultBackoffSSM   = 6
 	defaultGroupSize    = 10_000 // RFC 5740, Section 5.5.4
 	defaultRobustFactor = 20     // RFC 5740, Section 6
 	defaultBuffer       = 8 << 20
@@ -148,6 +150,8 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 	c.MaxGRTT = cmp.Or(c.MaxGRTT, 10*time.Second)
 	c.GRTT = min(max(c.GRTT, c.MinGRTT), c.MaxGRTT)
 	switch {
+	case c.BackoffFactor == 0 && sourceSpecific(c.Group.Addr()):
+		c.BackoffFactor = defaultBackoffSSM
 	case c.BackoffFactor == 0 && multicast:
 		c.BackoffFactor = defaultBackoff
 	case c.BackoffFactor < 0:
@@ -187,6 +191,15 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 		return c, fmt.Errorf("norm: AutoParity %d: the code has %d parity symbols", c.AutoParity, c.FEC.MaxParity)
 	}
 	return c, nil
+}
+
+// sourceSpecific reports whether a group is one of source-specific multicast (RFC 4607, Section 1).
+func sourceSpecific(group netip.Addr) bool {
+	if group.Is4() || group.Is4In6() {
+		return group.Unmap().As4()[0] == 232
+	}
+	b := group.As16()
+	return b[0] == 0xff && b[1]>>4 == 3 && b[2] == 0 && b[3] == 0
 }
 
 // defaultBurst returns what rate, in bits per second, gives in 2 ms, but at least two datagrams, in bytes.
