@@ -175,6 +175,35 @@ func TestRejectRangeOfAnotherRun(t *testing.T) {
 	}
 }
 
+// TestRestartAbortsRejectedObjects: what was complete, then rejected, goes with the run; what is expected stays.
+func TestRestartAbortsRejectedObjects(t *testing.T) {
+	g := newReceiverRig(t, ReceiverConfig{})
+	preset := blocks(t, 9, 1)
+	hp, err := g.Expect(g.now, Preset{Sender: g.sender, ID: 9, Size: int64(preset.L), FEC: preset.params})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var handles []Handle
+	for id := range TransportID(3) {
+		g.block(blocks(t, id, 1), 0)
+		handles = append(handles, g.happened(ObjectComplete)[id].Object)
+	}
+	g.data(blocks(t, 4, 1), 0, 0)
+	for _, h := range handles {
+		if err := g.RejectRange(g.now, h, Range{3, 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.instance++
+	g.data(blocks(t, 0, 1), 0, 0)
+	if e := g.happened(ObjectAborted); len(e) != 4 {
+		t.Errorf("%v", e)
+	}
+	if _, ok := g.Object(hp); !ok || len(g.senders[g.sender].presets) != 1 {
+		t.Error("the preset object is gone")
+	}
+}
+
 // TestCompleteObjectsAreForgotten keeps the last MaxObjects only, and preset ones.
 func TestCompleteObjectsAreForgotten(t *testing.T) {
 	g := newReceiverRig(t, ReceiverConfig{MaxObjects: 3})
