@@ -56,11 +56,16 @@ func newChurn(t *testing.T, seed uint64) *churn {
 		c.sizes = append(c.sizes, 1+c.rng.Int64N(40_000))
 	}
 	for i := range 1 + c.rng.IntN(8) {
-		r, err := c.net.AddReceiver(fmt.Sprint("r", i), nil, normtest.Link{}, link, norm.ReceiverConfig{
-			Node: norm.NodeID(10 + i), Seed: seed<<8 | uint64(i), Patience: c.rng.IntN(2) == 0,
-		})
+		cfg := norm.ReceiverConfig{Node: norm.NodeID(10 + i), Seed: seed<<8 | uint64(i), Patience: c.rng.IntN(2) == 0}
+		if c.rng.IntN(3) == 0 {
+			cfg.Buffer = 3 * 100 * c.sender.Config.FEC.MaxBlockLen // three blocks
+		}
+		r, err := c.net.AddReceiver(fmt.Sprint("r", i), nil, normtest.Link{}, link, cfg)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if c.rng.IntN(2) == 0 {
+			r.Host.IODelay, r.Host.IOShuffle = time.Duration(c.rng.IntN(int(50*time.Millisecond))), true
 		}
 		files := make([]*normtest.Pattern, len(c.sizes))
 		for id, size := range c.sizes {

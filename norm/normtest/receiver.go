@@ -145,6 +145,9 @@ func (r *Receiver) note(e norm.Event) {
 		o.Info = info
 	case norm.ObjectComplete:
 		o.Complete = true
+		if f, ok := o.File.(*Pattern); ok && !f.Whole() {
+			r.Host.net.fault("%s completed an object that differs from what was sent: %v", r.Host.Name, o)
+		}
 	case norm.ObjectAborted:
 		o.Err = e.Err
 	}
