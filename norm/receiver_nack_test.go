@@ -319,6 +319,18 @@ func TestWholeBlocksAndObjects(t *testing.T) {
 	}
 }
 
+// TestRequestsAreInOrder: a sender dies amid an object, and another one that is expected lies behind.
+func TestRequestsAreInOrder(t *testing.T) {
+	g := newReceiverRig(t, ReceiverConfig{})
+	expected := blocks(t, 9, 2)
+	if _, err := g.Expect(g.now, Preset{Sender: g.sender, ID: 9, Size: int64(expected.L), FEC: expected.params}); err != nil {
+		t.Fatal(err)
+	}
+	g.block(blocks(t, 3, 4), 0)
+	g.run(6 * time.Second)
+	g.wantNack("block 3/1-3, block 9/0-1") // N-4.3.1-21
+}
+
 func TestFlushOfAnObjectNeverHeard(t *testing.T) {
 	g := newReceiverRig(t, ReceiverConfig{})
 	o := object(t, 0, 100)
