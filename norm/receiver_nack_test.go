@@ -519,24 +519,46 @@ func TestGRTTChangesInACycle(t *testing.T) {
 
 // TestAdvertisedLimit hears a NORM_CMD(REPAIR_ADV) that did not hold all: what is beyond it waits.
 func TestAdvertisedLimit(t *testing.T) {
-	g := newReceiverRig(t, ReceiverConfig{})
-	o := blocks(t, 0, 10)
-	g.block(o, 0)
-	g.block(o, 1, 1)
-	g.data(o, 2, 0)
-	g.backoffs()
-	g.nacks()
-	g.run(6 * g.grtt)
-	g.block(o, 3, 2)
-	g.data(o, 4, 0)
-	adv := &wire.RepairAdv{Header: g.from(), SenderHeader: g.header(), Flags: wire.RepairAdvLimit}
-	b, err := adv.AppendBinary(nil)
-	if err != nil {
-		t.Fatal(err)
+	for _, test := range []struct {
+		name  string
+		limit wire.RepairAdvFlags
+		write func(w *wire.RepairWriter, o *testObject)
+		want  string
+	}{
+		{"all held", 0, func(w *wire.RepairWriter, o *testObject) { w.Item(wire.RepairSegment, o.position(0, 2, 3)) },
+			"segment 0/1/8, segment 0/2/5-11, segment 0/3/8, object 1"},
+		// N-4.2.3.5-04 N-5.4.4-03: as if the sender were there. What is missing of block 2 is parity, behind segment 3 of it.
+		{"segment", wire.RepairAdvLimit, func(w *wire.RepairWriter, o *testObject) { w.Item(wire.RepairSegment, o.position(0, 2, 3)) },
+			"segment 0/1/8"},
+		{"block", wire.RepairAdvLimit, func(w *wire.RepairWriter, o *testObject) {
+			w.Item(wire.RepairSegment, o.position(0, 0, 8))
+			w.Item(wire.RepairBlock, o.position(0, 2, 0))
+		}, "segment 0/1/8, segment 0/2/5-11"},
+		{"object", wire.RepairAdvLimit, func(w *wire.RepairWriter, o *testObject) { w.Item(wire.RepairObject, o.position(1, 0, 0)) },
+			"segment 0/1/8, segment 0/2/5-11, segment 0/3/8, object 1"},
+		{"info", wire.RepairAdvLimit, func(w *wire.RepairWriter, o *testObject) { w.Item(wire.RepairInfo, o.position(1, 0, 0)) },
+			"segment 0/1/8, segment 0/2/5-11, segment 0/3/8"},
+		{"nothing we need", wire.RepairAdvLimit, func(w *wire.RepairWriter, o *testObject) { w.Item(wire.RepairSegment, o.position(0, 0, 9)) }, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			g := newReceiverRig(t, ReceiverConfig{})
+			o := blocks(t, 0, 4)
+			g.block(o, 0)
+			g.block(o, 1, 1)
+			g.data(o, 2, 0)
+			g.block(o, 3, 2)
+			g.run(2 * time.Second)
+			g.nacks()
+			g.data(blocks(t, 2, 1), 0, 0)
+			b, err := (&wire.RepairAdv{Header: g.from(), SenderHeader: g.header(), Flags: test.limit}).AppendBinary(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := wire.NewRepairWriter(b, 1400)
+			test.write(&w, o)
+			g.arrive(w.Bytes())
+			g.backoffs()
+			g.wantNack(test.want)
+		})
 	}
-	w := wire.NewRepairWriter(b, 1400)
-	w.Item(wire.RepairSegment, o.position(0, 2, 3))
-	g.arrive(w.Bytes())
-	g.backoffs()
-	g.wantNack("segment 0/1/8, segment 0/2/5-11") // N-4.2.3.5-04 N-5.4.4-03: nothing of block 3
 }
