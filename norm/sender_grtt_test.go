@@ -77,7 +77,7 @@ func TestProbeIntervalDoubles(t *testing.T) {
 	got := gaps(times[*wire.CC](r.take()))
 	for i, d := range got {
 		if w := min(want[min(i, len(want)-1)], 30*time.Second); d != w {
-			t.Errorf("interval %d is %v, want %v", i, d, w)
+			t.Errorf("interval %d is %v, want %v", i, d, w) // N-5.5.2.2-02
 		}
 	}
 	if len(got) < 8 {

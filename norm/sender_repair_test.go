@@ -321,7 +321,7 @@ func TestSenderHoldoff(t *testing.T) {
 	r.wantScript("0/0/5r")
 }
 
-// N-5.4.1-05: T_sndrHoldoff = 1*GRTT from the rewind on, in which no aggregation begins.
+// N-5.4.1-05 N-5.3-23: T_sndrHoldoff = 1*GRTT from the rewind on, in which no aggregation begins.
 func TestSenderHoldoffLasts(t *testing.T) {
 	for _, before := range []time.Duration{time.Nanosecond, 0} {
 		r := repaired(t, nil)
@@ -469,5 +469,40 @@ func TestRepairStateLimit(t *testing.T) {
 	r.run(time.Second)
 	if len(o.plan.blocks) == 0 {
 		t.Error("nothing of it is planned")
+	}
+}
+
+// B-3.2.4-01: the sender collects NACKs for one GRTT longer than receivers may back off, and then ignores them for one; what
+// receivers are silent for after a NACK is their sum.
+func TestTimersOfBothEndsFit(t *testing.T) {
+	for _, k := range []int{2, 4, 15} {
+		s := newRig(t, func(c *SenderConfig) { c.BackoffFactor = k })
+		s.enqueue(1200, nil)
+		s.idle()
+		s.nackRequest("0/0/4")
+		nacked := s.now
+		for s.aggregating() {
+			s.now = s.Deadline()
+			s.Advance(s.now)
+			s.drain()
+		}
+		aggregate, holdoff := s.now.Sub(nacked), s.timers[timerHoldoff].Sub(s.now)
+
+		r := newReceiverRig(t, ReceiverConfig{})
+		r.grtt, r.backoff = s.grtt.advertised, uint8(k)
+		o := blocks(t, 0, 3)
+		r.block(o, 0, 1)
+		r.data(o, 1, 0)
+		for len(r.sent) == 0 {
+			r.now = r.Deadline()
+			r.Advance(r.now)
+			r.drain()
+		}
+		silent := r.senders[rigSender].nack.until.Sub(r.now)
+
+		longest := time.Duration(k) * r.grtt // T_maxBackoff
+		if aggregate < longest+r.grtt || holdoff != r.grtt || silent != aggregate+holdoff {
+			t.Errorf("K = %d: T_sndrAggregate %v, T_sndrHoldoff %v, T_rcvrHoldoff %v with GRTT %v", k, aggregate, holdoff, silent, r.grtt)
+		}
 	}
 }

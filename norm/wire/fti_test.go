@@ -236,7 +236,7 @@ func TestPayloadIDRange(t *testing.T) {
 		{NoCode, 0, PayloadID{Symbol: 1 << 16}, ErrRange},
 		{RS8, 0, PayloadID{Block: 1 << 24}, ErrRange},
 		{RS8, 0, PayloadID{Symbol: 1 << 8}, ErrRange},
-		{RS8, 0, PayloadID{BlockLen: 1}, ErrRange}, // only 129 says how long a block is
+		{RS8, 0, PayloadID{BlockLen: 1}, ErrRange}, // N-4.2.1-46: only 129 says how long a block is
 		{RS, 8, PayloadID{BlockLen: 1}, ErrRange},
 		{NoCode, 0, PayloadID{BlockLen: 1}, ErrRange},
 		{RS, 16, PayloadID{Block: 1 << 16}, ErrRange},
