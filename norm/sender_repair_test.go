@@ -190,6 +190,13 @@ func TestRepairFreshParityThenExplicit(t *testing.T) {
 	cycle("0/2/0r 0/2/1r 0/2/2r 0/2/3r", "0/b2")
 	cycle("0/2/6r 0/2/7r", "0/2/4-5")
 	cycle("0/2/4rx", "0/2/4") // there is no symbol 8
+
+	// Nor is parity fresh that was sent explicitly.
+	r.enqueue(400, nil)
+	r.idle()
+	cycle("2/0/4r 2/0/5r 2/0/6r", "2/0/4-6")
+	cycle("2/0/6rx 2/0/7rx", "2/0/6-7")
+	cycle("2/0/4rx", "2/0/4")
 }
 
 // Proactive parity is not fresh any more when a repair is due.
