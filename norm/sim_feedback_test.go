@@ -53,7 +53,7 @@ func TestUnicastFeedback(t *testing.T) {
 		return len(group) == 0
 	})
 	t.Logf("%d receivers: %d NACKs, %d NORM_CMD(REPAIR_ADV), complete after %v", receivers, nacks, advertised, net.Elapsed())
-	// Multicast one way scales too. N-1.4-02 N-5.4.4-04
+	// Multicast one way scales too. N-1.4-02 N-5.4.4-04 N-5.3-22
 	if !done || advertised == 0 || nacks > receivers/4 {
 		t.Errorf("complete: %v, want few NACKs and some NORM_CMD(REPAIR_ADV)", done)
 	}
