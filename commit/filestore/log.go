@@ -1,7 +1,8 @@
 // Package filestore keeps the records of package commit in an append-only file: a record is on stable storage when
 // [Log.Append] returns, and a crash at any instant loses at most what was being appended.
 //
-// The file starts with 32 bytes: the magic "mcupgrade log 1\n" and 16 random bytes, the log's id. Each frame after it is
+// The file starts with 32 bytes: the magic "mcupgrade log 1\n", 12 random bytes that are the log's id, and the CRC-32C
+// of both. Each frame after it is
 //
 //	length   uint32, big-endian: bytes of payload
 //	sequence uint64, 1 for the first frame
@@ -21,15 +22,14 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"slices"
 
 	"github.com/multicast-upgrade/tool/commit/disk"
 )
 
 const (
 	magic      = "mcupgrade log 1\n"
-	idSize     = 16
-	headerSize = int64(len(magic) + idSize)
+	idSize     = 12
+	headerSize = int64(len(magic) + idSize + 4)
 	frameSize  = 4 + 8 + 4
 
 	// MaxAppend bounds the payload of one Append, in bytes, 4 per record included.
@@ -96,17 +96,24 @@ func (l *Log) open() (err error) {
 	if err != nil {
 		return err
 	}
-	var header [headerSize]byte
-	switch _, err := l.f.ReadAt(header[:], 0); {
+	var head [headerSize]byte
+	switch _, err := l.f.ReadAt(head[:], 0); {
 	case err != nil && err != io.EOF:
 		return errors.Join(err, l.f.Close())
-	case err == io.EOF, string(header[:len(magic)]) != magic:
+	case err == io.EOF, head != header([idSize]byte(head[len(magic):])):
 		// The header was durable before the file got its name.
 		return errors.Join(fmt.Errorf("%w: %s has no header", ErrCorrupt, l.name), l.f.Close())
 	}
-	copy(l.id[:], header[len(magic):])
+	l.id = [idSize]byte(head[len(magic):])
 	l.size, l.next = headerSize, 1
 	return nil
+}
+
+func header(id [idSize]byte) (h [headerSize]byte) {
+	n := copy(h[:], magic)
+	n += copy(h[n:], id[:])
+	binary.BigEndian.PutUint32(h[n:], crc32.Checksum(h[:n], castagnoli))
+	return h
 }
 
 // Append makes recs durable, all or none of them, and returns when they are. After an error the log takes no more.
@@ -178,7 +185,8 @@ func (l *Log) Rewrite(recs ...[]byte) error {
 func (l *Log) write(recs [][]byte) error {
 	fresh := &Log{next: 1}
 	rand.Read(fresh.id[:])
-	b := slices.Concat([]byte(magic), fresh.id[:])
+	head := header(fresh.id)
+	b := head[:]
 	if len(recs) > 0 {
 		frame, err := fresh.frame(recs)
 		if err != nil {
