@@ -178,6 +178,19 @@ func TestForgedVote(t *testing.T) {
 	}
 }
 
+// TestUnsignedVoteForAnotherDevice: where votes are unsigned, each still speaks for one device only.
+func TestUnsignedVoteForAnotherDevice(t *testing.T) {
+	log := &memoryLog{}
+	p := plan()
+	p.Targets, p.AllowUnsigned = []commit.Target{{Device: "d1"}, {Device: "d2"}}, true
+	c := startCoordinator(t, log, p)
+	v := commit.Vote{Round: round, Roots: []commit.Digest{image}, Device: "d2", Ready: true, Counter: 1}
+	unchanged(t, log, func() {
+		wantErr(t, receive(t, c, at(1), commit.Message{Kind: commit.VoteMessage, Device: "d1", Unsigned: true, Bytes: v.Encode()}), commit.ErrMessage)
+		wantErr(t, receive(t, c, at(1), vote("d2", v)), manifest.ErrSignature) // signed by a key that nobody has registered
+	})
+}
+
 func with(v commit.Vote, f func(*commit.Vote)) commit.Vote {
 	v.Roots = slices.Clone(v.Roots)
 	f(&v)

@@ -294,8 +294,8 @@ type Answer struct {
 	// Known is false for a campaign or wave that is not in the log. That is never an ABORT: the device waits.
 	Known   bool
 	Verdict Verdict
-	Signed  []byte // the decision, once there is one
-	Brake   []byte // the latest HOLD or RESUME, if there was one
+	Signed  []byte // the decision, once there is one; not to be changed
+	Brake   []byte // the latest HOLD or RESUME, if there was one; not to be changed
 }
 
 // Answer returns what is decided for a wave. Waves that are past their deadline are decided first.

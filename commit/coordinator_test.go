@@ -2,6 +2,7 @@ package commit_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -147,6 +148,37 @@ func TestImpossiblePlansAreRefused(t *testing.T) {
 		log := &memoryLog{}
 		if err := openCoordinator(t, log).Start(p); err == nil || len(log.recs) > 0 {
 			t.Errorf("%s: error %v, %d records", name, err, len(log.recs))
+		}
+	}
+}
+
+// An unsteady signer never signs twice alike, and not always, as a key in hardware might.
+type unsteady struct{ calls int }
+
+func (s *unsteady) Sign(context string, payload []byte) ([]byte, error) {
+	if s.calls++; s.calls == 1 {
+		return nil, errors.New("key is not plugged in")
+	}
+	return fmt.Appendf(nil, "signature %d of %x for %s", s.calls, payload, context), nil
+}
+
+func TestDecisionIsSignedOnce(t *testing.T) {
+	log := &memoryLog{}
+	key := &unsteady{}
+	open := func() *commit.Coordinator {
+		c, err := commit.OpenCoordinator(commit.CoordinatorConfig{Key: key, Public: serverKey.Public(), Open: log.open})
+		must(t, err)
+		return c
+	}
+	c := open()
+	must(t, c.Start(plan("d1")))
+	if _, err := c.Receive(at(1), ready("d1", 1)); err == nil {
+		t.Fatal("no error although the key is not plugged in")
+	}
+	first := wantVerdict(t, c, at(100), commit.Commit) // decided in time, signed when the key was back
+	for range 3 {
+		if again := wantVerdict(t, open(), at(100), commit.Commit); !bytes.Equal(again.Signed, first.Signed) {
+			t.Fatalf("signed again: %q, was %q", again.Signed, first.Signed)
 		}
 	}
 }

@@ -95,8 +95,8 @@ func OpenParticipant(now time.Time, cfg ParticipantConfig) (*Participant, error)
 	p.log.log = log
 	p.clock = NewClock(now, cfg.Build, fromNanoseconds(p.s.UTC))
 	if cur := p.s.Current; cur != nil && len(cur.Decision) > 0 {
-		if p.decision, err = OpenDecision(cur.Decision, cfg.Server); err != nil {
-			return nil, fmt.Errorf("%w: decision: %w", ErrRecord, err) // also if the trusted server key was replaced
+		if p.decision, err = parseDecision(cur.Decision); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrRecord, err)
 		}
 	}
 	return p, nil
@@ -251,7 +251,8 @@ func (p *Participant) Decide(now time.Time, signed []byte) error {
 		return p.end(now, StateAborted, ReasonNone)
 	}
 	next := p.s.clone()
-	next.Current.Phase, next.Current.Decision = phaseCommitted, slices.Clone(signed)
+	next.Current.Phase = phaseCommitted
+	next.Current.Signed, next.Current.Decision = slices.Clone(signed), d.Encode()
 	if err := p.commit(now, next); err != nil {
 		return err
 	}

@@ -50,7 +50,8 @@ type currentRound struct {
 	Held     time.Duration `cbor:"8,keyasint,omitempty"`  // how long it was, while powered
 	Phase    phase         `cbor:"9,keyasint"`            //
 	Vote     uint64        `cbor:"10,keyasint,omitempty"` // counter of the READY
-	Decision []byte        `cbor:"11,keyasint,omitempty"` // the signed COMMIT
+	Signed   []byte        `cbor:"11,keyasint,omitempty"` // the COMMIT as it was signed
+	Decision []byte        `cbor:"17,keyasint,omitempty"` // and its payload, which the log vouches for
 	Brake    uint64        `cbor:"12,keyasint,omitempty"` // highest sequence seen
 	Stopped  bool          `cbor:"13,keyasint,omitempty"` // that was a HOLD
 	Boot     string        `cbor:"14,keyasint,omitempty"` // boot id when ACTIVATING was logged

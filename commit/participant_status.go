@@ -54,10 +54,10 @@ func (p *Participant) Holds() (Round, bool) {
 
 // Decision returns the signed COMMIT that the device acts on, to be shown to a server that has forgotten it.
 func (p *Participant) Decision() (signed []byte, ok bool) {
-	if p.s.Current == nil || len(p.s.Current.Decision) == 0 {
+	if p.s.Current == nil || len(p.s.Current.Signed) == 0 {
 		return nil, false
 	}
-	return p.s.Current.Decision, true
+	return p.s.Current.Signed, true
 }
 
 // Floors returns the sequence and epoch below which this device refuses manifests.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/manifest"
 )
 
 // decision is what the server would sign for the round.
@@ -435,7 +436,7 @@ func TestTimedActivation(t *testing.T) {
 	must(t, p.Decide(start, decision(commit.Commit, timed)))
 
 	// Without a timestamp since the start nothing timed activates, however long it takes.
-	next(t, p, at(150), commit.TaskNone)
+	next(t, p, at(1e6), commit.TaskNone)
 	if !p.Deadline().IsZero() {
 		t.Errorf("deadline %v without knowing the time", p.Deadline())
 	}
@@ -621,7 +622,24 @@ func TestFinishedCampaignsAreRememberedUntilTheyEnd(t *testing.T) {
 	if n := len(p.Snapshot()); n > 16<<10 {
 		t.Errorf("the state has %d bytes", n)
 	}
+	// What ends between those forgotten (up to 135) and those remembered is neither.
+	between := number(140)
+	between.Campaign[5] = 1
+	must(t, p.Stage(start, between))
 	must(t, p.Stage(start, number(200)))
+}
+
+// TestReplacedServerKeyDoesNotStrandACommit: what is in the log was checked when it came.
+func TestReplacedServerKeyDoesNotStrandACommit(t *testing.T) {
+	log := &memoryLog{}
+	must(t, readyDevice(t, log).Decide(start, decision(commit.Commit)))
+	p, err := commit.OpenParticipant(start, commit.ParticipantConfig{Device: "d1", Key: deviceKey("d1"),
+		Server: testKey(manifest.RoleServer, "next").Public(), Boot: "boot-1", Open: log.open})
+	must(t, err)
+	next(t, p, start, commit.TaskAskBrake)
+	if shown, ok := p.Decision(); !ok || !bytes.Equal(shown, decision(commit.Commit)) {
+		t.Error("the decision cannot be shown to a server that has forgotten it")
+	}
 }
 
 func TestStateIsOneRecord(t *testing.T) {
