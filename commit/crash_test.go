@@ -3,6 +3,7 @@ package commit_test
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -26,14 +27,17 @@ type world struct {
 	first   []byte   // the decision as it was first seen
 	decided time.Time
 	crashes int
+	seed    uint64
 	killing float64 // how probable it is that a party is killed in a step
+
+	policy  commit.Policy // besides quorum and deadline
+	resumes time.Time     // the server holds the campaign until then
 }
 
 // A party is what can crash.
 type party struct {
 	disk   *diskfault.Disk
 	asleep time.Time // down until then
-	log    *filestore.Log
 }
 
 type server struct {
@@ -54,6 +58,8 @@ type simDevice struct {
 	active      bool // runs the new image
 	activations map[string]bool
 	outcome     commit.State
+	early       int  // power cuts between ACTIVATING and the hook; the planned one comes on top, and a fourth would end in rollback
+	unanswered  bool // the server was out of reach when it asked for the brake
 }
 
 func newWorld(t testing.TB, seed uint64, devices int) *world {
@@ -134,7 +140,8 @@ func (s *server) wake(w *world) error {
 			list = append(list, d.name)
 		}
 		p := plan(list...)
-		p.Waves[0].Quorum = w.quorum
+		p.Waves[0] = w.policy
+		p.Waves[0].Quorum, p.Waves[0].Deadline = w.quorum, at(60)
 		if err := c.Start(p); err != nil {
 			return err
 		}
@@ -219,6 +226,16 @@ func (s *server) step(w *world) error {
 	if s.c == nil {
 		return s.wake(w)
 	}
+	switch held := s.c.Status().Held; {
+	case !held && w.now.Before(w.resumes):
+		if err := s.c.Hold(); err != nil {
+			return err
+		}
+	case held && !w.now.Before(w.resumes):
+		if err := s.c.Resume(); err != nil {
+			return err
+		}
+	}
 	return s.c.Advance(w.now)
 }
 
@@ -255,6 +272,12 @@ func (s *server) poll(w *world, d *simDevice) {
 	if !a.Known {
 		w.t.Fatal("a started campaign is unknown")
 	}
+	stamp, told := sign(commit.Timestamp{Time: w.now}, serverKey), brakeAnswer{d, a.Brake}
+	w.send(func() {
+		if d.p != nil && !w.fails(&d.party, d.down, d.p.Timestamp(w.now, stamp)) {
+			told.deliver(w)
+		}
+	})
 	if a.Verdict == commit.Undecided {
 		return
 	}
@@ -273,7 +296,32 @@ func (s *server) poll(w *world, d *simDevice) {
 	})
 }
 
+// A brakeAnswer is what the server says of the brake.
+type brakeAnswer struct {
+	d      *simDevice
+	signed []byte
+}
+
+func (a brakeAnswer) deliver(w *world) {
+	if a.d.p != nil && a.signed != nil {
+		w.fails(&a.d.party, a.d.down, a.d.p.Brake(w.now, a.signed))
+	}
+}
+
 func (d *simDevice) down() { d.p = nil }
+
+// askBrake asks the server directly, if it is up.
+func (d *simDevice) askBrake(w *world) error {
+	s := w.server
+	if d.unanswered = s.c == nil; d.unanswered {
+		return nil
+	}
+	a, err := s.c.Answer(w.now, campaign, 0)
+	if d.unanswered = w.fails(&s.party, s.down, err); d.unanswered || a.Brake == nil {
+		return nil
+	}
+	return d.p.Brake(w.now, a.Brake)
+}
 
 func (d *simDevice) step(w *world) error {
 	if d.p == nil {
@@ -292,11 +340,18 @@ func (d *simDevice) step(w *world) error {
 		if !ok {
 			break
 		}
-		if w.rng.Float64() < w.killing {
+		if w.rng.Float64() < w.killing && (job.Task != commit.TaskActivate || d.early < 2) {
+			if job.Task == commit.TaskActivate {
+				d.early++
+			}
 			return diskfault.ErrCrashed // before it is done
 		}
 		result := commit.Result{Roots: []commit.Digest{image}}
 		switch job.Task {
+		case commit.TaskAskBrake:
+			if err := d.askBrake(w); err != nil {
+				return err
+			}
 		case commit.TaskVerify:
 			result.Reason = d.verify
 		case commit.TaskActivate:
@@ -350,6 +405,12 @@ func (d *simDevice) activated(w *world, job commit.Job) {
 	if v, err := commit.OpenDecision(w.first, serverKey.Public()); err != nil || v.Verdict != commit.Commit {
 		w.t.Fatalf("%s activates without a COMMIT: %v %v", d.name, v.Verdict, err)
 	}
+	if w.now.Before(w.resumes) && !d.unanswered {
+		w.t.Fatalf("%s activates under HOLD", d.name)
+	}
+	if w.now.Before(w.policy.NotBefore) {
+		w.t.Fatalf("%s activates before its time", d.name)
+	}
 	if d.outcome != commit.StateNone || d.p.Finished(round) {
 		w.t.Fatalf("%s activates again after it ended as %s", d.name, d.outcome)
 	}
@@ -373,6 +434,11 @@ func (w *world) done() bool {
 // crashes led to ABORT instead of COMMIT.
 func (w *world) run() (presumed bool) {
 	w.t.Helper()
+	defer func() {
+		if w.t.Failed() {
+			w.t.Logf("seed %d", w.seed)
+		}
+	}()
 	for minute := 0; !w.done(); minute++ {
 		if minute == 2000 {
 			w.t.Fatalf("no end after %d minutes: %+v", minute, w.server.c.Status())
@@ -407,7 +473,7 @@ func (w *world) run() (presumed bool) {
 			want, active = commit.StateRolledBack, false
 		}
 		if got := d.p.Status().Last.State; got != want || d.active != active {
-			w.t.Fatalf("%s ended as %s, active %v; want %s, %v", d.name, got, d.active, want, active)
+			w.t.Fatalf("%s ended as %s %s, active %v; want %s, %v", d.name, got, d.p.Status().Last.Reason, d.active, want, active)
 		}
 		if state, _ := w.server.c.Device(d.name); state.State != want {
 			w.t.Fatalf("the server believes %s to be %s, it is %s", d.name, state.State, want)
@@ -435,6 +501,8 @@ var variants = []struct {
 	}},
 	{"one refuses, all needed", func(w *world) { w.devices[0].verify = commit.ReasonVerifyHook }},
 	{"one refuses, quorum 60", func(w *world) { w.devices[0].verify, w.quorum = commit.ReasonVerifyHook, 60 }},
+	{"held for a while", func(w *world) { w.resumes = at(40) }},
+	{"at a certain time", func(w *world) { w.policy = commit.Policy{NotBefore: at(30), Spread: 20 * time.Minute} }},
 	{"one is not healthy", func(w *world) { w.devices[0].health, w.devices[0].reboots = commit.ReasonHealth, true }},
 	{"one cannot activate", func(w *world) { w.devices[0].activate = commit.ReasonActivateHook }},
 }
@@ -465,15 +533,18 @@ func TestPowerCutAtEveryWrite(t *testing.T) {
 	}
 }
 
+var crashRuns = flag.Int("crash.runs", 200, "seeds that TestManyCrashes tries")
+
 // TestManyCrashes kills everybody all the time.
 func TestManyCrashes(t *testing.T) {
-	const runs = 200
+	runs := *crashRuns
 	crashes, presumed := 0, 0
 	for seed := range uint64(runs) {
 		v := variants[seed%uint64(len(variants))]
 		w := newWorld(t, seed, 3)
 		v.prepare(w)
 		w.killing = 0.05
+		w.seed = seed
 		for _, disk := range []*diskfault.Disk{w.server.disk, w.devices[0].disk, w.devices[1].disk} {
 			disk.CrashAt(1 + w.rng.IntN(30))
 		}

@@ -26,6 +26,13 @@
 // Times passed to a Coordinator are UTC by the server's clock. A Participant is passed readings of a clock that only has
 // to run forward, and keeps its own [Clock] of what time it surely is.
 //
+// # Hooks
+//
+// A crash may come between a record and what it announces, so every job can be handed out again after a restart, and
+// hooks have to bear that. A new boot id after ACTIVATING means that the activate hook has restarted the system, or that
+// the power went before the hook ran; only the device can tell. So the health check answers [ReasonNotActive] if the new
+// image is not what runs, and activation is begun again, at most three times.
+//
 // # Words
 //
 //	campaign  one image for one list of targets; a random 128-bit id

@@ -28,7 +28,7 @@ const heldStep = 10 * time.Minute
 // A ParticipantConfig is what a Participant works with.
 type ParticipantConfig struct {
 	Device string             // its id; required
-	Key    Signer             // the device key; if nil, messages are unsigned
+	Key    Signer             // the device key; if nil (a nil interface), messages are unsigned
 	Server manifest.PublicKey // of the server, whose decisions count; required
 	Boot   string             // the id of this boot of the system, another one after each restart; required
 	Build  time.Time          // when the program was built: the least that the time can be
