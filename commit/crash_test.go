@@ -533,7 +533,7 @@ func TestPowerCutAtEveryWrite(t *testing.T) {
 	}
 }
 
-var crashRuns = flag.Int("crash.runs", 200, "seeds that TestManyCrashes tries")
+var crashRuns = flag.Int("crash.runs", 100, "seeds that TestManyCrashes tries")
 
 // TestManyCrashes kills everybody all the time.
 func TestManyCrashes(t *testing.T) {
