@@ -86,7 +86,8 @@ type ReceiverConfig struct {
 	MaxSenders int
 	// MaxObjects is how many incomplete objects of a sender are held. If zero, 256. At most 32,767.
 	MaxObjects int
-	// MaxObjectSize bounds what a stranger may announce, in bytes. If zero, 1 TiB.
+	// MaxObjectSize bounds what a stranger may announce, in bytes. If zero, 1 TiB. Objects of more than 2^24 blocks, or of
+	// blocks larger than Buffer, are not received either.
 	MaxObjectSize int64
 	// Buffer is the memory for blocks being received, in bytes, shared by all senders. When it is full the oldest incomplete
 	// block is spilled to the sink and read back for decoding; a symbol without a buffer counts as not received. If zero, 8 MiB.
