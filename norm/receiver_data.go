@@ -118,10 +118,12 @@ func (r *Receiver) learn(o *incoming, fecID wire.FECID, ext wire.Extensions) err
 	}
 	l, err := layoutFromFTI(fecID, fti, r.cfg.Dialect)
 	if err != nil || !r.affordable(&l) {
-		r.release(o)
+		// "Receivers with insufficient storage capability might wish to forego reliable reception (i.e., not NACK for) of
+		// the indicated object." RFC 5740, Section 4.2.1. The EXT_FTI may be forged, so another one changes that.
+		o.refused = true
 		return errRefused
 	}
-	o.known, o.layout = true, l
+	o.known, o.refused, o.layout = true, false, l
 	o.remote.segmentSize = l.E
 	r.offer(o)
 	return nil

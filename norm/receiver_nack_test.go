@@ -433,8 +433,12 @@ func TestInactivityEndsWithSenderLost(t *testing.T) {
 		}
 		g.run(period) // N-5.3-03
 	}
+	if len(g.happened(SenderLost)) != 0 {
+		t.Error("lost within a minute, in which an idle sender need not be heard")
+	}
+	g.run(4 * period)
 	if len(g.happened(SenderLost)) != 1 {
-		t.Error("not lost after ROBUST_FACTOR rounds")
+		t.Error("not lost after ROBUST_FACTOR rounds and a minute")
 	}
 	g.run(time.Minute)
 	if n := g.Stats().NacksSent; n != 6 {
