@@ -126,8 +126,8 @@ func decodeKey(role, alg, encoded string, size int) ([]byte, error) {
 	if alg != algEd25519 {
 		return nil, fmt.Errorf("%w: unknown algorithm %.32q", ErrKeyFormat, alg)
 	}
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
-	if err != nil || len(raw) != size {
+	raw, err := base64.RawURLEncoding.DecodeString(encoded)
+	if err != nil || len(raw) != size || base64.RawURLEncoding.EncodeToString(raw) != encoded { // the decoder skips newlines
 		return nil, fmt.Errorf("%w: want %d bytes in base64url", ErrKeyFormat, size)
 	}
 	return raw, nil

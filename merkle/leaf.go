@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"hash"
 	"io"
+	"math"
 )
 
 // MinLeafSize is the size of a leaf in bytes for images up to 4 GiB, and
@@ -23,13 +24,14 @@ func LeafSize(size int64) int64 {
 	return leafSize
 }
 
-// LeafCount returns how many leaves of leafSize bytes an image of size bytes has, neither being negative.
+// LeafCount returns how many leaves of leafSize bytes an image of size bytes
+// has, neither being negative, or math.MaxInt32 if there are more.
 func LeafCount(size, leafSize int64) int {
 	n := size / leafSize
 	if size%leafSize > 0 {
 		n++
 	}
-	return int(n)
+	return int(min(n, math.MaxInt32)) // int has 32 bits on small devices
 }
 
 // leafHasher hashes the bytes of one leaf after the other.

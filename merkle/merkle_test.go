@@ -3,8 +3,11 @@ package merkle
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"math"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -76,6 +79,32 @@ func TestHashesAgreeWithOracle(t *testing.T) {
 				t.Fatalf("Verify(%d of %d) fails", i, n)
 			}
 		}
+	}
+}
+
+// The roots in testdata/roots.txt were computed by an independent script.
+func TestRootVectors(t *testing.T) {
+	text, err := os.ReadFile("testdata/roots.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		var n int
+		var want string
+		if _, err := fmt.Sscan(line, &n, &want); err != nil {
+			t.Fatal(err)
+		}
+		if got := Root(testLeaves(n)).String(); got != want {
+			t.Errorf("root of %d leaves = %s, want %s", n, got, want)
+		}
+		count++
+	}
+	if count < 40 {
+		t.Errorf("%d vectors, want all 41", count)
 	}
 }
 
@@ -220,11 +249,21 @@ func TestLeafSize(t *testing.T) {
 		{4 << 30, 64 << 10, 65536},
 		{4<<30 + 1, 128 << 10, 32769},
 		{8 << 30, 128 << 10, 65536},
+		{1<<48 - 1, 1 << 32, 65536},
 		{math.MaxInt64, 1 << 47, 65536},
 	} {
 		got := LeafSize(tt.size)
 		if got != tt.leafSize || int64(LeafCount(tt.size, got)) != tt.count {
 			t.Errorf("%d bytes: %d leaves of %d, want %d of %d", tt.size, LeafCount(tt.size, got), got, tt.count, tt.leafSize)
+		}
+	}
+}
+
+// A count beyond int must not wrap around to a small one, on a device with 32 bits above all.
+func TestLeafCountOfAbsurdImage(t *testing.T) {
+	for _, size := range []int64{math.MaxInt64, 1<<48 - 1, 1 << 48} {
+		if n := LeafCount(size, MinLeafSize); n <= MaxLeaves {
+			t.Errorf("%d bytes in leaves of %d: %d leaves", size, MinLeafSize, n)
 		}
 	}
 }
