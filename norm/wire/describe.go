@@ -63,7 +63,7 @@ func (m *Squelch) String() string {
 func (m *CC) String() string {
 	s := fmt.Sprintf("CMD(CC) %d", m.CCSequence)
 	if code, ok := m.Extensions.Rate(); ok {
-		s += fmt.Sprintf(" rate %.4g", DecodeRate(code))
+		s += fmt.Sprintf(" rate %.0f", DecodeRate(code))
 	}
 	if m.Nodes.Len() > 0 {
 		s += " nodes " + join(func(yield func(NodeID) bool) {

@@ -9,14 +9,14 @@ import (
 const MaxObjectSize = 1<<48 - 1
 
 // An FTI is the FEC Object Transmission Information of an object as EXT_FTI carries it. Which fields
-// exist depends on the fec_id; those that do not are zero.
+// exist depends on the fec_id; the others are not sent, and zero when parsed.
 type FTI struct {
 	ObjectSize  uint64 // object_size in bytes, 48 bits; of a stream, the sender's stream buffer size
 	SegmentSize uint16 // segment_size E in bytes, without the 8 bytes of a stream payload header
 	MaxBlockLen uint32 // fec_max_block_len B: most source symbols per block; 8 bits in fec_id 5, 16 in 2 and 129
 
 	// MaxN is max_n of fec_ids 2 and 5: "the maximum number of encoding symbols generated for any
-	// source block" (RFC 5510, Section 2.1), source and repair symbols together; 8 bits in fec_id 5.
+	// source block" (RFC 5510, Section 3.2), source and repair symbols together; 8 bits in fec_id 5.
 	// A deployed implementation writes the repair symbols alone; which reading holds is for the
 	// session to know.
 	MaxN uint16
@@ -25,7 +25,7 @@ type FTI struct {
 	// of parity segments available from the sender for the coding blocks."
 	NumParity uint16
 
-	Instance uint16 // FEC Instance ID of fec_ids 128, 129 and 130; 129 with 0 is RS over GF(2^8)
+	Instance uint16 // FEC Instance ID of fec_ids from 128 on; 129 with 0 is RS over GF(2^8)
 	M        uint8  // m of fec_id 2: bits per symbol element; 0 is read and written as 8
 	G        uint8  // G of fec_id 2: symbols per packet; 0 is read and written as 1
 }
@@ -95,6 +95,7 @@ func AppendFTI(b Extensions, id FECID, f FTI) (Extensions, error) {
 	case size == 0:
 		return b, ErrFECID
 	case f.ObjectSize > MaxObjectSize,
+		id < LargeBlock && f.Instance != 0, // fully-specified: RFC 5052, Section 6.2.4
 		id == RS8 && (f.MaxBlockLen > math.MaxUint8 || f.MaxN > math.MaxUint8),
 		(id == RS || id == SmallBlock) && f.MaxBlockLen > math.MaxUint16:
 		return b, ErrRange

@@ -36,8 +36,9 @@ func (id FECID) PayloadIDSize() int {
 // String returns the id in decimal, as RFC 5740 writes it.
 func (id FECID) String() string { return strconv.Itoa(int(id)) }
 
-// symbolBits returns how many low bits of the payload id hold the encoding symbol id, 0 if unknown.
-func (id FECID) symbolBits(m uint8) int {
+// SymbolBits returns the width of the encoding symbol id, which takes the low bits of the payload id.
+// m matters for fec_id 2 only; zero means 8. It is 0 if the fec_id is unknown or m not one of RFC 5510.
+func (id FECID) SymbolBits(m uint8) int {
 	switch id {
 	case NoCode, Compact, SmallBlock:
 		return 16
@@ -57,6 +58,19 @@ func (id FECID) symbolBits(m uint8) int {
 	return 0
 }
 
+// BlockBits returns the width of the source block number, which bounds the blocks of an object. m
+// matters for fec_id 2 only; zero means 8. It is 0 where SymbolBits is.
+func (id FECID) BlockBits(m uint8) int {
+	bits := id.SymbolBits(m)
+	switch {
+	case bits == 0:
+		return 0
+	case id.PayloadIDSize() == 8:
+		return 32
+	}
+	return 32 - bits
+}
+
 // A PayloadID is a decoded fec_payload_id: which symbol of which block of an object.
 type PayloadID struct {
 	Block    uint32 // source_block_number
@@ -72,7 +86,7 @@ type RawPayloadID uint64
 // Pack encodes p for the given fec_id. m matters for fec_id 2 only; zero means 8.
 // The error is ErrFECID, or ErrRange if a value does not fit.
 func (p PayloadID) Pack(id FECID, m uint8) (RawPayloadID, error) {
-	bits := id.symbolBits(m)
+	bits := id.SymbolBits(m)
 	if bits == 0 {
 		return 0, ErrFECID
 	}
@@ -92,7 +106,7 @@ func (p PayloadID) Pack(id FECID, m uint8) (RawPayloadID, error) {
 // Unpack decodes r for the given fec_id. m matters for fec_id 2 only; zero, and any m that RFC 5510
 // does not allow, means 8. An unknown fec_id gives the zero PayloadID.
 func (r RawPayloadID) Unpack(id FECID, m uint8) PayloadID {
-	bits := id.symbolBits(m)
+	bits := id.SymbolBits(m)
 	if id == RS && bits == 0 {
 		bits = DefaultM
 	}
@@ -118,7 +132,7 @@ func AppendPayloadID(b []byte, id FECID, m uint8, p PayloadID) ([]byte, error) {
 // ParsePayloadID decodes the fec_payload_id at the start of b. m matters for fec_id 2 only; zero
 // means 8. The error is ErrFECID or ErrLength.
 func ParsePayloadID(id FECID, m uint8, b []byte) (PayloadID, error) {
-	if id.symbolBits(m) == 0 {
+	if id.SymbolBits(m) == 0 {
 		return PayloadID{}, ErrFECID
 	}
 	if len(b) < id.PayloadIDSize() {

@@ -23,20 +23,24 @@ type InstanceID uint16
 type TransportID uint16
 
 // Before reports whether a precedes b on the circle: 0 < (b-a) mod 2^16 < 2^15.
-func (a TransportID) Before(b TransportID) bool { return before16(uint16(a), uint16(b)) }
+func (a TransportID) Before(b TransportID) bool { return SerialBefore(uint32(a), uint32(b), 16) }
 
 // A Sequence is a message's sequence number, circular in 16 bits.
 type Sequence uint16
 
 // Before reports whether a precedes b on the circle: 0 < (b-a) mod 2^16 < 2^15.
-func (a Sequence) Before(b Sequence) bool { return before16(uint16(a), uint16(b)) }
+func (a Sequence) Before(b Sequence) bool { return SerialBefore(uint32(a), uint32(b), 16) }
 
 // A CCSequence is a cc_sequence: the number of a NORM_CMD(CC) probe, circular in 16 bits.
 type CCSequence uint16
 
 // Before reports whether a precedes b on the circle: 0 < (b-a) mod 2^16 < 2^15.
-func (a CCSequence) Before(b CCSequence) bool { return before16(uint16(a), uint16(b)) }
+func (a CCSequence) Before(b CCSequence) bool { return SerialBefore(uint32(a), uint32(b), 16) }
 
-// before16 compares 0 < (b-a) < 2^15; a signed difference would call points half the circle
-// apart mutually "before".
-func before16(a, b uint16) bool { d := b - a; return 0 < d && d < 1<<15 }
+// SerialBefore reports whether a precedes b on a circle of 2^width, width being 1 to 32:
+// 0 < (b-a) mod 2^width < 2^(width-1). Of two points half the circle apart neither precedes the
+// other, which a signed difference would get wrong. Bits above the width are ignored.
+func SerialBefore(a, b uint32, width int) bool {
+	d := (b - a) << (32 - width) // the circle scaled to 32 bits
+	return 0 < d && d < 1<<31
+}

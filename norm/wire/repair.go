@@ -179,14 +179,12 @@ func (f RepairFlags) inOrder(first, last Position) bool {
 	case a.Block == b.Block:
 		return f&RepairBlock != 0 || a.Symbol <= b.Symbol
 	}
-	return ordered(a.Block, b.Block, 8*first.FECID.PayloadIDSize()-first.FECID.symbolBits(0))
+	return ordered(a.Block, b.Block, first.FECID.BlockBits(0))
 }
 
-// ordered reports whether b follows a, or equals it, on a circle of 2^bits as the blocks of a stream
+// ordered reports whether b follows a, or equals it, on a circle of 2^width as the blocks of a stream
 // do, or in plain order as those of a file do. Which of them an object is, a NACK does not say.
-func ordered(a, b uint32, bits int) bool {
-	return a <= b || (b-a)<<(32-min(bits, 32))>>31 == 0
-}
+func ordered(a, b uint32, width int) bool { return a <= b || SerialBefore(a, b, width) }
 
 // A RepairWriter appends repair requests to a message, merging requests of the same form and flags,
 // within a size: "The "nack_payload" size SHALL NOT exceed the NormSegmentSize for the sender to which
