@@ -73,12 +73,7 @@ type erasure struct {
 func (e erasure) logProduct(esi int) int {
 	x, sum := e.point(esi), e.logSource(esi)
 	for n, lost := range e.lost {
-		if lost != x {
-			sum -= logDiff(x, lost)
-		}
-		if spare := e.spare[n]; spare != x {
-			sum += logDiff(x, spare)
-		}
+		sum += logDiff(x, e.spare[n]) - logDiff(x, lost) // 0 for x itself
 	}
 	if sum %= order; sum < 0 {
 		sum += order

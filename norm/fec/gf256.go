@@ -11,7 +11,7 @@ var (
 	// exp[i] is α^i. It is periodic; three periods spare the users of a sum of logarithms a reduction.
 	exp [3 * order]byte
 
-	// log[exp[i]] is i, for i < 255. log[0] is never used.
+	// log[exp[i]] is i, for i < 255. log[0] is 0, like log[1]: see logDiff.
 	log [order + 1]uint8
 
 	// logStep[d] is the logarithm of (α+1)(α^2+1)...(α^d+1), not reduced modulo 255 and so rising with d.
@@ -39,5 +39,6 @@ func double(x byte) byte {
 	return byte(y)
 }
 
-// logDiff returns the logarithm of a - b, which is a + b; they must differ.
+// logDiff returns the logarithm of a - b, which is a + b, or 0 if they are equal: so a sum of these is the logarithm
+// of a product of differences that leaves out x - x.
 func logDiff(a, b byte) int { return int(log[a^b]) }

@@ -17,11 +17,11 @@ func (s noCode) Symbols(k int) int {
 }
 
 func (s noCode) Parity(_ []byte, source [][]byte, esi int) error {
-	return checkParity(s, len(source), esi)
+	return checkParity(len(source), s.Symbols(len(source)), esi)
 }
 
 func (s noCode) Decode(dst, symbols [][]byte) error {
-	if err := checkBlock(s, len(dst), len(symbols)); err != nil {
+	if err := checkBlock(len(dst), s.Symbols(len(dst)), len(symbols)); err != nil {
 		return err
 	}
 	if firstReceived(symbols, len(dst)) == nil {

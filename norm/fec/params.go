@@ -20,8 +20,8 @@ type Params struct {
 	Instance uint16 // FEC Instance ID: id 129 only, and 0 is the only one supported
 
 	// M is the length of a field element in bits and G the number of symbols in a packet: id 2 only.
-	// If zero, 8 and 1 are used: "When no G parameter is communicated to the decoder, then the latter
-	// MUST assume that G = 1 [...] m = 8." RFC 5510, Section 4.2.3. Nothing else is supported.
+	// If zero, 8 and 1 are used: without them the decoder "MUST assume that m = 8" and "MUST assume that
+	// G = 1" (RFC 5510, Section 4.2.3). Nothing else is supported.
 	M, G uint8
 
 	SegmentSize int // E: bytes of a symbol, 1..65535
@@ -37,7 +37,7 @@ type Params struct {
 // check returns p with its defaults filled in, or an error naming the field that cannot work.
 func (p Params) check() (Params, error) {
 	bad := func(format string, args ...any) (Params, error) {
-		return Params{}, fmt.Errorf("fec: id %d: "+format, append([]any{p.ID}, args...)...)
+		return Params{}, fmt.Errorf("FEC Encoding ID %d: "+format, append([]any{p.ID}, args...)...)
 	}
 	switch {
 	case p.SegmentSize < 1 || p.SegmentSize > MaxSegmentSize:
@@ -92,7 +92,7 @@ func (p Params) MaxBlocks() uint64 {
 // max_transfer_length = 2^(32-m) * B * E.
 func (p Params) Partition(length uint64) (Partition, error) {
 	if _, err := p.check(); err != nil {
-		return Partition{}, err
+		return Partition{}, fmt.Errorf("fec: %w", err)
 	}
 	d, err := NewPartition(length, p.SegmentSize, p.MaxBlockLen)
 	if err == nil && d.N > p.MaxBlocks() {

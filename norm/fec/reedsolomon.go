@@ -27,7 +27,7 @@ func (s reedSolomon) code(k int) code {
 
 func (s reedSolomon) Parity(dst []byte, source [][]byte, esi int) error {
 	k := len(source)
-	if err := checkParity(s, k, esi); err != nil {
+	if err := checkParity(k, s.Symbols(k), esi); err != nil {
 		return err
 	}
 	set := erasure{code: s.code(k)}
@@ -41,7 +41,7 @@ func (s reedSolomon) Parity(dst []byte, source [][]byte, esi int) error {
 
 func (s reedSolomon) Decode(dst, symbols [][]byte) error {
 	k := len(dst)
-	if err := checkBlock(s, k, len(symbols)); err != nil {
+	if err := checkBlock(k, s.Symbols(k), len(symbols)); err != nil {
 		return err
 	}
 	symbols = firstReceived(symbols, k)

@@ -29,11 +29,12 @@ type Scheme interface {
 	// the scheme has no such symbol.
 	Parity(dst []byte, source [][]byte, esi int) error
 
-	// Decode rebuilds the missing source symbols of a block of k = len(dst) of them. symbols holds what was
-	// received, indexed by ESI, and nil for each symbol missing; it may end early. For each i < k that is
-	// nil in symbols Decode fills dst[i], to its length: that of the symbol, which the caller knows. Where
-	// dst[i] is nil nothing is rebuilt. Buffers of dst must not overlap symbols. Decode returns
-	// [ErrTooFewSymbols] if fewer than k symbols are there, and then has changed nothing.
+	// Decode rebuilds the missing source symbols of a block of k = len(dst) of them. symbols is indexed by ESI
+	// and nil where a symbol is missing (an empty one is not nil); it may end before n. For each i < k
+	// missing, Decode fills dst[i] to its length, which is that of the symbol on the wire or longer; where
+	// dst[i] is nil, that symbol is not rebuilt. Other elements of dst are ignored, symbols are only read,
+	// and the two must not overlap. Decode returns [ErrTooFewSymbols] if fewer than k symbols are there, and
+	// then has changed nothing.
 	Decode(dst, symbols [][]byte) error
 }
 
@@ -43,7 +44,7 @@ type Scheme interface {
 func (p Params) Scheme() (Scheme, error) {
 	p, err := p.check()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("fec: %w", err)
 	}
 	if p.ID == NoCode {
 		return noCode{p}, nil
@@ -51,18 +52,19 @@ func (p Params) Scheme() (Scheme, error) {
 	return reedSolomon{p}, nil
 }
 
-// checkParity returns an error unless a block of k source symbols has the parity symbol esi.
-func checkParity(s Scheme, k, esi int) error {
-	if n := s.Symbols(k); esi < k || esi >= n {
+// checkParity returns an error unless a block of k source and n encoding symbols has the parity symbol esi.
+func checkParity(k, n, esi int) error {
+	if esi < k || esi >= n {
 		return fmt.Errorf("fec: no parity symbol %d in a block of %d source and %d encoding symbols", esi, k, n)
 	}
 	return nil
 }
 
-// checkBlock returns an error unless a block of k source symbols exists and can have the ESIs below n.
-func checkBlock(s Scheme, k, n int) error {
-	if m := s.Symbols(k); m == 0 || n > m {
-		return fmt.Errorf("fec: no block of %d source and %d encoding symbols", k, n)
+// checkBlock returns an error unless a block of k source symbols can have n encoding symbols, given received of
+// them.
+func checkBlock(k, n, received int) error {
+	if n == 0 || received > n {
+		return fmt.Errorf("fec: no block of %d source and %d encoding symbols", k, received)
 	}
 	return nil
 }

@@ -10,56 +10,58 @@ import (
 // noCodeBlockLen is the block length of the name "none".
 const noCodeBlockLen = 64
 
-// families are the names of the schemes with parity in [ParseSpec].
-var families = map[string]Params{
-	"rs8":     {ID: ReedSolomonGF8},
-	"rs8-2":   {ID: ReedSolomon},
-	"rs8-129": {ID: SmallBlockSystematic},
+// families are the names of the Reed-Solomon schemes.
+var families = map[string]uint8{
+	"rs8":     ReedSolomonGF8,
+	"rs8-2":   ReedSolomon,
+	"rs8-129": SmallBlockSystematic,
 }
 
 // ParseSpec reads the name of a scheme as command lines give it:
 //
-//	none       no-code, FEC Encoding ID 0, blocks of up to 64 symbols; none:K for up to K
-//	rs8:K,P    Reed-Solomon over GF(2^8), id 5: up to K source symbols and P parity symbols in a block
-//	rs8-129:K,P, rs8-2:K,P   the same by ids 129 (instance 0) and 2 (m = 8)
+//	none         no-code, FEC Encoding ID 0, with blocks of up to 64 symbols; none:K for up to K
+//	rs8:K,P      Reed-Solomon over GF(2^8), id 5, with up to K source symbols and P parity symbols in a block
+//	rs8-129:K,P  the same by id 129 (instance 0)
+//	rs8-2:K,P    the same by id 2 (m = 8)
 //
-// SegmentSize and Dialect are the caller's to set. Limits are checked as [Params.Scheme] does.
+// K and P are checked as [Params.Scheme] does; SegmentSize and Dialect are the caller's to set.
 func ParseSpec(spec string) (Params, error) {
-	family, sizes, hasSizes := strings.Cut(spec, ":")
-	bad := func(err error) (Params, error) { return Params{}, fmt.Errorf("fec: scheme %q: %w", spec, err) }
+	p, err := parseSpec(spec)
+	if err == nil {
+		sized := p
+		sized.SegmentSize = 1 // any will do
+		_, err = sized.check()
+	}
+	if err != nil {
+		return Params{}, fmt.Errorf("fec: scheme %q: %w", spec, err)
+	}
+	return p, nil
+}
 
-	p, err := Params{}, error(nil)
-	switch f, known := families[family]; {
+func parseSpec(spec string) (p Params, err error) {
+	family, sizes, sized := strings.Cut(spec, ":")
+	switch id, known := families[family]; {
 	case known:
 		source, parity, ok := strings.Cut(sizes, ",")
 		if !ok {
-			return bad(fmt.Errorf("want %s:K,P with K source and P parity symbols in a block", family))
+			return p, fmt.Errorf("want %s:K,P with K source and P parity symbols in a block", family)
 		}
-		p = f
+		p.ID = id
 		if p.MaxBlockLen, err = strconv.Atoi(source); err != nil {
-			return bad(err)
+			return p, err
 		}
-		if p.MaxParity, err = strconv.Atoi(parity); err != nil {
-			return bad(err)
-		}
+		p.MaxParity, err = strconv.Atoi(parity)
+		return p, err
 	case family == "none":
 		p = Params{ID: NoCode, MaxBlockLen: noCodeBlockLen}
-		if hasSizes {
-			if p.MaxBlockLen, err = strconv.Atoi(sizes); err != nil {
-				return bad(err)
-			}
+		if sized {
+			p.MaxBlockLen, err = strconv.Atoi(sizes)
 		}
+		return p, err
 	case family == "rs16":
-		return bad(fmt.Errorf("Reed-Solomon over GF(2^16): %w", errors.ErrUnsupported))
-	default:
-		return bad(errors.New("want none, rs8:K,P or rs8-129:K,P"))
+		return p, fmt.Errorf("Reed-Solomon over GF(2^16): %w", errors.ErrUnsupported)
 	}
-	sized := p
-	sized.SegmentSize = 1 // any
-	if _, err := sized.check(); err != nil {
-		return Params{}, fmt.Errorf("scheme %q: %w", spec, err)
-	}
-	return p, nil
+	return p, errors.New("want none, rs8:K,P or rs8-129:K,P")
 }
 
 // String returns the name that [ParseSpec] reads.
@@ -70,8 +72,8 @@ func (p Params) String() string {
 		}
 		return fmt.Sprintf("none:%d", p.MaxBlockLen)
 	}
-	for name, f := range families {
-		if f.ID == p.ID {
+	for name, id := range families {
+		if id == p.ID {
 			return fmt.Sprintf("%s:%d,%d", name, p.MaxBlockLen, p.MaxParity)
 		}
 	}
