@@ -16,7 +16,7 @@ type SenderConfig struct {
 	Group    netip.AddrPort // where to send: a multicast group, or one receiver
 
 	// FEC is the code for all objects. If its ID and MaxBlockLen are zero: Reed-Solomon, FEC Encoding ID 5, 64 source
-	// symbols and 32 parity symbols a block, dialect RFC. SegmentSize is filled in from the field below.
+	// symbols and 32 parity symbols a block. SegmentSize is filled in from the field below.
 	FEC fec.Params
 	// SegmentSize is NormSegmentSize, the bytes of object content in one NORM_DATA. If zero, 1400.
 	SegmentSize int
@@ -136,8 +136,8 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 	}
 	multicast := c.Group.Addr().IsMulticast()
 	c.SegmentSize = cmp.Or(c.SegmentSize, defaultSegmentSize)
-	if c.FEC == (fec.Params{}) {
-		c.FEC = fec.Params{ID: fec.RS8, MaxBlockLen: 64, MaxParity: 32}
+	if c.FEC.ID == 0 && c.FEC.MaxBlockLen == 0 {
+		c.FEC = fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 64, MaxParity: 32, Dialect: c.FEC.Dialect}
 	}
 	c.FEC.SegmentSize = c.SegmentSize
 	c.Rate = cmp.Or(c.Rate, defaultRate)
@@ -155,7 +155,7 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 	c.RobustFactor = cmp.Or(c.RobustFactor, defaultRobustFactor)
 	c.MaxObjects = cmp.Or(c.MaxObjects, 256)
 	c.Buffer = cmp.Or(c.Buffer, defaultBuffer)
-	c.Burst = cmp.Or(c.Burst, max(int(c.Rate/8*0.002), 2*(c.SegmentSize+maxDataHeader)))
+	c.Burst = cmp.Or(c.Burst, defaultBurst(c.Rate, c.SegmentSize))
 
 	switch {
 	// NRL's receivers cannot build a NACK below 28 bytes; RFC 5740 sets no lower bound, a segment must only hold a request.
@@ -177,6 +177,11 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 		return c, fmt.Errorf("norm: AutoParity %d: the code has %d parity symbols", c.AutoParity, c.FEC.MaxParity)
 	}
 	return c, nil
+}
+
+// defaultBurst returns what rate, in bits per second, gives in 2 ms, but at least two datagrams, in bytes.
+func defaultBurst(rate float64, segmentSize int) int {
+	return max(int(rate/8*0.002), 2*(segmentSize+maxDataHeader))
 }
 
 // resolve returns a copy of c with the defaults filled in, or says which field cannot work.

@@ -13,7 +13,7 @@ const (
 // An Object is what a [Sender] is given to send. Its bytes are asked for by [Sender.Requests].
 type Object struct {
 	Kind Kind   // if zero, Data
-	Size int64  // in bytes; 0 is an object without NORM_DATA content, known by its NORM_INFO alone
+	Size int64  // in bytes; 0 is an object without NORM_DATA, known by its NORM_INFO alone
 	Info []byte // content of NORM_INFO, at most SegmentSize bytes; nil: the object has none
 
 	// Pinned objects are never purged to make room; only Cancel lets go of them.
@@ -23,6 +23,9 @@ type Object struct {
 	// the FLUSH behind them invites receivers to ask for what they lack. It is how a restarted sender goes on without
 	// sending again what most receivers have.
 	RepairOnly bool
+
+	// Unreliable objects are sent once and never repaired (NORM_FLAG_UNRELIABLE, RFC 5740, Section 4.2.1).
+	Unreliable bool
 }
 
 // A Preset is an object a [Receiver] knows beforehand, by a session description: it needs no EXT_FTI to be received,
@@ -36,8 +39,8 @@ type Preset struct {
 	Info   bool // whether the object has NORM_INFO
 }
 
-// ObjectInfo is what a [Receiver] knows about an object.
-type ObjectInfo struct {
+// ReceivedObject is what a [Receiver] knows about an object.
+type ReceivedObject struct {
 	Sender   NodeID
 	Instance InstanceID // of the sender when last heard; zero before that
 	ID       TransportID
