@@ -29,7 +29,7 @@ type Inbox struct {
 func NewInbox(root *os.Root) *Inbox { return &Inbox{root: root} }
 
 // Offer makes a file for an object; it is a [Config].Offer. An object whose file cannot be made is refused.
-func (b *Inbox) Offer(h norm.Handle, info norm.ObjectInfo) Sink {
+func (b *Inbox) Offer(h norm.Handle, info norm.ReceivedObject) Sink {
 	f, err := b.root.OpenFile(partName(h, info), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
 		return nil
@@ -47,7 +47,7 @@ type File struct {
 
 // Complete gives the file of a complete object its name, once it is on disk. An error about the name leaves nothing
 // behind.
-func (b *Inbox) Complete(h norm.Handle, info norm.ObjectInfo) (file File, err error) {
+func (b *Inbox) Complete(h norm.Handle, info norm.ReceivedObject) (file File, err error) {
 	f, ok := b.take(h)
 	if !ok {
 		return file, norm.ErrUnknownObject
@@ -103,6 +103,6 @@ func (b *Inbox) take(h norm.Handle) (*os.File, bool) {
 
 // partName is the name of an incomplete file. The handle tells objects of one process apart, the process those of
 // several that share a directory.
-func partName(h norm.Handle, info norm.ObjectInfo) string {
+func partName(h norm.Handle, info norm.ReceivedObject) string {
 	return fmt.Sprintf("%s%d-%d-%d-%d.part", partPrefix, info.Sender, info.ID, os.Getpid(), h)
 }

@@ -93,7 +93,7 @@ func (s *Session) Abort(ctx context.Context, h norm.Handle) error {
 }
 
 // Object returns what the receiver knows about an object.
-func (s *Session) Object(ctx context.Context, h norm.Handle) (info norm.ObjectInfo, err error) {
+func (s *Session) Object(ctx context.Context, h norm.Handle) (info norm.ReceivedObject, err error) {
 	err = s.receive(ctx, func(time.Time) error {
 		var ok bool
 		if info, ok = s.rx.Object(h); !ok {

@@ -44,7 +44,7 @@ type Config struct {
 
 	// Offer is asked where to put an object of a sender that was not expected; a nil Sink refuses it. It runs on the
 	// loop: it must neither block nor call methods of the Session. If nil, all are refused.
-	Offer func(norm.Handle, norm.ObjectInfo) Sink
+	Offer func(norm.Handle, norm.ReceivedObject) Sink
 
 	// Workers is how many reads and writes of objects are under way at once. If zero, 2.
 	Workers int
