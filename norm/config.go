@@ -1,0 +1,223 @@
+package norm
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/multicast-upgrade/tool/norm/fec"
+)
+
+// SenderConfig holds what a [Sender] may be told. Node and Group must be set; every other field is right at zero.
+type SenderConfig struct {
+	Node     NodeID         // our NormNodeId, unique in the session; neither 0 nor 0xffffffff
+	Instance InstanceID     // instance_id; choose another one at each start (RFC 5740, Section 7). Zero is a value like others
+	Group    netip.AddrPort // where to send: a multicast group, or one receiver
+
+	// FEC is the code for all objects. If its ID and MaxBlockLen are zero: Reed-Solomon, FEC Encoding ID 5, 64 source
+	// symbols and 32 parity symbols a block. SegmentSize is filled in from the field below.
+	FEC fec.Params
+	// SegmentSize is NormSegmentSize, the bytes of object content in one NORM_DATA. If zero, 1400.
+	SegmentSize int
+	// AutoParity is the number of parity symbols sent behind each block unasked (RFC 5740, Section 2.1). Zero: none.
+	AutoParity int
+
+	// Rate limits everything sent, in bits per second of UDP payload. If zero, 10 Mbit/s.
+	Rate float64
+	// Burst is how many bytes may leave at once after a pause. If zero, what Rate gives in 2 ms, at least two datagrams.
+	Burst int
+
+	// GRTT is the first estimate of the group's greatest round trip time. If zero, 0.5 s (RFC 5740, Section 6).
+	GRTT time.Duration
+	// MinGRTT and MaxGRTT bound what measurement may make of it. If zero, 1 ms and 10 s (RFC 5401, Section 3.7.4).
+	MinGRTT, MaxGRTT time.Duration
+	// ProbeInterval is the time between NORM_CMD(CC). If zero, the current GRTT, at least 100 ms, doubling up to 30 s while
+	// nothing is to be sent (RFC 5740, Section 5.5.2.1).
+	ProbeInterval time.Duration
+	// BackoffFactor is K_sender, 0 to 15. If zero, 4 for a multicast group and none for a unicast one; if negative, none
+	// (RFC 5740, Sections 5.3 and 5.4.1). 1 is refused for a multicast group: nothing would be suppressed.
+	BackoffFactor int
+	// GroupSize is the estimated number of receivers. If zero, 10,000 (RFC 5740, Section 5.5.4). One order of magnitude
+	// is good enough.
+	GroupSize int
+	// RobustFactor is NORM_ROBUST_FACTOR, how often commands are repeated. If zero, 20. All nodes should have the same.
+	RobustFactor int
+
+	// FirstObject is the NormTransportId of the first object.
+	FirstObject TransportID
+	// MaxObjects is how many objects are held for repair; beyond it the oldest that is sent and not pinned is purged.
+	// If zero, 256. At most 32,767, half of the number space.
+	MaxObjects int
+	// MaxBytes is how many bytes of objects are held for repair, counted alike. If zero, no limit: the bytes are not
+	// in our memory.
+	MaxBytes int64
+	// Buffer is the memory for blocks being read and coded, in bytes. If zero, 8 MiB.
+	Buffer int
+
+	// Seed makes the random choices repeatable.
+	Seed uint64
+}
+
+// ReceiverConfig holds what a [Receiver] may be told. Node and Group must be set; every other field is right at zero.
+type ReceiverConfig struct {
+	Node  NodeID         // our NormNodeId, unique in the session; neither 0 nor 0xffffffff
+	Group netip.AddrPort // where NACKs go: the session's group, or the one sender of a unicast session
+
+	// Sender, unless zero, is the only sender listened to; SenderAddr, unless zero, the only address it is heard from.
+	Sender     NodeID
+	SenderAddr netip.Addr
+
+	// Join says what is asked for that was sent before we came. If zero, JoinCurrent.
+	Join JoinPolicy
+	// Dialect says how FEC Object Transmission Information and parity are read.
+	Dialect DialectPolicy
+	// Patience delays the first request for content that was sent before we joined until the sender's first FLUSH, so
+	// that a late receiver does not stall the others. Without it such content is asked for at once.
+	Patience bool
+
+	// RobustFactor is NORM_ROBUST_FACTOR: how many silent inactivity periods it takes to give a sender up. If zero, 20.
+	RobustFactor int
+	// MinGRTT and MaxGRTT clamp the GRTT senders advertise. If zero, 1 ms and 15 s.
+	MinGRTT, MaxGRTT time.Duration
+
+	// MaxSenders is how many senders are tracked; beyond it the one longest silent is dropped. If zero, 16.
+	MaxSenders int
+	// MaxObjects is how many incomplete objects of a sender are held. If zero, 256. At most 32,767.
+	MaxObjects int
+	// MaxObjectSize bounds what a stranger may announce, in bytes. If zero, 1 TiB.
+	MaxObjectSize int64
+	// Buffer is the memory for blocks being received, in bytes, shared by all senders. When it is full the oldest incomplete
+	// block is spilled to the sink and read back for decoding; a symbol without a buffer counts as not received. If zero, 8 MiB.
+	Buffer int
+
+	// Seed makes the random choices repeatable; receivers of one group need different seeds.
+	Seed uint64
+}
+
+// A JoinPolicy says where a receiver that comes late begins (RFC 5740, Section 5.2).
+type JoinPolicy uint8
+
+const (
+	// JoinCurrent begins with the block of the first NORM_DATA or NORM_INFO that is no repair: the RFC's recommendation.
+	JoinCurrent JoinPolicy = iota
+	// JoinObject begins with the first whole object after that: the one in progress is ignored unless heard from its start.
+	JoinObject
+	// JoinAll asks for everything the sender still repairs, from the first object on.
+	JoinAll
+)
+
+// A DialectPolicy says whose reading of the code a receiver assumes.
+type DialectPolicy uint8
+
+const (
+	// DialectAuto recognises senders by NRL at their EXT_FTI: for FEC Encoding IDs 2 and 5 a last field below the maximum
+	// source block length is a parity count. FEC Encoding ID 129 instance 0 is read as NRL's.
+	DialectAuto DialectPolicy = iota
+	DialectRFC                // RFC 5510, always
+	DialectNRL                // NRL's matrix, shortening and parity count, always
+)
+
+const (
+	defaultSegmentSize  = 1400
+	defaultRate         = 10e6
+	defaultGRTT         = 500 * time.Millisecond // RFC 5740, Section 6
+	defaultBackoff      = 4
+	defaultGroupSize    = 10_000 // RFC 5740, Section 5.5.4
+	defaultRobustFactor = 20     // RFC 5740, Section 6
+	defaultBuffer       = 8 << 20
+	maxHeldObjects      = 1<<15 - 1
+)
+
+// resolve returns a copy of c with the defaults filled in, or says which field cannot work.
+func (c SenderConfig) resolve() (SenderConfig, error) {
+	if err := checkNode(c.Node, c.Group); err != nil {
+		return c, err
+	}
+	multicast := c.Group.Addr().IsMulticast()
+	c.SegmentSize = cmp.Or(c.SegmentSize, defaultSegmentSize)
+	if c.FEC.ID == 0 && c.FEC.MaxBlockLen == 0 {
+		c.FEC = fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 64, MaxParity: 32, Dialect: c.FEC.Dialect}
+	}
+	c.FEC.SegmentSize = c.SegmentSize
+	c.Rate = cmp.Or(c.Rate, defaultRate)
+	c.GRTT = cmp.Or(c.GRTT, defaultGRTT)
+	c.MinGRTT = cmp.Or(c.MinGRTT, time.Millisecond)
+	c.MaxGRTT = cmp.Or(c.MaxGRTT, 10*time.Second)
+	c.GRTT = min(max(c.GRTT, c.MinGRTT), c.MaxGRTT)
+	switch {
+	case c.BackoffFactor == 0 && multicast:
+		c.BackoffFactor = defaultBackoff
+	case c.BackoffFactor < 0:
+		c.BackoffFactor = 0
+	}
+	c.GroupSize = cmp.Or(c.GroupSize, defaultGroupSize)
+	c.RobustFactor = cmp.Or(c.RobustFactor, defaultRobustFactor)
+	c.MaxObjects = cmp.Or(c.MaxObjects, 256)
+	c.Buffer = cmp.Or(c.Buffer, defaultBuffer)
+	c.Burst = cmp.Or(c.Burst, defaultBurst(c.Rate, c.SegmentSize))
+
+	switch {
+	// NRL's receivers cannot build a NACK below 28 bytes; RFC 5740 sets no lower bound, a segment must only hold a request.
+	case c.SegmentSize < 28 || c.SegmentSize > 65_000:
+		return c, fmt.Errorf("norm: SegmentSize %d: want 28 to 65000 bytes", c.SegmentSize)
+	case c.Rate < 0:
+		return c, fmt.Errorf("norm: Rate %g: want bits per second above zero", c.Rate)
+	case c.BackoffFactor > 15:
+		return c, fmt.Errorf("norm: BackoffFactor %d: the field holds at most 15", c.BackoffFactor)
+	case c.BackoffFactor == 1 && multicast:
+		return c, fmt.Errorf("norm: BackoffFactor 1: nothing is suppressed below 2 (RFC 5740, Section 5.3)")
+	case c.GroupSize < 1:
+		return c, fmt.Errorf("norm: GroupSize %d: want at least 1", c.GroupSize)
+	case c.RobustFactor < 1:
+		return c, fmt.Errorf("norm: RobustFactor %d: want at least 1", c.RobustFactor)
+	case c.MaxObjects < 1 || c.MaxObjects > maxHeldObjects:
+		return c, fmt.Errorf("norm: MaxObjects %d: want 1 to %d", c.MaxObjects, maxHeldObjects)
+	case c.AutoParity < 0 || c.AutoParity > c.FEC.MaxParity:
+		return c, fmt.Errorf("norm: AutoParity %d: the code has %d parity symbols", c.AutoParity, c.FEC.MaxParity)
+	}
+	return c, nil
+}
+
+// defaultBurst returns what rate, in bits per second, gives in 2 ms, but at least two datagrams, in bytes.
+func defaultBurst(rate float64, segmentSize int) int {
+	return max(int(rate/8*0.002), 2*(segmentSize+maxDataHeader))
+}
+
+// resolve returns a copy of c with the defaults filled in, or says which field cannot work.
+func (c ReceiverConfig) resolve() (ReceiverConfig, error) {
+	if err := checkNode(c.Node, c.Group); err != nil {
+		return c, err
+	}
+	c.RobustFactor = cmp.Or(c.RobustFactor, defaultRobustFactor)
+	c.MinGRTT = cmp.Or(c.MinGRTT, time.Millisecond)
+	c.MaxGRTT = cmp.Or(c.MaxGRTT, 15*time.Second)
+	c.MaxSenders = cmp.Or(c.MaxSenders, 16)
+	c.MaxObjects = cmp.Or(c.MaxObjects, 256)
+	c.MaxObjectSize = cmp.Or(c.MaxObjectSize, 1<<40)
+	c.Buffer = cmp.Or(c.Buffer, defaultBuffer)
+	switch {
+	case c.RobustFactor < 1:
+		return c, fmt.Errorf("norm: RobustFactor %d: want at least 1", c.RobustFactor)
+	case c.MaxSenders < 1:
+		return c, fmt.Errorf("norm: MaxSenders %d: want at least 1", c.MaxSenders)
+	case c.MaxObjects < 1 || c.MaxObjects > maxHeldObjects:
+		return c, fmt.Errorf("norm: MaxObjects %d: want 1 to %d", c.MaxObjects, maxHeldObjects)
+	case c.Join > JoinAll:
+		return c, fmt.Errorf("norm: Join %d is no policy", c.Join)
+	case c.Dialect > DialectNRL:
+		return c, fmt.Errorf("norm: Dialect %d is no dialect", c.Dialect)
+	}
+	return c, nil
+}
+
+// checkNode refuses what no participant may be called (RFC 5740, Section 6) and a group that is no address.
+func checkNode(id NodeID, group netip.AddrPort) error {
+	if id == 0 || id == 0xffffffff {
+		return fmt.Errorf("norm: Node %#x: give each participant its own NormNodeId, neither 0 nor 0xffffffff", uint32(id))
+	}
+	if !group.IsValid() || group.Port() == 0 {
+		return fmt.Errorf("norm: Group %v: want an address and a port", group)
+	}
+	return nil
+}

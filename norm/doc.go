@@ -1,0 +1,31 @@
+// Package norm is the NORM protocol (NACK-Oriented Reliable Multicast, RFC 5740) as two values without
+// sockets, goroutines or clocks: a [Sender] and a [Receiver].
+//
+// # Calling contract
+//
+// Both are driven by the same verbs, and whoever calls them (the loop of package norm/session, the simulator of
+// norm/normtest, the main loop of a firmware) supplies time, datagrams and storage:
+//
+//	Handle(now, Datagram)       a datagram arrived
+//	Complete(now, *IO)          a read or write asked for by Requests is done
+//	Advance(now)                time passed
+//	Requests() iter.Seq[*IO]    drain: reads and writes of object bytes to perform
+//	Poll(now, b)                drain: appends one datagram to send to b; ok is false when none may be sent now
+//	Events() iter.Seq[Event]    drain: what the application should know
+//	Deadline() time.Time        when to call Advance at the latest; zero if nothing is scheduled
+//
+// After each Handle, Complete, Advance or call of another method, drain Requests, Poll and Events, then wait for
+// a datagram, a completion or the Deadline. Methods must not be called concurrently, and time must not go back.
+//
+// # Storage
+//
+// The core never touches a file. It asks for bytes of an object by an [IO], which it owns together with its buffer
+// until the driver hands it back by Complete; the driver may perform several at once and complete them in any order.
+//
+// # Glossary
+//
+// The RFC's name, and ours: NormNodeId [NodeID]; instance_id [InstanceID]; NormTransportId, object_transport_id
+// [TransportID]; GRTT_sender [SenderConfig].GRTT; K_sender BackoffFactor; GSIZE_sender GroupSize; NormSegmentSize
+// SegmentSize; NORM_ROBUST_FACTOR RobustFactor; source_block_number Block; encoding_symbol_id Symbol; NORM_CMD(X)
+// a message type of package norm/wire.
+package norm

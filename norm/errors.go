@@ -1,0 +1,20 @@
+package norm
+
+import "errors"
+
+// Why an object was aborted or purged ([Event].Err).
+var (
+	ErrSquelched       = errors.New("norm: the sender no longer repairs this object")
+	ErrSenderEnded     = errors.New("norm: the sender ended the session")
+	ErrSenderRestarted = errors.New("norm: the sender restarted")
+	ErrSenderLost      = errors.New("norm: the sender fell silent")
+	ErrEvicted         = errors.New("norm: dropped to stay within the configured limits")
+	ErrCancelled       = errors.New("norm: cancelled by the application")
+)
+
+// Mistakes of the caller.
+var (
+	ErrUnknownObject  = errors.New("norm: no such object")
+	ErrTooManyObjects = errors.New("norm: too many objects are held; raise MaxObjects or cancel some")
+	ErrEnding         = errors.New("norm: the sender is ending")
+)

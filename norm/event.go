@@ -1,0 +1,66 @@
+package norm
+
+// An EventKind says what happened; the comment of each names the fields of [Event] that are set beside Kind.
+type EventKind uint8
+
+const (
+	// SenderSeen: a sender was heard for the first time, or again after SenderLost. Receiver: Sender, Instance.
+	SenderSeen EventKind = iota + 1
+	// SenderRestarted: the sender's instance_id changed, its state was dropped. Receiver: Sender, Instance (new).
+	SenderRestarted
+	// SenderLost: nothing was heard from the sender in ROBUST_FACTOR inactivity periods. Receiver: Sender, Instance.
+	SenderLost
+	// SenderEnded: the sender said that it ends (NORM_CMD(EOT)). Receiver: Sender, Instance.
+	SenderEnded
+	// ObjectOffered: the first message of a new object arrived and its size and code are known. The application answers
+	// with [Receiver.Accept] or [Receiver.Reject] before the next call of Handle; until then nothing of it is asked for.
+	// Receiver: Sender, Object; details by [Receiver.Object].
+	ObjectOffered
+	// ObjectInfo: the NORM_INFO of an accepted object arrived. Receiver: Sender, Object; content by [Receiver.Object].
+	ObjectInfo
+	// ObjectData: the bytes of Range were written to the sink (each byte is reported once, until it is rejected).
+	// Receiver: Sender, Object, Range.
+	ObjectData
+	// ObjectComplete: every byte of the object was written, and its NORM_INFO (if it has one) arrived.
+	// Receiver: Sender, Object.
+	ObjectComplete
+	// ObjectAborted: the object will not be completed; Err says why ([ErrSquelched], [ErrSenderEnded], [ErrSenderRestarted],
+	// [ErrEvicted], or the error of the sink). Its handle is released. Receiver: Sender, Object, Err.
+	ObjectAborted
+	// ObjectSent: every symbol of the object was sent once. Sender: Object.
+	ObjectSent
+	// ObjectPurged: the sender let go of the object to make room, or because it was cancelled, or because reading failed
+	// (Err). Repair requests for it are answered by NORM_CMD(SQUELCH) from now on. Sender: Object, Err.
+	ObjectPurged
+	// Flushed: the flush series behind the last queued object ended without a repair request in between. Sender.
+	Flushed
+	// Ended: the series of NORM_CMD(EOT) is sent; the sender is done. Sender.
+	Ended
+	// NodeCollision: another node uses our NormNodeId. Node is that id. Both.
+	NodeCollision
+)
+
+// An Event tells the application what happened. Which fields are set depends on Kind.
+type Event struct {
+	Kind     EventKind
+	Sender   NodeID
+	Instance InstanceID
+	Object   Handle
+	Range    Range
+	Node     NodeID
+	Err      error
+}
+
+var eventNames = [...]string{
+	SenderSeen: "sender-seen", SenderRestarted: "sender-restarted", SenderLost: "sender-lost", SenderEnded: "sender-ended",
+	ObjectOffered: "object-offered", ObjectInfo: "object-info", ObjectData: "object-data", ObjectComplete: "object-complete",
+	ObjectAborted: "object-aborted", ObjectSent: "object-sent", ObjectPurged: "object-purged", Flushed: "flushed", Ended: "ended",
+	NodeCollision: "node-collision",
+}
+
+func (k EventKind) String() string {
+	if int(k) < len(eventNames) && eventNames[k] != "" {
+		return eventNames[k]
+	}
+	return "event(?)"
+}

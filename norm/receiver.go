@@ -1,0 +1,220 @@
+package norm
+
+import (
+	"errors"
+	"iter"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"github.com/multicast-upgrade/tool/norm/wire"
+)
+
+// A Receiver receives objects from the senders of a group and asks for what it missed, as RFC 5740, Sections 5.2 and
+// 5.3 say. It is a value without sockets, goroutines or clock; the package comment has the contract of its methods.
+type Receiver struct {
+	cfg ReceiverConfig
+	rng rand.Rand
+
+	senders map[NodeID]*remote
+	order   []*remote // the same, in the order they were first heard
+	objects map[Handle]*incoming
+	handles Handle      // the last one given out
+	kept    []*incoming // complete ones that can still be rejected, oldest first
+
+	sequence wire.Sequence  // of our feedback, all of which goes to cfg.Group
+	self     netip.AddrPort // where our own feedback comes back from, if it does
+	collided netip.AddrPort // where NodeCollision was last reported from
+
+	pool     bufferPool
+	held     blockList // blocks collecting symbols in memory, oldest first
+	freed    []*block  // to be used again
+	freedIO  []*IO     // likewise
+	workshop *workshop // for decoding
+	parting  int       // bytes of buffers that come back when what is being written is written
+
+	requests fifo[*IO]
+	events   fifo[Event]
+	stats    ReceiverStats
+}
+
+// NewReceiver returns a Receiver. The error names the field of cfg that cannot work.
+func NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
+	cfg, err := cfg.resolve()
+	if err != nil {
+		return nil, err
+	}
+	return &Receiver{
+		cfg:  cfg,
+		rng:  *rand.New(rand.NewPCG(cfg.Seed, uint64(cfg.Node))),
+		pool: bufferPool{limit: cfg.Buffer},
+	}, nil
+}
+
+// Handle processes a datagram that arrived.
+func (r *Receiver) Handle(now time.Time, d Datagram) {
+	r.stats.Datagrams++
+	r.stats.Bytes += uint64(len(d.B))
+	h, err := wire.Peek(d.B)
+	switch {
+	case errors.Is(err, wire.ErrType):
+		r.stats.Drops.Useless++
+	case err != nil:
+		r.stats.Drops.Malformed++
+	case h.Source == r.cfg.Node:
+		r.handleOwn(d, h)
+	case h.Type == wire.TypeNack:
+		r.handleNack(now, d.B)
+	case h.Type == wire.TypeAck:
+		r.handleAck(now, d.B)
+	case h.Type == wire.TypeReport:
+		r.stats.Drops.Useless++ // "the format of NORM_REPORT is undefined"
+	case r.cfg.Sender != 0 && h.Source != r.cfg.Sender, r.cfg.SenderAddr.IsValid() && d.From.Addr() != r.cfg.SenderAddr:
+		r.stats.Drops.Foreign++
+	default:
+		r.count(r.handleSender(now, d))
+		if s := r.senders[h.Source]; s != nil {
+			s.probe.bytes += uint64(len(d.B))
+		}
+	}
+}
+
+// handleSender processes a message of a sender.
+func (r *Receiver) handleSender(now time.Time, d Datagram) error {
+	h, sh, err := wire.PeekSender(d.B)
+	if err != nil {
+		return err
+	}
+	switch h.Type {
+	case wire.TypeData:
+		var m wire.Data
+		if err := m.Parse(d.B); err != nil {
+			return r.unreadable(now, d, h, sh, err)
+		}
+		return r.handleData(now, &m)
+	case wire.TypeInfo:
+		var m wire.Info
+		if err := m.Parse(d.B); err != nil {
+			return err
+		}
+		return r.handleInfo(now, &m)
+	}
+	switch command, _ := wire.PeekCmd(d.B); command {
+	case wire.CmdFlush:
+		var m wire.Flush
+		if err := m.Parse(d.B); err != nil {
+			return r.unreadable(now, d, h, sh, err)
+		}
+		return r.handleFlush(now, &m)
+	case wire.CmdSquelch:
+		var m wire.Squelch
+		if err := m.Parse(d.B); err != nil {
+			return r.unreadable(now, d, h, sh, err)
+		}
+		return r.handleSquelch(now, &m)
+	case wire.CmdCC:
+		var m wire.CC
+		if err := m.Parse(d.B); err != nil {
+			return err
+		}
+		return r.handleCC(now, &m)
+	case wire.CmdRepairAdv:
+		var m wire.RepairAdv
+		if err := m.Parse(d.B); err != nil {
+			return err
+		}
+		return r.handleRepairAdv(now, &m)
+	case wire.CmdEOT:
+		var m wire.EOT
+		if err := m.Parse(d.B); err != nil {
+			return err
+		}
+		return r.handleEOT(now, &m)
+	}
+	// NORM_CMD(ACK_REQ), NORM_CMD(APPLICATION) and what later revisions may bring.
+	return r.unreadable(now, d, h, sh, wire.ErrCmdType)
+}
+
+// unreadable follows the sender by the headers of a message whose rest is of no use.
+func (r *Receiver) unreadable(now time.Time, d Datagram, h wire.Header, sh wire.SenderHeader, err error) error {
+	if err == wire.ErrCmdType || err == wire.ErrFECID {
+		if _, foreign := r.sender(now, h, sh); foreign != nil {
+			return foreign
+		}
+	}
+	return err
+}
+
+// Why a message is dropped, beside the errors of package wire.
+var (
+	errForeign = errors.New("norm: foreign")
+	errUseless = errors.New("norm: useless")
+	errRefused = errors.New("norm: refused")
+)
+
+// count counts a dropped message.
+func (r *Receiver) count(err error) {
+	switch err {
+	case nil:
+	case errForeign:
+		r.stats.Drops.Foreign++
+	case errRefused:
+		r.stats.Drops.Refused++
+	case errUseless, wire.ErrType, wire.ErrCmdType, wire.ErrFECID, wire.ErrAckType:
+		r.stats.Drops.Useless++
+	default:
+		r.stats.Drops.Malformed++
+	}
+}
+
+// Advance processes the timers that are due.
+func (r *Receiver) Advance(now time.Time) {
+	for _, s := range r.order {
+		if due(s.nack.deadline(), now) {
+			r.nackTimeout(now, s)
+		}
+		if due(s.probe.deadline(), now) {
+			r.probeTimeout(now, s)
+		}
+		if due(s.inactive(r.cfg.RobustFactor), now) {
+			r.inactivityTimeout(now, s)
+		}
+	}
+}
+
+// Deadline returns when Advance must be called at the latest, or zero if no timer runs.
+func (r *Receiver) Deadline() time.Time {
+	var first time.Time
+	for _, s := range r.order {
+		first = earlier(first, s.deadline(r.cfg.RobustFactor))
+	}
+	return first
+}
+
+// Poll appends one datagram to send to b, and returns where to.
+func (r *Receiver) Poll(now time.Time, b []byte) (datagram []byte, to netip.AddrPort, ok bool) {
+	for _, s := range r.order {
+		if s.nack.due {
+			s.nack.due = false
+			if b, ok = r.appendNack(now, s, b); ok {
+				return b, r.cfg.Group, true
+			}
+		}
+		if s.probe.due {
+			s.probe.due = false
+			if b, ok = r.appendAck(now, s, b); ok {
+				return b, r.cfg.Group, true
+			}
+		}
+	}
+	return b, netip.AddrPort{}, false
+}
+
+// Requests returns the reads and writes of object bytes to perform.
+func (r *Receiver) Requests() iter.Seq[*IO] { return r.requests.drain() }
+
+// Events returns what the application should know.
+func (r *Receiver) Events() iter.Seq[Event] { return r.events.drain() }
+
+// Stats returns the counters since the start.
+func (r *Receiver) Stats() ReceiverStats { return r.stats }

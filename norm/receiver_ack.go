@@ -1,0 +1,201 @@
+package norm
+
+import (
+	"time"
+
+	"github.com/multicast-upgrade/tool/norm/wire"
+)
+
+// A probe is what a receiver knows of the NORM_CMD(CC) of one sender, and the state of its answer (RFC 5740,
+// Sections 5.5.1 and 5.5.2.2). The rate is not controlled yet: the answer serves the sender's GRTT, and its EXT_CC
+// says that we are in slow start without loss and receive at the rate we do.
+type probe struct {
+	heard    bool
+	sequence wire.CCSequence // the greatest
+	sent     wire.Timestamp  // send_time of that one
+	arrived  time.Time
+	asked    bool  // it had EXT_RATE: NORM-CC feedback is wanted
+	rtt      uint8 // ours, as the sender told it
+	hasRTT   bool
+	rate     float64 // at which we receive, in bytes per second; 0: not known yet
+	bytes    uint64  // received since
+	since    time.Time
+
+	state nackState // backoff, hold-off
+	until time.Time
+	due   bool // Poll is to make the NORM_ACK(CC)
+}
+
+func (p *probe) deadline() time.Time {
+	if p.state == nackIdle {
+		return time.Time{}
+	}
+	return p.until
+}
+
+// ccBackoff returns K_backoff*GRTT_sender. Where K is small because NACKs are few, it is larger: all would answer.
+func (s *remote) ccBackoff() time.Duration {
+	return time.Duration(max(s.backoff, defaultBackoff)) * s.grtt
+}
+
+// handleCC processes a NORM_CMD(CC).
+func (r *Receiver) handleCC(now time.Time, m *wire.CC) error {
+	s, err := r.sender(now, m.Header, m.SenderHeader)
+	if err != nil {
+		return err
+	}
+	p := &s.probe
+	if p.heard && m.CCSequence.Before(p.sequence) {
+		return nil // reordered
+	}
+	p.heard, p.sequence, p.sent, p.arrived = true, m.CCSequence, m.SendTime, now
+	p.measure(now, s.grtt)
+	node, listed := m.Nodes.Find(r.cfg.Node)
+	if listed && node.Flags&wire.CCFlagRTT != 0 {
+		p.rtt, p.hasRTT = node.RTT, true
+	}
+	rate, asked := m.Extensions.Rate()
+	if p.asked = asked; !asked {
+		return nil // NORM_NACKs alone carry timestamps back
+	}
+	if p.rate == 0 {
+		p.rate = wire.DecodeRate(rate)
+	}
+	// A backoff that runs survives new probes; only the timestamp it will answer with is the new one. To begin it anew
+	// at each, as the RFC's text has it, would keep it from ever ending while probes come each GRTT and it lasts
+	// K_backoff of them.
+	switch {
+	case listed && node.Flags&(wire.CCFlagCLR|wire.CCFlagPLR) != 0:
+		p.state, p.due = nackIdle, true
+	case p.state == nackIdle || p.state == nackHoldoff && due(p.until, now):
+		p.state = nackBackoff
+		p.until = now.Add(randomBackoff(&r.rng, s.ccBackoff(), s.groupSize))
+	}
+	return nil
+}
+
+// measure takes the rate of what arrived since the last time, over at least one GRTT.
+func (p *probe) measure(now time.Time, grtt time.Duration) {
+	switch elapsed := now.Sub(p.since); {
+	case p.since.IsZero():
+		p.since, p.bytes = now, 0
+	case elapsed >= grtt:
+		p.rate = float64(p.bytes) / elapsed.Seconds()
+		p.since, p.bytes = now, 0
+	}
+}
+
+// probeTimeout ends the backoff or the hold-off. The rule that cancels an answer whose backoff is above one GRTT is
+// not followed: a receiver alone in the group would hardly ever answer.
+func (r *Receiver) probeTimeout(now time.Time, s *remote) {
+	p := &s.probe
+	if p.state == nackBackoff {
+		p.due = true
+		p.holdoff(now, s)
+		return
+	}
+	p.state = nackIdle
+}
+
+// holdoff begins T_ccHoldoff.
+func (p *probe) holdoff(now time.Time, s *remote) {
+	p.state = nackHoldoff
+	p.until = now.Add(s.ccBackoff())
+}
+
+// feedbackSent notes that feedback went out, with the same content as the NORM_ACK(CC) that may be waiting: cancel it.
+func (p *probe) feedbackSent(now time.Time, s *remote) {
+	if p.due = false; p.asked {
+		p.holdoff(now, s)
+	}
+}
+
+// handleAck processes the NORM_ACK of another receiver.
+func (r *Receiver) handleAck(now time.Time, b []byte) {
+	var m wire.Ack
+	if err := m.Parse(b); err != nil {
+		r.count(err)
+		return
+	}
+	s := r.senders[m.Server]
+	if s == nil || !s.heard || s.instance != m.Instance {
+		r.stats.Drops.Foreign++
+		return
+	}
+	if x, ok := m.Extensions.CC(); ok {
+		r.overhearCC(now, s, x)
+	}
+}
+
+// overhearCC gives our NORM_ACK(CC) up if the feedback of another is as limiting: "Rcalc > 0.9 * Rfb". One without RTT
+// measurement gives way only to those without one either. Beyond the RFC, one whose RTT is greater than that of the
+// other does not give way, because GRTT is the greatest of all; few are greater than all before them.
+func (r *Receiver) overhearCC(now time.Time, s *remote, x wire.ExtCC) {
+	p := &s.probe
+	if p.state != nackBackoff || x.Flags&(wire.CCFlagCLR|wire.CCFlagPLR) != 0 {
+		return
+	}
+	hasRTT := x.Flags&wire.CCFlagRTT != 0
+	other := wire.DecodeRate(x.Rate)
+	switch {
+	case !p.hasRTT && hasRTT, p.hasRTT && hasRTT && x.RTT < p.rtt:
+	case other > 0 && p.ccRate() > 0.9*other:
+		p.holdoff(now, s)
+	}
+}
+
+// ccRate returns what is reported as cc_rate in slow start: twice the rate measured.
+func (p *probe) ccRate() float64 { return 2 * p.rate }
+
+// appendCC appends EXT_CC if the sender wants it.
+func (s *remote) appendCC(ext wire.Extensions) wire.Extensions {
+	p := &s.probe
+	if !p.asked {
+		return ext
+	}
+	x := wire.ExtCC{
+		Sequence: p.sequence,
+		Flags:    wire.CCFlagStart,
+		RTT:      0xff, // "default maximum value", meaningless without the flag
+		Rate:     wire.EncodeRate(max(p.ccRate(), 1)),
+	}
+	if p.hasRTT {
+		x.RTT, x.Flags = p.rtt, x.Flags|wire.CCFlagRTT
+	}
+	return wire.AppendCC(ext, x)
+}
+
+// appendAck appends a NORM_ACK(CC).
+func (r *Receiver) appendAck(now time.Time, s *remote, b []byte) ([]byte, bool) {
+	var ext [12]byte
+	m := wire.Ack{
+		Header: r.feedbackHeader(), FeedbackHeader: s.feedbackHeader(now), AckType: wire.AckCC,
+		Extensions: s.appendCC(ext[:0]),
+	}
+	b, err := m.AppendBinary(b)
+	if err != nil {
+		return b, false
+	}
+	r.sequence++
+	r.stats.AcksSent++
+	s.probe.feedbackSent(now, s)
+	return b, true
+}
+
+// handleOwn processes a message with our own node id: our feedback as the network loops it back, or what another node
+// sends that was given the same id. Feedback that we never sent shows the latter, and so does another address than
+// our echo is known to come from.
+func (r *Receiver) handleOwn(d Datagram, h wire.Header) {
+	r.stats.Drops.Foreign++
+	feedback := h.Type == wire.TypeNack || h.Type == wire.TypeAck
+	age := uint64(r.sequence - h.Sequence)
+	sent := age >= 1 && age <= r.stats.NacksSent+r.stats.AcksSent
+	if feedback && sent && !r.self.IsValid() {
+		r.self = d.From
+	}
+	other := feedback && !sent || r.self.IsValid() && d.From.Addr() != r.self.Addr()
+	if other && d.From != r.collided {
+		r.collided = d.From
+		r.events.push(Event{Kind: NodeCollision, Node: r.cfg.Node})
+	}
+}

@@ -1,0 +1,194 @@
+package norm
+
+import (
+	"time"
+
+	"github.com/multicast-upgrade/tool/norm/wire"
+)
+
+// maxBlocks is how many source blocks an incoming object may have: what the 24 bits of FEC Encoding ID 5 can number,
+// 1.5 TB with the usual sizes. It bounds the memory that the application takes on by accepting one to 2 MiB.
+const maxBlocks = 1 << 24
+
+// handleData processes a NORM_DATA.
+func (r *Receiver) handleData(now time.Time, m *wire.Data) error {
+	s, err := r.sender(now, m.Header, m.SenderHeader)
+	if err != nil {
+		return err
+	}
+	if m.Flags&wire.FlagRepair != 0 {
+		r.stats.Repairs++
+	}
+	s.active, s.fecID = now, m.FECID
+	// Only GF(2^8) is received, so m is 8 where it matters, also for an object whose FTI is still unknown.
+	id := m.PayloadID(0)
+	o, err := r.announce(s, m.Object, m.FECID, m.Flags, m.Extensions, id.Block)
+	if err == nil && o != nil {
+		err = r.place(o, id, m.Payload)
+	}
+	if err == nil {
+		r.reach(now, s, mark{object: m.Object, block: id.Block})
+	}
+	return err
+}
+
+// handleInfo processes a NORM_INFO.
+func (r *Receiver) handleInfo(now time.Time, m *wire.Info) error {
+	s, err := r.sender(now, m.Header, m.SenderHeader)
+	if err != nil {
+		return err
+	}
+	s.active = now
+	if m.FECID.PayloadIDSize() == 0 {
+		return wire.ErrFECID
+	}
+	s.fecID = m.FECID
+	o, err := r.announce(s, m.Object, m.FECID, m.Flags|wire.FlagInfo, m.Extensions, 0)
+	if err == nil && o != nil {
+		err = r.placeInfo(o, m.Payload)
+	}
+	if err == nil {
+		r.reach(now, s, mark{object: m.Object})
+	}
+	return err
+}
+
+// announce returns the object that a NORM_DATA or NORM_INFO belongs to, having learnt about it what the message says.
+// It returns nil if the object is not received.
+func (r *Receiver) announce(s *remote, id TransportID, fecID wire.FECID, flags wire.Flags, ext wire.Extensions, block uint32) (*incoming, error) {
+	var first uint32 // block asked for, if we join within this object
+	if !s.synced {
+		first = s.join(r.cfg, id, block, flags)
+	}
+	o := s.find(id)
+	if o == nil && s.synced {
+		r.extend(s, id)
+		o = s.find(id)
+	}
+	switch {
+	case o == settled || o == nil && !s.synced:
+		return nil, nil
+	case flags&wire.FlagStream != 0:
+		if o == nil {
+			s.window.set(id, settled) // NORM_OBJECT_STREAM is not received
+		}
+		return nil, errUseless
+	case o == nil:
+		o = &incoming{remote: s, id: id, kind: Data, join: first}
+		s.window.set(id, o)
+	}
+	s.current = o
+	o.squelched = false
+	o.hasInfo = o.hasInfo || flags&wire.FlagInfo != 0
+	o.unreliable = o.unreliable || flags&wire.FlagUnreliable != 0
+	if flags&wire.FlagFile != 0 && !o.known {
+		o.kind = File
+	}
+	return o, r.learn(o, fecID, ext)
+}
+
+// learn takes the layout of an object from its EXT_FTI, and offers the object to the application when it is known.
+func (r *Receiver) learn(o *incoming, fecID wire.FECID, ext wire.Extensions) error {
+	if o.known && fecID != o.layout.fecID() {
+		return errRefused // "FEC Encoding ID [...] is the same for all symbols of one object", RFC 5052, Section 6.1
+	}
+	fti, ok := ext.FTI(fecID)
+	if !ok {
+		return nil
+	}
+	if o.known {
+		if !o.layout.agrees(fti) {
+			return errRefused
+		}
+		return nil
+	}
+	l, err := layoutFromFTI(fecID, fti, r.cfg.Dialect)
+	if err != nil || !r.affordable(&l) {
+		return errRefused
+	}
+	o.known, o.layout = true, l
+	o.remote.segmentSize = l.E
+	r.offer(o)
+	return nil
+}
+
+// agrees reports whether an EXT_FTI says what is known already.
+func (l *layout) agrees(fti wire.FTI) bool {
+	known := l.fti()
+	if l.fecID() != wire.RS { // others do not carry these
+		known.M, known.G = fti.M, fti.G
+	}
+	return fti == known
+}
+
+// affordable reports whether an object keeps to our limits.
+func (r *Receiver) affordable(l *layout) bool {
+	return l.L <= uint64(r.cfg.MaxObjectSize) && l.N <= maxBlocks && l.ALarge*l.E <= r.cfg.Buffer
+}
+
+// place puts a symbol where it belongs.
+func (r *Receiver) place(o *incoming, id wire.PayloadID, payload []byte) error {
+	l := &o.layout
+	if !o.known || o.state != accepted && o.state != offered {
+		return nil
+	}
+	k, esi := l.BlockLen(id.Block), int(id.Symbol)
+	switch {
+	case k == 0 || esi >= l.symbols(id.Block): // no such block or symbol
+		return errUseless
+	case l.fecID() == wire.SmallBlock && int(id.BlockLen) != k: // blocks of files are not shortened
+		return errUseless
+	case len(payload) > l.E || len(payload) < 1 || esi < k && len(payload) < l.SymbolLen(id.Block, esi):
+		return wire.ErrLength
+	}
+	if o.isDone(id.Block) {
+		r.stats.Duplicates++
+		return nil
+	}
+	b := o.block(id.Block)
+	switch {
+	case b != nil && b.has(esi):
+		r.stats.Duplicates++
+		return nil
+	case b != nil && (b.phase != collecting || b.rejected):
+		r.stats.NoBuffer++
+		return nil
+	case b == nil:
+		b = r.newBlock(o, id.Block)
+	}
+	o.recent = b
+	if b.buf == nil && !r.grant(b) {
+		r.stats.NoBuffer++
+		r.dropEmpty(b)
+		return nil
+	}
+	if esi < k {
+		payload = payload[:l.SymbolLen(id.Block, esi)] // a sender may have padded the last one
+	}
+	b.put(esi, payload)
+	r.stats.Data++
+	if b.held == b.k && o.state == accepted {
+		r.finish(b)
+	}
+	return nil
+}
+
+// placeInfo keeps the content of NORM_INFO.
+func (r *Receiver) placeInfo(o *incoming, content []byte) error {
+	switch {
+	case !o.known: // nothing is kept of an object of unknown size
+		return nil
+	case o.gotInfo:
+		r.stats.Duplicates++
+		return nil
+	case len(content) > o.layout.E: // "limited to a single NormSegmentSize", RFC 5740, Section 4.2.2
+		return wire.ErrLength
+	}
+	o.info = append([]byte{}, content...)
+	o.gotInfo = true
+	if o.state == accepted {
+		r.events.push(Event{Kind: ObjectInfo, Sender: o.remote.id, Object: o.handle})
+		r.checkComplete(o)
+	}
+	return nil
+}

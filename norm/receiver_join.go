@@ -1,0 +1,209 @@
+package norm
+
+import (
+	"slices"
+	"time"
+
+	"github.com/multicast-upgrade/tool/norm/wire"
+)
+
+// sender returns the state of the sender of a message, in the run that the message is of, and takes what all its
+// messages advertise. The error is errForeign if the message is of no use because of where it comes from.
+func (r *Receiver) sender(now time.Time, h wire.Header, sh wire.SenderHeader) (*remote, error) {
+	s := r.senders[h.Source]
+	switch {
+	case s == nil:
+		if s = r.addSender(h.Source); s == nil {
+			return nil, errRefused
+		}
+	case s.heard && s.instance != sh.Instance:
+		if s.formerly(sh.Instance) {
+			return nil, errForeign // a late packet of the run before
+		}
+		r.restartSender(s, sh.Instance)
+	case s.ended:
+		return nil, errForeign
+	}
+	if !s.heard {
+		s.instance, s.heard = sh.Instance, true
+		r.senderEvent(SenderSeen, s)
+	}
+	if s.lost {
+		s.lost = false
+		r.senderEvent(SenderSeen, s)
+	}
+	s.update(r, now, h, sh)
+	return s, nil
+}
+
+// addSender makes state for a new sender. Any source_id would, so there is a bound: the sender longest silent gives
+// way. It returns nil if none can, because objects are expected from all.
+func (r *Receiver) addSender(id NodeID) *remote {
+	if len(r.order) >= r.cfg.MaxSenders {
+		var oldest *remote
+		for _, s := range r.order {
+			if len(s.presets) == 0 && (oldest == nil || s.heardAt.Before(oldest.heardAt)) {
+				oldest = s
+			}
+		}
+		if oldest == nil {
+			return nil
+		}
+		r.removeSender(oldest, ErrEvicted)
+	}
+	if r.senders == nil {
+		r.senders = make(map[NodeID]*remote)
+	}
+	s := &remote{id: id}
+	r.senders[id] = s
+	r.order = append(r.order, s)
+	return s
+}
+
+// removeSender forgets a sender.
+func (r *Receiver) removeSender(s *remote, why error) {
+	r.abortAll(s, why)
+	delete(r.senders, s.id)
+	r.order = slices.DeleteFunc(r.order, func(o *remote) bool { return o == s })
+}
+
+// restartSender begins a new run of a sender: "the NORM receivers SHOULD drop their previous state on the sender and
+// begin reception anew", RFC 5740, Section 4.2.1. What the application expects of it, whatever the run, is kept.
+func (r *Receiver) restartSender(s *remote, instance InstanceID) {
+	r.abortAll(s, ErrSenderRestarted)
+	s.restart(instance)
+	r.senderEvent(SenderRestarted, s)
+}
+
+func (r *Receiver) senderEvent(kind EventKind, s *remote) {
+	r.events.push(Event{Kind: kind, Sender: s.id, Instance: s.instance})
+}
+
+// abortAll aborts the incomplete objects of a sender, except preset ones.
+func (r *Receiver) abortAll(s *remote, why error) {
+	for _, o := range s.window.objects {
+		if o != nil && o != settled && !o.preset {
+			r.abort(o, why)
+		}
+	}
+	s.presets = slices.DeleteFunc(s.presets, func(o *incoming) bool {
+		if !o.preset { // complete once, then rejected
+			r.abort(o, why)
+		}
+		return !o.preset
+	})
+	s.window, s.synced, s.current = window{}, false, nil
+}
+
+// join begins the reliable reception of a sender's content if the policy lets this message do so, and returns the
+// first block of the object that is asked for.
+//
+// "a default policy where receivers are allowed to request repair only for coding blocks with a NormTransportId and FEC
+// coding block number greater than or equal to the first non-repair NORM_DATA or NORM_INFO message received upon
+// joining the group is RECOMMENDED." RFC 5740, Section 5.2.
+func (s *remote) join(cfg ReceiverConfig, id TransportID, block uint32, flags wire.Flags) (first uint32) {
+	switch {
+	case cfg.Join == JoinAll:
+		s.joinAll(cfg.MaxObjects, id)
+		return 0
+	case flags&wire.FlagRepair != 0:
+		return 0
+	}
+	s.synced = true
+	s.window = window{base: id}
+	if cfg.Join == JoinObject {
+		if block > 0 { // in progress already
+			s.window.base++
+		}
+		return 0
+	}
+	return block
+}
+
+// joinAll begins with the first object the sender may still repair. Nothing says which that is: as object ids begin
+// with 0 by custom, a low one is taken as near the beginning. What does not exist any more is squelched.
+func (s *remote) joinAll(limit int, id TransportID) {
+	s.synced = true
+	s.window = window{}
+	if int(id) >= limit {
+		s.window.base = id - TransportID(limit-1)
+	}
+}
+
+// extend makes the window reach to id. The objects that leave it for that will not be completed.
+func (r *Receiver) extend(s *remote, id TransportID) {
+	for _, o := range s.window.extend(id, r.cfg.MaxObjects) {
+		if o != nil && o != settled && !o.preset {
+			r.abort(o, ErrEvicted)
+		}
+	}
+	for _, o := range s.presets {
+		if s.window.contains(o.id) && s.window.get(o.id) == nil {
+			s.window.set(o.id, o)
+		}
+	}
+}
+
+// handleEOT processes a NORM_CMD(EOT), which "allows receivers to gracefully reach closure of operation with this
+// sender (without requiring any timeout) and free any resources", RFC 5740, Section 4.2.3.2. One of another run than the one known is not believed: it would end a transfer by a single forged datagram. What
+// the application expects is kept, for the sender may come back in another run.
+func (r *Receiver) handleEOT(now time.Time, m *wire.EOT) error {
+	s := r.senders[m.Source]
+	if s == nil || !s.heard || s.instance != m.Instance || s.ended {
+		return errForeign
+	}
+	s.update(r, now, m.Header, m.SenderHeader)
+	r.abortAll(s, ErrSenderEnded)
+	s.ended = true
+	s.active = time.Time{}
+	s.nack, s.probe = nackCycle{}, probe{}
+	r.senderEvent(SenderEnded, s)
+	return nil
+}
+
+// handleSquelch processes a NORM_CMD(SQUELCH): what is before the sender's repair window, or listed, is not repaired
+// any more. "Receivers SHALL NOT generate repair requests for content identified as invalid by a NORM_CMD(SQUELCH)",
+// RFC 5740, Section 4.2.3.3. An object so lost is aborted; a preset one is not asked for until it is heard again,
+// for instance in another run of the sender.
+func (r *Receiver) handleSquelch(now time.Time, m *wire.Squelch) error {
+	s, err := r.sender(now, m.Header, m.SenderHeader)
+	if err != nil {
+		return err
+	}
+	start := m.PayloadID(0).Block
+	for _, o := range s.presets {
+		o.squelched = o.squelched || o.id.Before(m.Object) || o.id == m.Object && o.needsBefore(start)
+	}
+	if s.synced {
+		for s.window.base.Before(m.Object) && len(s.window.objects) > 0 {
+			r.squelch(s, s.window.base)
+		}
+		if s.window.base.Before(m.Object) {
+			s.window.base = m.Object // ahead of all we know: "resynchronise"
+		}
+		if o := s.window.get(m.Object); o != nil && o != settled && o.needsBefore(start) {
+			r.squelch(s, m.Object)
+		}
+	}
+	for id := range m.Invalid.All() {
+		if o := s.preset(id); o != nil {
+			o.squelched = true
+		}
+		if s.synced && s.window.contains(id) {
+			r.squelch(s, id)
+		}
+	}
+	return nil
+}
+
+// squelch settles one object of the window.
+func (r *Receiver) squelch(s *remote, id TransportID) {
+	o := s.window.get(id)
+	s.window.set(id, settled)
+	if o != nil && o != settled && !o.preset {
+		r.abort(o, ErrSquelched)
+	}
+}
+
+// needsBefore reports whether o lacks a block before n that was asked for.
+func (o *incoming) needsBefore(n uint32) bool { return o.known && o.firstOpen() < n }

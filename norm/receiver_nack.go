@@ -1,0 +1,239 @@
+package norm
+
+import (
+	"time"
+
+	"github.com/multicast-upgrade/tool/norm/wire"
+)
+
+// A nackCycle is the state of the NACK procedure towards one sender (RFC 5740, Section 5.3).
+type nackCycle struct {
+	state  nackState
+	until  time.Time  // the end of backoff or hold-off
+	limit  mark       // the sender's transmit position when the cycle was initiated
+	others requestSet // asked for by others meanwhile
+	due    bool       // Poll is to make the NORM_NACK
+}
+
+type nackState uint8
+
+const (
+	nackIdle    nackState = iota
+	nackBackoff           // T_backoff
+	nackHoldoff           // T_rcvrHoldoff
+)
+
+func (c *nackCycle) deadline() time.Time {
+	if c.state == nackIdle {
+		return time.Time{}
+	}
+	return c.until
+}
+
+// reach notes the sender's transmit position as NORM_DATA and NORM_INFO tell it. When that enters another block, what
+// comes before it should be here: "The NACKing procedure SHALL be initiated only at FEC coding block boundaries,
+// NormObject boundaries, upon receipt of a NORM_CMD(FLUSH) message, or upon an "inactivity" timeout". Symbols of the
+// block itself, proactive parity included, may still come.
+func (r *Receiver) reach(now time.Time, s *remote, m mark) {
+	if !s.reached && r.cfg.Patience {
+		s.patient, s.joined = true, m
+	}
+	entered := !s.reached || m != s.position
+	s.position, s.reached = m, true
+	if entered {
+		r.startNack(now, s, m)
+	}
+}
+
+// handleFlush processes a NORM_CMD(FLUSH): "receivers are expected to check their completion state THROUGH (including)
+// this transmission position", RFC 5740, Section 4.2.3.1. The position of NORM_DATA is not included, and if it were
+// not here either, the last symbol of all would never be asked for.
+func (r *Receiver) handleFlush(now time.Time, m *wire.Flush) error {
+	s, err := r.sender(now, m.Header, m.SenderHeader)
+	if err != nil {
+		return err
+	}
+	s.active, s.fecID, s.patient = now, m.FECID, false
+	if !s.synced && r.cfg.Join == JoinAll {
+		s.joinAll(r.cfg.MaxObjects, m.Object)
+	}
+	if s.synced && !m.Object.Before(s.window.base) {
+		r.extend(s, m.Object)
+	}
+	id := m.PayloadID(0)
+	s.position, s.reached = s.through(m.Object, id.Block, int(id.Symbol)), true
+	r.startNack(now, s, s.position)
+	return nil
+}
+
+// through returns the mark behind a symbol. In a block of which the sender has not sent the last source symbol,
+// those up to the symbol are checked one by one.
+func (s *remote) through(id TransportID, block uint32, symbol int) mark {
+	if o := s.find(id); o != nil && o.known && symbol+1 < o.layout.BlockLen(block) {
+		return mark{object: id, block: block, part: symbol + 1, whole: true}
+	}
+	return mark{object: id, block: block + 1, whole: true}
+}
+
+// inactivityTimeout initiates a NACK by itself. "The NORM receiver SHOULD reset this inactivity timer and repeat NACK
+// initiation upon timeout for up to NORM_ROBUST_FACTOR times or more depending upon the application's need for
+// persistence by its receivers." It goes on while anything is heard of the sender, which then has nothing to send but
+// its probes, and whose FLUSHes were lost.
+func (r *Receiver) inactivityTimeout(now time.Time, s *remote) {
+	s.active = now
+	if s.silent++; s.silent >= r.cfg.RobustFactor {
+		s.active, s.lost = time.Time{}, true
+		r.senderEvent(SenderLost, s)
+	}
+	if !s.reached {
+		return
+	}
+	s.patient = false
+	if !s.position.whole {
+		// Nothing will tell how far the sender came; the block it was in counts as sent.
+		s.position = mark{object: s.position.object, block: s.position.block + 1, whole: true}
+	}
+	r.startNack(now, s, s.position)
+}
+
+// startNack initiates the NACK procedure if anything is missing before the limit.
+func (r *Receiver) startNack(now time.Time, s *remote, limit mark) {
+	c := &s.nack
+	if c.state == nackBackoff || c.state == nackHoldoff && !due(c.until, now) || !s.lacks(limit) {
+		return
+	}
+	c.limit = limit
+	c.others.reset()
+	// "T_backoff = RandomBackoff(K_sender*GRTT_sender, GSIZE_sender)". With K = 0, as in unicast sessions, at once.
+	c.state = nackBackoff
+	c.until = now.Add(randomBackoff(&r.rng, time.Duration(s.backoff)*s.grtt, s.groupSize))
+	if s.backoff == 0 {
+		r.nackTimeout(now, s)
+	}
+}
+
+// nackTimeout ends the backoff or the hold-off. "At the end of the backoff time, the receiver SHALL generate a
+// NORM_NACK message only if the following conditions are met" (RFC 5740, Section 5.3).
+func (r *Receiver) nackTimeout(now time.Time, s *remote) {
+	c := &s.nack
+	if c.state == nackHoldoff {
+		c.state = nackIdle
+		return
+	}
+	switch {
+	case !s.lacks(c.limit): // repaired for the sake of others
+		c.state = nackIdle
+		return
+	// "1. The sender's current transmit position [...] exceeds the earliest repair position of the receiver."
+	case !s.lacks(s.earlier(c.limit, s.position)):
+		r.stats.NacksSuppressed++
+	// "2. The repair state accumulated from NORM_NACK and NORM_CMD(REPAIR_ADV) messages does not equal or supersede
+	// the receiver's repair needs up to the sender transmission position at the time the NACK procedure (backoff
+	// timeout) was initiated."
+	case s.superseded():
+		r.stats.NacksSuppressed++
+	default:
+		c.due = true
+	}
+	// "At this time, the receiver begins a "holdoff" period": T_rcvrHoldoff = (K_sender+2)*GRTT_sender.
+	c.state = nackHoldoff
+	c.until = now.Add(time.Duration(s.backoff+2) * s.grtt)
+}
+
+// earlier returns the earlier of two marks.
+func (s *remote) earlier(a, b mark) mark {
+	o := originFor(a.object)
+	if o.place(b.object, b.block, b.part) < o.place(a.object, a.block, a.part) {
+		return b
+	}
+	return a
+}
+
+// lacks reports whether anything is to be asked for before the limit.
+func (s *remote) lacks(limit mark) (found bool) {
+	s.needs(limit, func(need) bool {
+		found = true
+		return false
+	})
+	return found
+}
+
+// superseded reports whether others have asked for all that we need.
+func (s *remote) superseded() bool {
+	c := &s.nack
+	o, all := originFor(c.limit.object), true
+	s.needs(c.limit, func(n need) bool {
+		all = c.others.supersedes(n, o)
+		return all
+	})
+	return all
+}
+
+// handleNack processes the NORM_NACK of another receiver: "the backoff period is entered and the receiver MUST
+// accumulate external pending repair state from NORM_NACK messages and NORM_CMD(REPAIR_ADV) messages received".
+func (r *Receiver) handleNack(now time.Time, b []byte) {
+	var m wire.Nack
+	if err := m.Parse(b); err != nil {
+		r.count(err)
+		return
+	}
+	s := r.senders[m.Server]
+	if s == nil || !s.heard || s.instance != m.Instance {
+		r.stats.Drops.Foreign++
+		return
+	}
+	r.stats.NacksHeard++
+	s.overhear(m.Payload)
+	if x, ok := m.Extensions.CC(); ok {
+		r.overhearCC(now, s, x)
+	}
+}
+
+// handleRepairAdv processes a NORM_CMD(REPAIR_ADV), which is to suppress as the NORM_NACKs it stands for would.
+func (r *Receiver) handleRepairAdv(now time.Time, m *wire.RepairAdv) error {
+	s, err := r.sender(now, m.Header, m.SenderHeader)
+	if err != nil {
+		return err
+	}
+	s.overhear(m.Payload)
+	if x, ok := m.Extensions.CC(); ok {
+		r.overhearCC(now, s, x)
+	}
+	if m.Flags&wire.RepairAdvLimit == 0 {
+		return nil
+	}
+	// "When the NORM_CMD(REPAIR_ADV) message is of maximum size [...] receivers SHALL consider the maximum ordinal
+	// transmission position value embedded in the message as the senders current transmission position and implicitly
+	// suppress requests for ordinally higher repair." RFC 5740, Section 5.4.4.
+	c := &s.nack
+	if c.state != nackBackoff {
+		return nil
+	}
+	var highest mark
+	for request := range m.Requests() {
+		for _, last := range request.All() {
+			end := mark{object: last.Object, block: last.PayloadID(0).Block + 1, whole: true}
+			if request.Flags&(wire.RepairSegment|wire.RepairBlock) == 0 {
+				end.block = 1<<32 - 1
+			}
+			if highest == (mark{}) || s.earlier(highest, end) == highest {
+				highest = end
+			}
+		}
+	}
+	if highest != (mark{}) {
+		c.limit = s.earlier(c.limit, highest)
+	}
+	return nil
+}
+
+// overhear merges the repair requests of others while we may be about to make the same.
+func (s *remote) overhear(payload []byte) {
+	if s.nack.state != nackBackoff {
+		return
+	}
+	o := originFor(s.nack.limit.object)
+	for request := range wire.Requests(payload) {
+		s.nack.others.merge(request, o)
+	}
+}

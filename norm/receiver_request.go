@@ -1,0 +1,138 @@
+package norm
+
+import (
+	"time"
+
+	"github.com/multicast-upgrade/tool/norm/wire"
+)
+
+// leastSegment is assumed for NormSegmentSize as long as no EXT_FTI told it: enough for one range of objects.
+const leastSegment = 28
+
+// appendNack appends a NORM_NACK with what is missing up to the sender's position, as it was when the cycle was
+// initiated and as it is now. "If the size of the NORM_NACK content exceeds the sender's NormSegmentSize, the NACK
+// content is truncated so the receiver only generates a single NORM_NACK message per NACK cycle for a given sender. In
+// summary, a single NACK message is generated containing the receiver's lowest ordinal repair needs." RFC 5740, 5.3.
+func (r *Receiver) appendNack(now time.Time, s *remote, b []byte) ([]byte, bool) {
+	m := wire.Nack{Header: r.feedbackHeader(), FeedbackHeader: s.feedbackHeader(now)}
+	var ext [12]byte
+	m.Extensions = s.appendCC(ext[:0])
+	start := len(b)
+	b, err := m.AppendBinary(b)
+	if err != nil {
+		return b[:start], false
+	}
+	w := nackWriter{
+		remote:       s,
+		limit:        s.earlier(s.nack.limit, s.position),
+		RepairWriter: wire.NewRepairWriter(b, max(s.segmentSize, leastSegment)),
+	}
+	s.needs(w.limit, w.add)
+	w.flush()
+	if w.Len() == 0 {
+		return b[:start], false
+	}
+	r.sequence++
+	r.stats.NacksSent++
+	s.probe.feedbackSent(now, s)
+	return w.Bytes(), true
+}
+
+// A nackWriter writes needs as compactly as it can: consecutive objects as one range, and two neighbours as items or
+// as a range, whichever continues the repair request begun.
+type nackWriter struct {
+	wire.RepairWriter
+	remote  *remote
+	limit   mark
+	objects need // consecutive ones, not yet written
+	pending bool
+	form    wire.RepairForm // of the request begun
+	flags   wire.RepairFlags
+}
+
+// add writes a need. It reports false if there is no room for it.
+func (w *nackWriter) add(n need) bool {
+	if n.flags != wire.RepairObject {
+		return w.flush() && w.write(n)
+	}
+	if w.pending && TransportID(w.objects.last)+1 == n.object {
+		w.objects.last++
+		return true
+	}
+	if !w.flush() {
+		return false
+	}
+	w.objects, w.pending = n, true
+	w.objects.first, w.objects.last = uint32(n.object), uint32(n.object)
+	return true
+}
+
+// flush writes the objects collected.
+func (w *nackWriter) flush() bool {
+	if !w.pending {
+		return true
+	}
+	w.pending = false
+	return w.write(w.objects)
+}
+
+func (w *nackWriter) write(n need) bool {
+	ok := false
+	switch count := n.last - n.first + 1; {
+	case count == 1:
+		ok = w.item(n, n.first)
+	case count == 2 && !(w.form == wire.RepairRanges && w.flags == n.flags):
+		ok = w.item(n, n.first) && w.item(n, n.last)
+	default:
+		if ok = w.Range(n.flags, w.position(n, n.first), w.position(n, n.last)); ok {
+			w.form, w.flags = wire.RepairRanges, n.flags
+		}
+	}
+	if ok && n.flags == wire.RepairSegment && !(w.limit.part > 0 && n.object == w.limit.object && n.block == w.limit.block) {
+		if b := w.remote.find(n.object).block(n.block); b.asked == 0 {
+			b.asked = b.missing()
+		}
+	}
+	return ok
+}
+
+func (w *nackWriter) item(n need, which uint32) bool {
+	ok := w.Item(n.flags, w.position(n, which))
+	if ok {
+		w.form, w.flags = wire.RepairItems, n.flags
+	}
+	return ok
+}
+
+// position returns one end of a need as repair requests name it. Of an object that was never heard of the FEC
+// Encoding ID is unknown; that of the sender's last content stands for it.
+func (w *nackWriter) position(n need, which uint32) wire.Position {
+	o := w.remote.find(n.object)
+	switch {
+	case n.flags == wire.RepairObject:
+		return wire.Position{FECID: w.remote.fecID, Object: TransportID(which)}
+	case o == nil || !o.known:
+		return wire.Position{FECID: w.remote.fecID, Object: n.object}
+	case n.flags == wire.RepairBlock:
+		return o.layout.position(n.object, which, 0)
+	case n.flags == wire.RepairInfo:
+		return o.layout.position(n.object, 0, 0)
+	}
+	return o.layout.position(n.object, n.block, int(which))
+}
+
+// feedbackHeader returns the common header of our next message. Feedback is numbered for each destination apart, of
+// which we have one, the group (RFC 5740, Section 4.1).
+func (r *Receiver) feedbackHeader() wire.Header {
+	return wire.Header{Sequence: r.sequence, Source: r.cfg.Node}
+}
+
+// feedbackHeader returns what NORM_NACK and NORM_ACK have in common. "grtt_response = NORM_CMD(CC) send_time +
+// receive_to_response_delta", zero if there was none: RFC 5740, Section 4.3.1.
+func (s *remote) feedbackHeader(now time.Time) wire.FeedbackHeader {
+	h := wire.FeedbackHeader{Server: s.id, Instance: s.instance}
+	if s.probe.heard {
+		h.GRTTResponse = s.probe.sent.Add(now.Sub(s.probe.arrived))
+	}
+	return h
+}

@@ -1,0 +1,269 @@
+package norm
+
+import (
+	"fmt"
+	"iter"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/multicast-upgrade/tool/norm/wire"
+)
+
+// A Sender transmits objects to a group and repairs what receivers ask for. It has no goroutines, no sockets and no clock;
+// see the package comment for how it is driven.
+type Sender struct {
+	cfg       SenderConfig
+	autoBurst bool
+	groupSize uint8 // gsize
+	stats     SenderStats
+	pacer     pacer
+	timers    deadlines
+	sequence  wire.Sequence
+
+	// Objects held, in the order of their ids, which is that of their handles.
+	objects    []*outgoing
+	bytes      int64 // of all objects held
+	nextID     TransportID
+	lastHandle Handle
+	current    *outgoing // the object being sent for the first time; nil if all are sent
+
+	at          cursor        // the transmit position, which repairs rewind
+	position    wire.Position // of the newest content that was sent; for FLUSH
+	transmitted bool          // position is set
+
+	cache        blockCache
+	readAheadDue bool
+
+	repairCycle
+	prober
+	flusher
+	squelcher
+
+	events   []Event
+	collided bool
+	self     netip.AddrPort // where our own multicast comes from, once heard
+
+	// Messages and symbols being made or read; here so that none is allocated for each datagram.
+	data   wire.Data
+	info   wire.Info
+	nack   wire.Nack
+	ack    wire.Ack
+	source [][]byte
+
+	requestsSeq iter.Seq[*IO]
+	eventsSeq   iter.Seq[Event]
+}
+
+// Deadlines of a Sender.
+const (
+	timerAggregate = iota // T_sndrAggregate = (K_sender+1)*GRTT_sender (RFC 5740, Section 5.4.1)
+	timerHoldoff          // T_sndrHoldoff = 1*GRTT_sender
+	timerProbe            // next NORM_CMD(CC)
+	timerFlush            // next NORM_CMD(FLUSH), or the end of their series
+	timerEOT              // next NORM_CMD(EOT)
+	timerSquelch          // next NORM_CMD(SQUELCH), if one is called for
+	timerAdvertise        // next NORM_CMD(REPAIR_ADV), if one is called for
+	numSenderTimers
+)
+
+// NewSender returns a Sender that begins with a NORM_CMD(CC) at once, as RFC 5740, Section 5.5.2.1 has it. The error names
+// the field of cfg that cannot work.
+func NewSender(cfg SenderConfig, now time.Time) (*Sender, error) {
+	autoBurst := cfg.Burst == 0
+	cfg, err := cfg.resolve()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := newLayout(cfg.FEC, 0); err != nil {
+		return nil, fmt.Errorf("norm: FEC: %w", err)
+	}
+	block := cfg.FEC.MaxBlockLen * cfg.SegmentSize
+	if cfg.Buffer < 2*block {
+		return nil, fmt.Errorf("norm: Buffer %d: want room for two blocks, %d bytes", cfg.Buffer, 2*block)
+	}
+	s := &Sender{
+		cfg:       cfg,
+		autoBurst: autoBurst,
+		groupSize: wire.EncodeGroupSize(float64(cfg.GroupSize)),
+		pacer:     newPacer(now, cfg.Rate, cfg.Burst, cfg.SegmentSize+maxDataHeader),
+		timers:    make(deadlines, numSenderTimers),
+		nextID:    cfg.FirstObject,
+		cache:     blockCache{limit: cfg.Buffer / block, size: block},
+	}
+	s.repairPool = newRepairPool(cfg.FEC)
+	s.grtt, s.start = newGRTTEstimate(cfg), now
+	s.limitGRTT()
+	s.timers[timerProbe] = now
+	s.interval = s.baseInterval()
+	s.requestsSeq, s.eventsSeq = s.drainRequests, s.drainEvents
+	return s, nil
+}
+
+// Advance tells that time passed. It is to be called at the Deadline at the latest.
+func (s *Sender) Advance(now time.Time) {
+	s.expire(now)
+	s.settle(now)
+}
+
+// expire does what is due.
+func (s *Sender) expire(now time.Time) {
+	s.pacer.update(now)
+	if due(s.timers[timerAggregate], now) {
+		s.rewind(now)
+	}
+	if due(s.timers[timerHoldoff], now) {
+		s.timers[timerHoldoff] = time.Time{}
+	}
+	if due(s.timers[timerFlush], now) {
+		s.endFlush()
+	}
+}
+
+// settle starts and stops what depends on whether there is work left.
+func (s *Sender) settle(now time.Time) {
+	if s.ended {
+		clear(s.timers)
+		return
+	}
+	s.flushWhenIdle(now)
+	s.readAhead()
+}
+
+// Poll appends one datagram to b and returns where to send it; ok is false if none may be sent now. b should have room
+// for SegmentSize and 40 bytes, else a larger one is allocated. Commands that are due go first, then the repair of the lowest
+// position, then new data.
+func (s *Sender) Poll(now time.Time, b []byte) (pkt []byte, to netip.AddrPort, ok bool) {
+	s.expire(now)
+	s.settle(now)
+	if !s.pacer.ready(now) {
+		return b, netip.AddrPort{}, false
+	}
+	n := len(b)
+	b = s.appendNext(now, b)
+	if len(b) == n {
+		return b, netip.AddrPort{}, false
+	}
+	s.pacer.spend(len(b) - n)
+	s.stats.Datagrams++
+	s.stats.Bytes += uint64(len(b) - n)
+	s.settle(now)
+	return b, s.cfg.Group, true
+}
+
+// appendNext appends the next message, or nothing if there is none to be sent now.
+func (s *Sender) appendNext(now time.Time, b []byte) []byte {
+	switch {
+	case s.ending:
+		if due(s.timers[timerEOT], now) {
+			return s.appendEOT(now, b)
+		}
+	case due(s.timers[timerSquelch], now):
+		return s.appendSquelch(now, b)
+	case due(s.timers[timerAdvertise], now):
+		return s.appendRepairAdv(now, b)
+	case due(s.timers[timerProbe], now) && s.mayProbe():
+		return s.appendProbe(now, b)
+	case s.repair != nil:
+		return s.appendRepair(b)
+	case s.current != nil:
+		return s.appendNew(b)
+	case due(s.timers[timerFlush], now):
+		return s.appendFlush(now, b)
+	}
+	return b
+}
+
+// contentReady reports whether a repair or new data could be sent at once, were it not for the rate.
+func (s *Sender) contentReady() bool {
+	switch {
+	case s.ending:
+		return false
+	case s.repair != nil:
+		return s.repairReady()
+	case s.current != nil:
+		o := s.current
+		return o.info != nil && !o.infoSent || s.cache.ready(o, uint32(o.block)) != nil
+	}
+	return false
+}
+
+// contentPending reports whether there is a repair or new data to be sent.
+func (s *Sender) contentPending() bool { return s.repair != nil || s.current != nil }
+
+// Deadline returns when to call Advance and Poll at the latest, or zero if nothing is scheduled.
+func (s *Sender) Deadline() time.Time {
+	if s.ended {
+		return time.Time{}
+	}
+	first := earlier(s.timers[timerAggregate], s.timers[timerHoldoff])
+	for _, timer := range [...]int{timerProbe, timerFlush, timerEOT, timerSquelch, timerAdvertise} {
+		if timer == timerProbe && !s.mayProbe() {
+			continue // the data before it come first
+		}
+		first = earlier(first, s.whenPaced(s.timers[timer]))
+	}
+	if s.contentReady() {
+		first = earlier(first, s.pacer.next())
+	}
+	return first
+}
+
+// whenPaced returns when a message due at t may leave, or zero for never.
+func (s *Sender) whenPaced(t time.Time) time.Time {
+	next := s.pacer.next()
+	if !t.IsZero() && next.After(t) || next.IsZero() {
+		return next
+	}
+	return t
+}
+
+// SetRate changes the rate of everything sent, in bits per second of UDP payload; 0 pauses the sender.
+func (s *Sender) SetRate(now time.Time, bitsPerSecond float64) {
+	s.expire(now)
+	s.cfg.Rate = max(bitsPerSecond, 0)
+	if s.autoBurst {
+		s.cfg.Burst = defaultBurst(s.cfg.Rate, s.cfg.SegmentSize)
+	}
+	s.pacer.set(now, s.cfg.Rate, s.cfg.Burst, s.cfg.SegmentSize+maxDataHeader)
+	s.limitGRTT()
+	s.settle(now)
+}
+
+// Requests drains the reads to be performed.
+func (s *Sender) Requests() iter.Seq[*IO] { return s.requestsSeq }
+
+func (s *Sender) drainRequests(yield func(*IO) bool) {
+	for len(s.cache.reads) > 0 {
+		io := s.cache.reads[0]
+		s.cache.reads = slices.Delete(s.cache.reads, 0, 1)
+		if !yield(io) {
+			return
+		}
+	}
+}
+
+// Events drains what the application should know.
+func (s *Sender) Events() iter.Seq[Event] { return s.eventsSeq }
+
+func (s *Sender) drainEvents(yield func(Event) bool) {
+	for len(s.events) > 0 {
+		e := s.events[0]
+		s.events = slices.Delete(s.events, 0, 1)
+		if !yield(e) {
+			return
+		}
+	}
+}
+
+// multicast reports whether the session has a group, and not a single receiver.
+func (s *Sender) multicast() bool { return s.cfg.Group.Addr().IsMulticast() }
+
+func (s *Sender) emit(e Event) { s.events = append(s.events, e) }
+
+// Stats returns the counters since the start, and the current GRTT and rate.
+func (s *Sender) Stats() SenderStats {
+	stats := s.stats
+	stats.GRTT, stats.Rate = s.grtt.advertised, s.cfg.Rate
+	return stats
+}

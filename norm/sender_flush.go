@@ -1,0 +1,75 @@
+package norm
+
+import (
+	"time"
+
+	"github.com/multicast-upgrade/tool/norm/wire"
+)
+
+// A flusher is the state of the NORM_CMD(FLUSH) series behind the last content, and of the NORM_CMD(EOT) series.
+type flusher struct {
+	flushing    bool // the series of the current position has begun, or is over
+	flushesLeft int
+	ending      bool
+	eotsLeft    int
+	ended       bool
+
+	flush wire.Flush
+	eot   wire.EOT
+}
+
+// flushWhenIdle begins the series when all content and repairs are sent, and gives it up when there is more to be sent.
+//
+// "If the sender receives a NORM_NACK message [...] during the flush process, it [...] restarts the flush process after
+// the repair transmissions": NACKs that are being collected stop the series; it begins anew behind their repairs, as it
+// does behind new data (RFC 5740, Section 4.2.3.1).
+func (s *Sender) flushWhenIdle(now time.Time) {
+	idle := s.transmitted && !s.contentPending() && !s.aggregating() && !s.ending
+	switch {
+	case !idle:
+		s.flushing, s.timers[timerFlush] = false, time.Time{}
+	case !s.flushing:
+		s.flushing, s.flushesLeft, s.timers[timerFlush] = true, s.cfg.RobustFactor, now
+	}
+}
+
+// appendFlush appends a NORM_CMD(FLUSH), which names the transmit position, "once per 2*GRTT_sender".
+func (s *Sender) appendFlush(now time.Time, b []byte) []byte {
+	s.flushesLeft--
+	s.timers[timerFlush] = now.Add(s.grtts(2))
+	s.stats.Flushes++
+	s.flush = wire.Flush{Header: s.header(), SenderHeader: s.senderHeader(), Position: s.position}
+	return encoded(s.flush.AppendBinary(b))
+}
+
+// endFlush ends the series when nobody has answered the last of it.
+func (s *Sender) endFlush() {
+	if s.flushing && s.flushesLeft == 0 {
+		s.timers[timerFlush] = time.Time{}
+		s.emit(Event{Kind: Flushed})
+	}
+}
+
+// End ends the session: whatever is not sent or repaired by now will not be. NORM_CMD(EOT) is sent with the repetition
+// of FLUSH, RobustFactor times at intervals of 2*GRTT (RFC 5740, Section 4.2.3.2); then there is an Ended event, and the
+// Sender is of no more use. An application that wants its objects delivered waits for Flushed first.
+func (s *Sender) End(now time.Time) {
+	s.expire(now)
+	if s.ending {
+		return
+	}
+	s.ending, s.eotsLeft = true, s.cfg.RobustFactor
+	clear(s.timers)
+	s.timers[timerEOT] = now
+	s.settle(now)
+}
+
+func (s *Sender) appendEOT(now time.Time, b []byte) []byte {
+	s.timers[timerEOT] = now.Add(s.grtts(2))
+	if s.eotsLeft--; s.eotsLeft == 0 {
+		s.ended = true
+		s.emit(Event{Kind: Ended})
+	}
+	s.eot = wire.EOT{Header: s.header(), SenderHeader: s.senderHeader()}
+	return encoded(s.eot.AppendBinary(b))
+}

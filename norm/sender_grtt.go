@@ -1,0 +1,87 @@
+package norm
+
+import (
+	"time"
+
+	"github.com/multicast-upgrade/tool/norm/wire"
+)
+
+const (
+	// clockGranularity is how late a driver may wake us, which is part of the least interval between packets
+	// (RFC 5740, Section 5.5.1).
+	clockGranularity = time.Millisecond
+
+	// growth is how much GRTT may grow in one probe interval. Feedback is not authenticated, and one forged timestamp
+	// must not stop all repair for the longest time that GRTT can be.
+	growth = 4
+)
+
+// A grttEstimate is the sender's estimate of the greatest round trip time of the group, by RFC 5401, Section 3.7.1.
+type grttEstimate struct {
+	measured time.Duration
+	peak     time.Duration // of the RTTs in this probe interval; zero: none
+	ceiling  time.Duration // of growth in this probe interval
+	min, max time.Duration
+
+	code       uint8         // grtt, as all messages carry it
+	advertised time.Duration // its value, which all timers use as the receivers do
+}
+
+func newGRTTEstimate(cfg SenderConfig) grttEstimate {
+	return grttEstimate{measured: cfg.GRTT, ceiling: growth * cfg.GRTT, min: cfg.MinGRTT, max: cfg.MaxGRTT}
+}
+
+// sample takes the RTT of a receiver: "If the new RTT is greater than the current GRTT, GRTT is set to it immediately".
+func (g *grttEstimate) sample(rtt time.Duration) {
+	rtt = max(rtt, time.Microsecond) // zero would mean that there was none
+	g.peak = max(g.peak, rtt)
+	g.measured = g.clamp(max(g.measured, min(rtt, g.ceiling)))
+}
+
+// endInterval ends a probe interval: GRTT falls towards the peak that was heard, by a tenth at most. Without feedback it
+// stays.
+func (g *grttEstimate) endInterval() {
+	if g.peak > 0 && g.peak < g.measured {
+		g.measured = g.clamp(max(g.measured*9/10, g.peak))
+	}
+	g.peak = 0
+	g.ceiling = growth * g.measured
+}
+
+func (g *grttEstimate) clamp(d time.Duration) time.Duration { return min(max(d, g.min), g.max) }
+
+// limitGRTT sets what is advertised: "also limited to a minimum of the nominal inter-packet transmission time given the
+// sender's current transmission rate and system clock granularity" (RFC 5740, Section 5.5.1).
+func (s *Sender) limitGRTT() {
+	least := s.pacer.interval(s.cfg.SegmentSize+maxDataHeader) + clockGranularity
+	s.grtt.code = wire.EncodeRTT(max(s.grtt.measured, least))
+	s.grtt.advertised = wire.DecodeRTT(s.grtt.code)
+}
+
+// grtts returns n times GRTT_sender.
+func (s *Sender) grtts(n int) time.Duration { return time.Duration(n) * s.grtt.advertised }
+
+// timestamp returns now on the clock of NORM_CMD(CC), which does not jump when the wall clock is set.
+func (s *Sender) timestamp(now time.Time) wire.Timestamp {
+	return wire.MakeTimestamp(s.start).Add(now.Sub(s.start))
+}
+
+// handleResponse takes the grtt_response of feedback. "[...] the sender [...] MUST ignore [it] if zero". A response from
+// the future, from before our first probe or beyond MaxGRTT was not made by a receiver that follows the protocol.
+func (s *Sender) handleResponse(now time.Time, response wire.Timestamp) {
+	if response.IsZero() || s.firstProbe.IsZero() {
+		return
+	}
+	rtt := s.timestamp(now).Sub(response)
+	if rtt < 0 || rtt > s.grtt.max || rtt > now.Sub(s.firstProbe)+time.Microsecond {
+		s.stats.Drops.Useless++
+		return
+	}
+	s.grtt.sample(rtt)
+	s.limitGRTT()
+	s.unanswered = 0
+	if !s.answered {
+		s.answered = true
+		s.probeSooner(now)
+	}
+}

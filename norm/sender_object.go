@@ -1,0 +1,241 @@
+package norm
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"time"
+
+	"github.com/multicast-upgrade/tool/norm/wire"
+)
+
+// An outgoing is an object that the sender holds: to be sent, being sent, or kept for repair.
+type outgoing struct {
+	layout
+	handle     Handle
+	id         TransportID
+	kind       Kind
+	flags      wire.Flags
+	info       []byte
+	ext        wire.Extensions // EXT_FTI
+	pinned     bool
+	repairOnly bool
+
+	// The transmit position of new content: what is before it was sent once.
+	infoSent bool
+	block    uint64 // N when all is sent
+	symbol   int    // of block; source symbols first, then proactive parity
+	sent     bool
+
+	asked  repairs      // by NACKs of the running aggregation
+	plan   repairs      // to be sent
+	parity parityLedger // what is left of fresh parity
+}
+
+// SentObject is what a [Sender] knows about an object it holds.
+type SentObject struct {
+	ID       TransportID
+	Kind     Kind
+	Size     int64
+	HasInfo  bool
+	Sent     bool  // every symbol was sent once, or need not be (RepairOnly)
+	Position int64 // bytes of content sent once
+	Pending  bool  // repairs are being collected or sent
+}
+
+// Object returns what is known about an object; ok is false if it is not, or no longer, held.
+func (s *Sender) Object(h Handle) (info SentObject, ok bool) {
+	o := s.byHandle(h)
+	if o == nil {
+		return SentObject{}, false
+	}
+	return SentObject{
+		ID: o.id, Kind: o.kind, Size: int64(o.L), HasInfo: o.info != nil, Sent: o.sent,
+		Position: o.bytesSent(), Pending: !o.asked.empty() || !o.plan.empty(),
+	}, true
+}
+
+// bytesSent returns how much of the content was sent once.
+func (o *outgoing) bytesSent() int64 {
+	if o.sent || o.block >= o.N {
+		return int64(o.L)
+	}
+	b := uint32(o.block)
+	return int64(min(o.Offset(b, min(o.symbol, o.BlockLen(b))), o.L))
+}
+
+// blocksSent returns how many blocks were sent once from their first to their last symbol.
+func (o *outgoing) blocksSent() uint64 {
+	if o.sent {
+		return o.N
+	}
+	return o.block
+}
+
+// begun reports whether anything of the object was sent, so that receivers may know of it.
+func (o *outgoing) begun() bool { return o.sent || o.infoSent || o.block > 0 || o.symbol > 0 }
+
+// Enqueue adds an object behind those already given and returns its handle and NormTransportId. An object of Size zero
+// has no NORM_DATA by RFC 5052, Section 9.1, so it is always announced by a NORM_INFO, an empty one if Info is nil.
+//
+// The oldest objects that are sent and not pinned are purged to stay within MaxObjects and MaxBytes. If that is not
+// enough, [ErrTooManyObjects] is returned, as when the ids of the objects held would span half of the number space;
+// [ErrEnding] after End.
+func (s *Sender) Enqueue(now time.Time, obj Object) (Handle, TransportID, error) {
+	s.expire(now)
+	o, err := s.newOutgoing(obj)
+	if err != nil {
+		return 0, 0, err
+	}
+	if !s.makeRoom(int64(o.L)) {
+		return 0, 0, ErrTooManyObjects
+	}
+	s.lastHandle++
+	o.handle, o.id = s.lastHandle, s.nextID
+	s.nextID++
+	s.objects = append(s.objects, o)
+	s.bytes += int64(o.L)
+	s.startNext()
+	s.probeSooner(now)
+	s.settle(now)
+	return o.handle, o.id, nil
+}
+
+func (s *Sender) newOutgoing(obj Object) (*outgoing, error) {
+	switch {
+	case s.ending:
+		return nil, ErrEnding
+	case obj.Size < 0:
+		return nil, fmt.Errorf("norm: Size %d: want bytes", obj.Size)
+	case len(obj.Info) > s.cfg.SegmentSize: // "atomic in that it fits within a single segment", RFC 5740, Section 1.2
+		return nil, fmt.Errorf("norm: Info of %d bytes: NORM_INFO holds at most the segment size, %d", len(obj.Info), s.cfg.SegmentSize)
+	case obj.Kind > File:
+		return nil, fmt.Errorf("norm: Kind %d is no kind of object", obj.Kind)
+	case s.cfg.MaxBytes > 0 && obj.Size > s.cfg.MaxBytes:
+		return nil, fmt.Errorf("norm: Size %d: MaxBytes is %d", obj.Size, s.cfg.MaxBytes)
+	}
+	cut, err := newLayout(s.cfg.FEC, uint64(obj.Size))
+	if err != nil {
+		return nil, fmt.Errorf("norm: Size %d: %w", obj.Size, err)
+	}
+	o := &outgoing{layout: cut, kind: cmp.Or(obj.Kind, Data), pinned: obj.Pinned, repairOnly: obj.RepairOnly}
+	if obj.Info != nil || obj.Size == 0 {
+		o.info = append([]byte{}, obj.Info...)
+		o.flags |= wire.FlagInfo
+	}
+	if o.kind == File {
+		o.flags |= wire.FlagFile
+	}
+	if obj.Unreliable {
+		o.flags |= wire.FlagUnreliable
+	}
+	if !obj.RepairOnly {
+		o.parity.base = s.cfg.AutoParity
+	}
+	o.ext, err = wire.AppendFTI(nil, o.fecID(), o.fti())
+	return o, err
+}
+
+// makeRoom purges old objects until one more of size bytes may be held, and reports whether it may.
+func (s *Sender) makeRoom(size int64) bool {
+	for len(s.objects) >= s.cfg.MaxObjects || s.cfg.MaxBytes > 0 && s.bytes+size > s.cfg.MaxBytes {
+		i := slices.IndexFunc(s.objects, func(o *outgoing) bool { return o.sent && !o.pinned })
+		if i < 0 {
+			return false
+		}
+		s.purge(s.objects[i], ErrEvicted)
+	}
+	return len(s.objects) == 0 || uint16(s.nextID-s.objects[0].id) <= maxHeldObjects
+}
+
+// Cancel lets go of an object, sent or not. Repair requests for it are answered by NORM_CMD(SQUELCH) from now on.
+func (s *Sender) Cancel(now time.Time, h Handle) error {
+	s.expire(now)
+	o := s.byHandle(h)
+	if o == nil {
+		return ErrUnknownObject
+	}
+	s.purge(o, ErrCancelled)
+	s.settle(now)
+	return nil
+}
+
+// purge lets go of an object and of all that refers to it.
+func (s *Sender) purge(o *outgoing, err error) {
+	i, _ := s.index(o.id)
+	s.objects = slices.Delete(s.objects, i, i+1)
+	s.bytes -= int64(o.L)
+	s.cache.forget(o)
+	s.repairPool.release(&o.asked)
+	s.repairPool.release(&o.plan)
+	if s.repair == o {
+		s.repair = s.lowestRepair()
+	}
+	if s.current == o {
+		s.current = nil
+		s.startNext()
+	}
+	s.readAheadDue = true
+	s.emit(Event{Kind: ObjectPurged, Object: o.handle, Err: err})
+}
+
+// startNext makes the first object that is not sent the current one, if there is none. Objects that are for repair only
+// are passed.
+func (s *Sender) startNext() {
+	if s.current != nil {
+		return
+	}
+	s.readAheadDue = true
+	for _, o := range s.objects[s.firstUnsent():] {
+		if !o.repairOnly {
+			s.current = o
+			return
+		}
+		o.sent = true
+		s.passed(o)
+	}
+}
+
+// firstUnsent returns the index of the first object that is not sent. Objects are sent in order.
+func (s *Sender) firstUnsent() int {
+	i, _ := slices.BinarySearchFunc(s.objects, true, func(o *outgoing, _ bool) int {
+		if o.sent {
+			return -1
+		}
+		return 1
+	})
+	return i
+}
+
+// passed sets the transmit position to the last source symbol of an object that is not sent on its own.
+func (s *Sender) passed(o *outgoing) {
+	if o.N == 0 {
+		s.position = o.position(o.id, 0, 0)
+	} else {
+		last := uint32(o.N - 1)
+		s.position = o.position(o.id, last, o.BlockLen(last)-1)
+	}
+	s.transmitted = true
+}
+
+func (s *Sender) byHandle(h Handle) *outgoing {
+	i, ok := slices.BinarySearchFunc(s.objects, h, func(o *outgoing, h Handle) int { return cmp.Compare(o.handle, h) })
+	if !ok {
+		return nil
+	}
+	return s.objects[i]
+}
+
+// index returns where the object with the given id is or would be among those held.
+func (s *Sender) index(id TransportID) (i int, ok bool) {
+	return slices.BinarySearchFunc(s.objects, id, func(o *outgoing, id TransportID) int {
+		switch {
+		case o.id == id:
+			return 0
+		case o.id.Before(id):
+			return -1
+		}
+		return 1
+	})
+}

@@ -1,0 +1,122 @@
+package norm
+
+import (
+	"slices"
+
+	"github.com/multicast-upgrade/tool/norm/wire"
+)
+
+// header returns the common header of the next message. "[...] senders MUST set [sequence] in each NORM_INFO, NORM_DATA
+// and NORM_CMD"; repairs get a fresh number too (RFC 5740, Section 4.1).
+func (s *Sender) header() wire.Header {
+	h := wire.Header{Source: s.cfg.Node, Sequence: s.sequence}
+	s.sequence++
+	return h
+}
+
+// senderHeader returns what all our messages say of the session.
+func (s *Sender) senderHeader() wire.SenderHeader {
+	return wire.SenderHeader{
+		Instance:  s.cfg.Instance,
+		GRTT:      s.grtt.code,
+		Backoff:   uint8(s.cfg.BackoffFactor),
+		GroupSize: s.groupSize,
+	}
+}
+
+// encoded panics if a message could not be encoded: all we put in one was checked when it came in.
+func encoded(b []byte, err error) []byte {
+	if err != nil {
+		panic("norm: " + err.Error())
+	}
+	return b
+}
+
+// appendNew appends the next message of new content: the NORM_INFO of an object first ("SHALL be the first message
+// transmitted", RFC 5740, Section 4.2.2), its blocks in order, and in each the source symbols and then the proactive
+// parity. It appends nothing while the block is being read.
+func (s *Sender) appendNew(b []byte) []byte {
+	o := s.current
+	if o.info != nil && !o.infoSent {
+		o.infoSent = true
+		b = s.appendInfo(b, o, 0)
+		s.at, s.position = infoCursor(o.id).after(), o.position(o.id, 0, 0)
+		s.advance(o)
+		return b
+	}
+	buf := s.cache.ready(o, uint32(o.block))
+	if buf == nil {
+		return b
+	}
+	b = s.appendData(b, buf, o.symbol, 0)
+	if o.symbol < o.BlockLen(buf.block) {
+		s.stats.Data++
+	} else {
+		s.stats.Parity++
+	}
+	s.at, s.position = cursor{o.id, buf.block, o.symbol}.after(), s.data.Position
+	o.symbol++
+	s.advance(o)
+	return b
+}
+
+// advance moves the transmit position over the end of a block and of the object.
+func (s *Sender) advance(o *outgoing) {
+	s.transmitted = true
+	if o.block < o.N {
+		b := uint32(o.block)
+		if o.symbol < o.BlockLen(b)+min(s.cfg.AutoParity, o.layout.parity(b)) {
+			return
+		}
+		o.block, o.symbol = o.block+1, 0
+		s.readAheadDue = true
+	}
+	if o.block == o.N {
+		o.sent = true
+		s.emit(Event{Kind: ObjectSent, Object: o.handle})
+		s.current = nil
+		s.startNext()
+	}
+}
+
+// appendData appends the NORM_DATA of a symbol: the header, and behind it the symbol, which is copied or coded straight
+// to where it is sent from.
+func (s *Sender) appendData(b []byte, buf *blockBuffer, symbol int, flags wire.Flags) []byte {
+	o := buf.object
+	s.sentSince = true
+	s.data = wire.Data{
+		Header:       s.header(),
+		SenderHeader: s.senderHeader(),
+		Flags:        o.flags | flags,
+		Position:     o.position(o.id, buf.block, symbol),
+		Extensions:   o.ext,
+	}
+	b = encoded(s.data.AppendBinary(b))
+	if symbol < o.BlockLen(buf.block) {
+		return append(b, buf.symbol(symbol)...)
+	}
+	// "parity [...] segments are always of NormSegmentSize" (RFC 5740, Section 4.2.1), whatever the data segments are.
+	n := len(b)
+	b = slices.Grow(b, o.E)[:n+o.E]
+	s.source = buf.source(s.source[:0])
+	if err := o.scheme.Parity(b[n:], s.source, symbol); err != nil {
+		panic("norm: " + err.Error()) // only symbols that the code has are planned
+	}
+	return b
+}
+
+// appendInfo appends the NORM_INFO of an object.
+func (s *Sender) appendInfo(b []byte, o *outgoing, flags wire.Flags) []byte {
+	s.stats.Infos++
+	s.sentSince = true
+	s.info = wire.Info{
+		Header:       s.header(),
+		SenderHeader: s.senderHeader(),
+		Flags:        o.flags | flags,
+		FECID:        o.fecID(),
+		Object:       o.id,
+		Extensions:   o.ext,
+		Payload:      o.info,
+	}
+	return encoded(s.info.AppendBinary(b))
+}
