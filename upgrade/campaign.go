@@ -126,8 +126,8 @@ type Campaign struct {
 // directory, or continues the one that is there. Its errors are one line that a user can act on.
 //
 // The campaign holds the directory's lock, a socket and a port until Run returns, or Close.
-func OpenCampaign(cfg CampaignConfig) (c *Campaign, err error) {
-	c = &Campaign{
+func OpenCampaign(cfg CampaignConfig) (*Campaign, error) {
+	c := &Campaign{
 		cfg:       cfg.resolve(),
 		calls:     make(chan func(time.Time)),
 		mail:      make(chan delivery),
@@ -135,13 +135,8 @@ func OpenCampaign(cfg CampaignConfig) (c *Campaign, err error) {
 		progress:  map[string]progress{},
 		strangers: map[string]bool{},
 	}
-	defer func() {
-		if err != nil {
-			c.Close()
-			c = nil
-		}
-	}()
 	if err := c.open(time.Now()); err != nil {
+		c.Close()
 		return nil, err
 	}
 	return c, nil

@@ -72,7 +72,11 @@ func (c *Campaign) over(now time.Time) bool {
 	}
 	status := c.coordinator.Status()
 	if answer.Verdict == commit.Commit && !c.coordinator.Settled() {
-		if e.due.IsZero() || status.Held {
+		if status.Held {
+			e.due, e.deadline = time.Time{}, now.Add(time.Second)
+			return false
+		}
+		if e.due.IsZero() {
 			e.due = c.activationEnd(now, answer.Signed).Add(c.cfg.OutcomeTimeout)
 		}
 		e.deadline = now.Add(overInterval)

@@ -90,10 +90,20 @@ func signRelease(t *testing.T, image []byte, change func(*manifest.Manifest)) (s
 
 // start lets the devices run until the test ends or stop is called.
 func (r *campaignRig) start(devices ...*fakeDevice) (stop func()) {
+	return r.startAfter(0, devices...)
+}
+
+func (r *campaignRig) startAfter(delay time.Duration, devices ...*fakeDevice) (stop func()) {
 	ctx, cancel := context.WithCancel(r.t.Context())
 	var wg sync.WaitGroup
 	for _, d := range devices {
-		wg.Go(func() { d.run(ctx) })
+		wg.Go(func() {
+			select {
+			case <-time.After(delay):
+				d.run(ctx)
+			case <-ctx.Done():
+			}
+		})
 	}
 	return func() { cancel(); wg.Wait() }
 }
@@ -152,9 +162,11 @@ func (r *campaignRig) wantVerdict(got upgrade.Result, verdict commit.Verdict, re
 func (r *campaignRig) wantActivations(want ...int) {
 	r.t.Helper()
 	for i, d := range r.devices {
-		if len(d.activations) != want[i] {
-			r.t.Errorf("%s was activated %d times, want %d", d.name, len(d.activations), want[i])
+		d.mu.Lock()
+		if n := len(d.activations); n != want[i] {
+			r.t.Errorf("%s was activated %d times, want %d", d.name, n, want[i])
 		}
+		d.mu.Unlock()
 	}
 }
 
