@@ -46,6 +46,9 @@ type remote struct {
 // as the sender's advertised GRTT changes": timers hold when they began, not when they end. RFC 5740, Section 5.3.
 func (s *remote) update(r *Receiver, now time.Time, h wire.Header, sh wire.SenderHeader) {
 	s.heardAt, s.silent = now, 0
+	if s.active.IsZero() {
+		s.active = now // watched from now on; that it probes alone does not make it active again
+	}
 	s.grtt = min(max(wire.DecodeRTT(sh.GRTT), r.cfg.MinGRTT), r.cfg.MaxGRTT)
 	s.backoff = int(sh.Backoff)
 	s.groupSize = wire.DecodeGroupSize(sh.GroupSize)

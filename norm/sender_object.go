@@ -170,7 +170,7 @@ func (s *Sender) purge(o *outgoing, err error) {
 	s.repairPool.release(&o.asked)
 	s.repairPool.release(&o.plan)
 	if s.repair == o {
-		s.repair = s.lowestRepair()
+		s.repair = s.firstRepair(i)
 	}
 	if s.current == o {
 		s.current = nil
@@ -216,7 +216,7 @@ func (s *Sender) passed(o *outgoing) {
 		last := uint32(o.N - 1)
 		s.position = o.position(o.id, last, o.BlockLen(last)-1)
 	}
-	s.transmitted = true
+	s.transmitted, s.flushing = true, false // a flush series begins anew
 }
 
 func (s *Sender) byHandle(h Handle) *outgoing {

@@ -1,0 +1,60 @@
+// Package normtest runs NORM sessions in virtual time, for tests: of package norm, and of whoever builds on it.
+//
+// # The network
+//
+// A [Net] carries datagrams between hosts, with loss, delay, jitter, reordering, duplication and queues, all drawn from
+// one seed. On a [Host] runs any [Node]; [Net.AddSender] and [Net.AddReceiver] put the real state machines there, with
+// files ([Memory], [Pattern]) for their objects. Time stands still until [Net.Run].
+//
+//	net := normtest.New(7)
+//	s, err := net.AddSender("s", nil, normtest.Link{}, normtest.Link{}, norm.SenderConfig{Node: 1})
+//	r, err := net.AddReceiver("r", nil, normtest.Link{}, normtest.Link{Loss: normtest.Random(0.1)}, norm.ReceiverConfig{Node: 2})
+//	_, _, err = s.Send(norm.Object{Size: 1 << 20}, nil)
+//	done := net.RunUntil(time.Minute, func() bool { return r.Completed() == 1 })
+//
+// # Scripts
+//
+// A script is a text file of commands and what they print, so that a scenario of the RFC can be read aloud;
+// [RunScripts] runs them, and rewrites what they print with the flag -update.
+//
+//	# The last segment is lost: the FLUSH tells (RFC 5740, Section 4.2.3.1).
+//	group receivers=1 k=4 grtt=100ms seed=7
+//	send data=8 lose=0:7@r1
+//	run 2s
+//	----
+//	+155ms s > CMD(FLUSH) 1/0/7
+//	+361ms r1 > NACK segment 1/0/8      # asks for the first parity symbol
+//
+// Commands stand one a line, the lines of their [Trace] below "----", and an empty line ends the block. "#" at the start
+// of a line or behind a space begins a comment, also in the expected lines, where -update keeps it. Objects are named
+// by their NormTransportId, segments by object/block/symbol, hosts by name. The commands:
+//
+//	group KEY=…            a new network with the sender s and the receivers r1, r2, …; begins a script. Keys: receivers, seed, trace (kinds of lines), those
+//	                       of a sender, those of a receiver with "r." before them, those of a link (for the way to each receiver;
+//	                       delay is half of grtt unless given). The word alone leaves out s and the receivers.
+//	sender NAME KEY=…      another sender. Keys: node instance first k grtt mingrtt maxgrtt gsize robust rate segment autoparity
+//	                       probe maxobjects maxbytes buffer code (K,P; 129:K,P; none:K) site. The code is 8,4 unless given.
+//	receiver NAME KEY=…    another receiver. Keys: node sender join (current, object, all) patience (no, yes) robust maxsenders
+//	                       maxobjects maxsize buffer site, and those of a link
+//	kill NAME              the node vanishes      restart NAME KEY=…  it is back without its memory; a sender with the next instance_id
+//	detach NAME…           the cable is out       attach NAME…        and in again
+//	site NAME KEY=…        a part of the network behind a link of its own
+//	link NAME [up] KEY=…   changes the link to a host or site, or with the word up from it. Keys: jitter loss bursts (BEGIN,END)
+//	                       duplicate reorder late bandwidth queue; delay of sites only
+//	drop TEXT… at=… skip=N count=N    loses messages that are called TEXT or more, at the named hosts or all; "*" at the end is any rest
+//	allow                  ends all drop
+//	send KEY=…             enqueues an object. Keys: from size, or data (in segments), kind info object (the id it must get)
+//	                       lose=BLOCK:SYMBOL@HOST,…;info@HOST,… (the first transmission); words pinned, repair-only
+//	cancel object=N        end                    rate BPS            as the methods of a Sender; from=NAME if it is not s
+//	expect R object=N KEY=…           Receiver.Expect; keys size, or data, kind, from; word info
+//	present R object=N range=OFFSET+LENGTH        Receiver.Present
+//	reject R object=N range=OFFSET+LENGTH         Receiver.RejectRange
+//	abort R object=N       Receiver.Abort         refuse R            refuses what it is offered from now on
+//	inject WHO HEX…        a stranger sends a datagram to the group      garbage WHO count=N    … of random bytes
+//	nack WHO REQUEST, …    … a NACK, in the words of a trace: segment 1/0/8-10, block 1/2; keys node server instance from
+//	eot WHO                … an EOT in the name of a sender; keys instance from
+//	trace +KIND -KIND      what a run prints: data repair info flush eot squelch cc repair_adv nack ack other lost event begin written count
+//	run D [until complete] time passes; with the words, until each receiver has what each sender sent, which it must within D
+//	show stats NODE FIELD…            counters of SenderStats or ReceiverStats
+//	show objects R…        what receivers have
+package normtest

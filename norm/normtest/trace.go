@@ -1,0 +1,143 @@
+package normtest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/multicast-upgrade/tool/norm"
+	"github.com/multicast-upgrade/tool/norm/wire"
+)
+
+// A Trace writes down what happens in a network, a line for each message sent, each loss and each event of a node:
+//
+//	+212ms r1 > NACK segment 1/0/8
+//	+212ms r2 = suppressed
+//
+// after the time since the network's start and the host: ">" for what it sends, "x" for what is lost on the way to it,
+// "=" for what changes in it. Only the kinds of lines that are switched on are written. A host that repeats itself, with
+// nothing else between, is written once, and then how often it went on.
+type Trace struct {
+	net   *Net
+	kinds map[string]bool
+	lines []string
+
+	last   string // what was written last, without its time
+	repeat int    // how often it came again
+	until  time.Duration // when it came last
+}
+
+// The kinds of lines. Those of a message are its type's; repair is NORM_DATA and NORM_INFO with the repair flag.
+var traceKinds = []string{
+	"data", "repair", "info", "flush", "eot", "squelch", "cc", "repair_adv", "nack", "ack", "other",
+	"lost",    // losses
+	"event",   // events but those of the next two
+	"begin",   // sender-seen, object-offered, object-sent
+	"written", // object-data
+	"count",   // what Stats counts: suppressed NACKs, drops by reason and others
+}
+
+// NewTrace returns a trace of n with the named kinds of lines switched on.
+func NewTrace(n *Net, kinds ...string) *Trace {
+	t := &Trace{net: n, kinds: make(map[string]bool)}
+	for _, k := range kinds {
+		t.kinds[k] = true
+	}
+	n.OnSend = func(p *Packet) { t.add(kindOf(p), p.From, ">", p) }
+	n.OnLose = func(p *Packet, to *Host) {
+		if t.kinds["lost"] {
+			t.add("lost", to, "x", p)
+		}
+	}
+	n.OnEvent = func(h *Host, e norm.Event) {
+		kind := "event"
+		switch e.Kind {
+		case norm.ObjectData:
+			kind = "written"
+		case norm.SenderSeen, norm.ObjectOffered, norm.ObjectSent:
+			kind = "begin"
+		}
+		t.add(kind, h, "=", stringer(func() string { return h.describe(e) }))
+	}
+	return t
+}
+
+// Set switches a kind of line on or off; an unknown kind is an error.
+func (t *Trace) Set(kind string, on bool) error {
+	if !slices.Contains(traceKinds, kind) {
+		return fmt.Errorf("no kind of line is called %q; there are %s", kind, strings.Join(traceKinds, ", "))
+	}
+	t.kinds[kind] = on
+	return nil
+}
+
+// Lines returns what was written since the last call.
+func (t *Trace) Lines() []string {
+	t.flush()
+	t.last = ""
+	lines := t.lines
+	t.lines = nil
+	return lines
+}
+
+type stringer func() string
+
+func (f stringer) String() string { return f() }
+
+func (t *Trace) add(kind string, h *Host, sign string, what fmt.Stringer) {
+	if !t.kinds[kind] {
+		return
+	}
+	line := fmt.Sprintf("%s %s %s", h.Name, sign, what)
+	if line == t.last {
+		t.repeat++
+		t.until = t.net.now
+		return
+	}
+	t.flush()
+	t.last = line
+	t.lines = append(t.lines, "+"+round(t.net.now)+" "+line)
+}
+
+// flush writes how often the last line was repeated.
+func (t *Trace) flush() {
+	if t.repeat > 0 {
+		t.lines = append(t.lines, fmt.Sprintf("+%s ... %d more", round(t.until), t.repeat))
+	}
+	t.repeat = 0
+}
+
+// round writes a time as people read it: to the millisecond.
+func round(d time.Duration) string { return d.Round(time.Millisecond).String() }
+
+// kindOf tells what kind of line a packet makes.
+func kindOf(p *Packet) string {
+	switch m := p.Message().(type) {
+	case *wire.Data:
+		if m.Flags&wire.FlagRepair != 0 {
+			return "repair"
+		}
+		return "data"
+	case *wire.Info:
+		if m.Flags&wire.FlagRepair != 0 {
+			return "repair"
+		}
+		return "info"
+	case *wire.Flush:
+		return "flush"
+	case *wire.EOT:
+		return "eot"
+	case *wire.Squelch:
+		return "squelch"
+	case *wire.CC:
+		return "cc"
+	case *wire.RepairAdv:
+		return "repair_adv"
+	case *wire.Nack:
+		return "nack"
+	case *wire.Ack:
+		return "ack"
+	}
+	return "other"
+}
