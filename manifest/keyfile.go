@@ -1,0 +1,144 @@
+package manifest
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// maxKeyFile bounds what is read of a key file, in bytes.
+const maxKeyFile = 4 << 10
+
+// privateWord starts the text form of a private key, "private:role:ed25519:base64url".
+const privateWord = "private"
+
+// WriteKeyPair writes the key to name.key, readable by its owner only, and its
+// public half to name.pub. It never overwrites: if either file exists, the
+// error satisfies errors.Is(err, fs.ErrExist) and nothing is written.
+func (k *PrivateKey) WriteKeyPair(name string) error {
+	secret := fmt.Sprintf("# multicast upgrade: private %s key, keep it secret\n%s:%s:%s:%s\n",
+		k.Role(), privateWord, k.Role(), algEd25519, base64.RawURLEncoding.EncodeToString(k.key))
+	public := fmt.Sprintf("# multicast upgrade: public %s key %s\n%s\n", k.Role(), k.public.Fingerprint(), k.public)
+
+	if err := writeNew(name+".key", secret, 0o600); err != nil {
+		return err
+	}
+	if err := writeNew(name+".pub", public, 0o644); err != nil {
+		return errors.Join(err, os.Remove(name+".key"))
+	}
+	return nil
+}
+
+// writeNew makes a file that did not exist, or leaves none.
+func writeNew(path, text string, mode os.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
+}
+
+// LoadPrivateKey reads a key file that WriteKeyPair wrote. The error is
+// ErrKeyExposed if others than the owner may read the file (not checked on
+// Windows), ErrKeyRole if the key is for another purpose than want, and
+// ErrKeyFormat if it is not a private key.
+func LoadPrivateKey(path string, want Role) (*PrivateKey, error) {
+	word, err := readKeyFile(path, checkExposure)
+	if err != nil {
+		return nil, err
+	}
+	fields := strings.Split(word, ":")
+	if len(fields) == 3 {
+		return nil, fmt.Errorf("%s: %w: this is a public key, the private one is needed", path, ErrKeyFormat)
+	}
+	if len(fields) != 4 || fields[0] != privateWord {
+		return nil, fmt.Errorf("%s: %w", path, ErrKeyFormat)
+	}
+	raw, err := decodeKey(fields[1], fields[2], fields[3], ed25519.PrivateKeySize)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	key := ed25519.NewKeyFromSeed(raw[:ed25519.SeedSize])
+	if !bytes.Equal(raw, key) {
+		return nil, fmt.Errorf("%s: %w: its halves do not belong together", path, ErrKeyFormat)
+	}
+	if got := Role(fields[1]); got != want {
+		return nil, roleError(path, got, want)
+	}
+	return newPrivateKey(want, key), nil
+}
+
+// LoadPublicKey reads the public half that WriteKeyPair wrote. The error is
+// ErrKeyRole if the key is for another purpose than want, and ErrKeyFormat if
+// it is not a public key.
+func LoadPublicKey(path string, want Role) (PublicKey, error) {
+	word, err := readKeyFile(path, nil)
+	if err != nil {
+		return PublicKey{}, err
+	}
+	if strings.HasPrefix(word, privateWord+":") {
+		return PublicKey{}, fmt.Errorf("%s: %w: this is a private key, the public one is needed", path, ErrKeyFormat)
+	}
+	k, err := ParsePublicKey(word)
+	if err != nil {
+		return PublicKey{}, fmt.Errorf("%s: %w", path, err)
+	}
+	if k.role != want {
+		return PublicKey{}, roleError(path, k.role, want)
+	}
+	return k, nil
+}
+
+func roleError(path string, got, want Role) error {
+	return fmt.Errorf("%s: %w: it is a %s key, a %s key is needed", path, ErrKeyRole, got, want)
+}
+
+// readKeyFile returns the one word in a key file that is not a comment.
+func readKeyFile(path string, check func(os.FileInfo) error) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	info, err := f.Stat() // of the open file: it cannot be exchanged in between
+	if err != nil {
+		return "", err
+	}
+	if !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%s: %w: not a regular file", path, ErrKeyFormat)
+	}
+	if check != nil {
+		if err := check(info); err != nil {
+			return "", fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
+	if err != nil {
+		return "", err
+	}
+	if len(text) > maxKeyFile {
+		return "", fmt.Errorf("%s: %w: longer than %d bytes", path, ErrKeyFormat, maxKeyFile)
+	}
+	var word string
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		switch {
+		case line == "" || strings.HasPrefix(line, "#"):
+		case word != "":
+			return "", fmt.Errorf("%s: %w: more than one key in the file", path, ErrKeyFormat)
+		default:
+			word = line
+		}
+	}
+	return word, nil
+}
