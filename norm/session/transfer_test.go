@@ -3,6 +3,7 @@ package session_test
 import (
 	"bytes"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -226,10 +227,11 @@ func TestManyObjects(t *testing.T) {
 		net := lossy(0.05)
 		cfg := receiving(10)
 		cfg.MaxObjects = 40
-		got := make(map[norm.Handle]memory)
+		var got sync.Map // norm.Handle -> memory
 		r := open(t, session.Config{Conn: net.open(10), Receive: cfg, Offer: func(h norm.Handle, o norm.ReceivedObject) session.Sink {
-			got[h] = make(memory, o.Size)
-			return got[h]
+			sink := make(memory, o.Size)
+			got.Store(h, sink)
+			return sink
 		}})
 		s := openSender(t, net.open(1))
 		for range n / 20 {
@@ -238,7 +240,7 @@ func TestManyObjects(t *testing.T) {
 			}
 			for range 20 {
 				e := await(t, r, norm.ObjectComplete)
-				if !bytes.Equal(got[e.Object], content(3000, 1)) {
+				if sink, _ := got.LoadAndDelete(e.Object); !bytes.Equal(sink.(memory), content(3000, 1)) {
 					t.Fatalf("object %d differs", e.Object)
 				}
 			}
@@ -255,9 +257,8 @@ func TestTwoSendersOneReceiver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := lossy(0.05)
 		images := map[norm.NodeID][]byte{1: content(1<<20, 1), 2: content(1<<20, 2)}
-		sinks := make(map[norm.NodeID]memory)
+		sinks := map[norm.NodeID]memory{1: make(memory, 1<<20), 2: make(memory, 1<<20)}
 		r := open(t, session.Config{Conn: net.open(10), Receive: receiving(10), Offer: func(_ norm.Handle, o norm.ReceivedObject) session.Sink {
-			sinks[o.Sender] = make(memory, o.Size)
 			return sinks[o.Sender]
 		}})
 		for node, image := range images {
