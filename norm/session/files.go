@@ -34,29 +34,28 @@ func (j job) do() {
 	j.io.Err = err
 }
 
-// files is what the loop knows about where objects lie, and the jobs no worker has taken yet.
+// files is what the loop knows about where objects lie, and the jobs that wait for a worker.
 type files struct {
 	sources map[norm.Handle]Source // of the sender
 	sinks   map[norm.Handle]Sink   // of the receiver
-	waiting []job
+	sweepAt int                    // how many sinks there are when it is time to look for those not needed any more
 
+	waiting fifo[job] // for room in jobs
 	jobs    chan job
 	done    chan job
 	workers *sync.WaitGroup
 }
 
-func newFiles() files {
-	return files{
+// newFiles starts n workers.
+func newFiles(n int) files {
+	f := files{
 		sources: make(map[norm.Handle]Source),
 		sinks:   make(map[norm.Handle]Sink),
-		jobs:    make(chan job),
-		done:    make(chan job),
+		sweepAt: minSweep,
+		jobs:    make(chan job, n), // so that a worker need not wait for the loop
+		done:    make(chan job, n),
 		workers: new(sync.WaitGroup),
 	}
-}
-
-// start starts n workers, which perform jobs until there are no more.
-func (f *files) start(n int) {
 	for range n {
 		f.workers.Go(func() {
 			for j := range f.jobs {
@@ -65,22 +64,48 @@ func (f *files) start(n int) {
 			}
 		})
 	}
+	return f
+}
+
+// give hands jobs to the workers as far as they have room. When they have none, one of them is at work, and what it
+// completes brings the loop back here.
+func (f *files) give() {
+	for f.waiting.len() > 0 {
+		select {
+		case f.jobs <- f.waiting.first():
+			f.waiting.pop()
+		default:
+			return
+		}
+	}
 }
 
 // finish waits until the workers have ended what they have begun.
 func (f *files) finish() {
+	for len(f.jobs) > 0 {
+		select {
+		case <-f.jobs:
+		default: // a worker was faster
+		}
+	}
 	close(f.jobs)
 	go func() { f.workers.Wait(); close(f.done) }()
 	for range f.done {
 	}
 }
 
-// next returns the channel to give the next job to, nil if there is none.
-func (f *files) next() (chan<- job, job) {
-	if len(f.waiting) == 0 {
-		return nil, job{}
-	}
-	return f.jobs, f.waiting[0]
-}
+const minSweep = 64
 
-func (f *files) taken() { f.waiting = f.waiting[1:] }
+// sweep lets go of the sinks of objects that the receiver does not know any more. Of a complete object no event tells
+// when its handle is released, so this asks, each time as many have come as there were.
+func (f *files) sweep(known func(norm.Handle) (norm.ReceivedObject, bool)) {
+	if len(f.sinks) < f.sweepAt {
+		return
+	}
+	for h := range f.sinks {
+		if _, ok := known(h); !ok {
+			delete(f.sinks, h)
+		}
+	}
+	f.sweepAt = max(minSweep, 2*len(f.sinks))
+}

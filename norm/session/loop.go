@@ -1,207 +1,162 @@
 package session
 
 import (
-	"fmt"
-	"iter"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/multicast-upgrade/tool/norm"
 	"github.com/multicast-upgrade/tool/norm/udp"
 )
 
-// An endpoint is what Sender and Receiver have in common: the calling contract of package norm.
-type endpoint interface {
-	Handle(now time.Time, d norm.Datagram)
-	Complete(now time.Time, io *norm.IO)
-	Advance(now time.Time)
-	Requests() iter.Seq[*norm.IO]
-	Poll(now time.Time, b []byte) (pkt []byte, to netip.AddrPort, ok bool)
-	Events() iter.Seq[norm.Event]
-	Deadline() time.Time
-}
-
-// endpoints calls f for the sender and the receiver, as far as the session has them.
-func (s *Session) endpoints(f func(e endpoint, tx bool)) {
-	if s.tx != nil {
-		f(s.tx, true)
-	}
-	if s.rx != nil {
-		f(s.rx, false)
-	}
-}
-
 // loop owns the protocol state until the session is closed.
 func (s *Session) loop() {
 	in, used := make(chan []udp.Message), make(chan struct{})
 	s.done.Go(func() { s.read(in, used) })
-	s.files.start(s.cfg.Workers)
 	defer s.files.finish()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+
+	alarm := time.NewTimer(0)
+	defer alarm.Stop()
+	at := time.Now()             // when alarm rings
+	again := make(chan struct{}) // always ready
+	close(again)
+
 	for {
-		more := s.drain(time.Now())
-		timer.Reset(s.wait(more))
-		jobs, job := s.files.next()
+		now := time.Now()
+		next, more := s.turn(now)
+		if !next.Equal(at) {
+			at = next
+			if at.IsZero() {
+				alarm.Stop()
+			} else {
+				alarm.Reset(at.Sub(now))
+			}
+		}
+		datagrams, atOnce := in, again
+		if s.events.full() {
+			datagrams = nil // until the application has caught up
+		}
+		if !more {
+			atOnce = nil
+		}
 		select {
-		case msgs := <-in:
+		case msgs := <-datagrams:
 			s.handle(msgs)
 			used <- struct{}{}
-		case jobs <- job:
-			s.files.taken()
 		case j := <-s.files.done:
 			s.complete(j)
 		case f := <-s.calls:
 			f(time.Now())
-		case <-timer.C:
-			now := time.Now()
-			s.endpoints(func(e endpoint, _ bool) { e.Advance(now) })
+		case <-s.events.room:
+		case <-atOnce:
+		case <-alarm.C:
+			at = time.Time{}
 		case <-s.closed:
 			return
 		}
 	}
 }
 
-// wait returns how long the loop may wait when nothing happens.
-func (s *Session) wait(more bool) time.Duration {
-	if more {
-		return 0
-	}
-	wait := time.Hour
-	s.endpoints(func(e endpoint, _ bool) {
-		if d := e.Deadline(); !d.IsZero() {
-			wait = min(wait, max(0, time.Until(d)))
-		}
-	})
-	return wait
+// turn does what is due and drains the endpoints. It returns when the next turn is due, zero for when something
+// happens; more says that there is more to send now.
+func (s *Session) turn(now time.Time) (next time.Time, more bool) {
+	s.advance(now)
+	s.drain(now)
+	s.fill(now)
+	more = s.out.full()
+	s.flush()
+	s.drain(now) // what sending asked for: reads of the blocks that follow
+	s.files.give()
+	s.due = s.deadline()
+	return s.due, more
 }
 
-// read fills batches for the loop; a batch is filled again when the loop has used it.
-func (s *Session) read(in chan<- []udp.Message, used <-chan struct{}) {
-	msgs := make([]udp.Message, batchLen)
-	for failed := 0; ; {
-		n, err := s.cfg.Conn.ReadBatch(msgs)
-		switch {
-		case isClosed(err):
-			s.shut(nil) // no-op unless someone else closed the socket
-			return
-		case err != nil:
-			// A socket may report an earlier datagram that could not be delivered; one that does nothing else is broken.
-			if failed++; failed == 1000 {
-				s.shut(fmt.Errorf("session: receiving: %w", err))
-				return
-			}
-		default:
-			failed = 0
-		}
-		if n == 0 {
-			continue
-		}
-		select {
-		case in <- msgs[:n]:
-			<-used
-		case <-s.closed:
-			return
-		}
+// advance tells the endpoints the time if one of them waits for it.
+func (s *Session) advance(now time.Time) {
+	if s.due.IsZero() || now.Before(s.due) {
+		return
+	}
+	if s.rx != nil {
+		s.rx.Advance(now)
+	}
+	if s.tx != nil {
+		s.tx.Advance(now)
 	}
 }
 
+func (s *Session) deadline() (first time.Time) {
+	if s.rx != nil {
+		first = s.rx.Deadline()
+	}
+	if s.tx != nil {
+		if d := s.tx.Deadline(); first.IsZero() || !d.IsZero() && d.Before(first) {
+			first = d
+		}
+	}
+	return first
+}
+
+// handle gives a batch of datagrams to the endpoints.
 func (s *Session) handle(msgs []udp.Message) {
 	now := time.Now()
 	for i := range msgs {
-		m := &msgs[i]
-		d := norm.Datagram{From: m.From, To: m.To, ECN: m.ECN, B: m.B}
-		s.endpoints(func(e endpoint, tx bool) {
-			e.Handle(now, d)
-			s.collect(now, e, tx)
-		})
+		d := norm.Datagram{From: msgs[i].From, To: msgs[i].To, ECN: msgs[i].ECN, B: msgs[i].B}
+		if s.rx != nil {
+			s.rx.Handle(now, d)
+			s.drainReceiver(now) // an offer is to be answered before the next datagram
+		}
+		if s.tx != nil {
+			s.tx.Handle(now, d)
+		}
 	}
 }
 
+// complete hands back what a worker has done, and what the others have done meanwhile.
 func (s *Session) complete(j job) {
-	if j.tx {
-		s.tx.Complete(time.Now(), j.io)
-	} else {
-		s.rx.Complete(time.Now(), j.io)
-	}
-}
-
-// drain takes what the endpoints want read, written, sent and told; more says that there is more to send.
-func (s *Session) drain(now time.Time) (more bool) {
-	s.endpoints(func(e endpoint, tx bool) {
-		s.collect(now, e, tx)
-		for !s.out.full() {
-			pkt, to, ok := e.Poll(now, s.out.room())
-			if !ok {
-				break
-			}
-			s.out.add(pkt, to)
+	now := time.Now()
+	for {
+		if j.tx {
+			s.tx.Complete(now, j.io)
+		} else {
+			s.rx.Complete(now, j.io)
 		}
-		s.collect(now, e, tx)
-	})
-	more = s.out.full()
-	refused, err := s.out.send()
-	if err != nil && s.dropped == 0 {
-		s.cfg.Log.Warn("datagrams cannot be sent", "error", err)
-	}
-	s.dropped += refused
-	return more
-}
-
-// collect takes an endpoint's events and requests. Offers are answered before requests are looked at: one may be for
-// an object just accepted.
-func (s *Session) collect(now time.Time, e endpoint, tx bool) {
-	s.fresh = slices.AppendSeq(s.fresh[:0], e.Events())
-	for _, ev := range s.fresh {
-		switch ev.Kind {
-		case norm.ObjectOffered:
-			s.offer(now, ev.Object)
-		case norm.ObjectPurged:
-			delete(s.files.sources, ev.Object)
-		case norm.ObjectAborted:
-			delete(s.files.sinks, ev.Object)
+		select {
+		case j = <-s.files.done:
+		default:
+			return
 		}
-		s.events.push(ev)
-	}
-	for io := range e.Requests() {
-		j := job{io: io, tx: tx}
-		if tx {
-			j.source = s.files.sources[io.Object]
-		} else if sink := s.files.sinks[io.Object]; sink != nil {
-			j.source, j.sink = sink, sink
-		}
-		s.files.waiting = append(s.files.waiting, j)
 	}
 }
 
-func (s *Session) offer(now time.Time, h norm.Handle) {
-	info, ok := s.rx.Object(h)
-	if !ok {
-		return
-	}
-	var sink Sink
-	if s.cfg.Offer != nil {
-		sink = s.cfg.Offer(h, info)
-	}
-	if sink == nil {
-		s.rx.Reject(now, h)
-		return
-	}
-	s.files.sinks[h] = sink
-	s.rx.Accept(now, h)
-}
-
-func (s *Session) stats() Stats {
-	st := Stats{Unsent: s.dropped}
-	if s.tx != nil {
-		st.Sender = s.tx.Stats()
-	}
+// fill polls the endpoints until the outbox is full: first the receiver, whose feedback is little and waits for nothing.
+func (s *Session) fill(now time.Time) {
 	if s.rx != nil {
-		st.Receiver = s.rx.Stats()
+		s.poll(now, s.rx.Poll)
 	}
-	if c, ok := s.cfg.Conn.(interface{ Stats() udp.Stats }); ok {
-		st.UDP = c.Stats()
+	if s.tx != nil {
+		s.poll(now, s.tx.Poll)
 	}
-	return st
+}
+
+func (s *Session) poll(now time.Time, poll func(time.Time, []byte) ([]byte, netip.AddrPort, bool)) {
+	for !s.out.full() {
+		pkt, to, ok := poll(now, s.out.room())
+		if !ok {
+			return
+		}
+		s.out.add(pkt, to)
+	}
+}
+
+// flush sends what is in the outbox, and tells the log when that begins to fail and when it works again.
+func (s *Session) flush() {
+	sent, refused, err := s.out.send()
+	s.unsent += refused
+	switch {
+	case refused > 0 && !s.mute:
+		s.mute = true
+		s.cfg.Log.Warn("datagrams cannot be sent", "error", err)
+	case sent > 0 && refused == 0 && s.mute:
+		s.mute = false
+		s.cfg.Log.Info("datagrams are sent again", "lost", s.unsent)
+	}
 }

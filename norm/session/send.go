@@ -11,6 +11,8 @@ import (
 var (
 	errNoSender   = errors.New("session: it does not send")
 	errNoReceiver = errors.New("session: it does not receive")
+	errNoSource   = errors.New("session: an object without a Source")
+	errNoSink     = errors.New("session: an object without a Sink")
 )
 
 // send runs f on the loop if the session has a sender.
@@ -35,6 +37,9 @@ func (s *Session) with(ctx context.Context, has bool, hasNot error, f func(now t
 
 // Send queues an object whose bytes are read from src, which must stay readable until the object is purged.
 func (s *Session) Send(ctx context.Context, o norm.Object, src Source) (h norm.Handle, id norm.TransportID, err error) {
+	if src == nil && o.Size > 0 {
+		return 0, 0, errNoSource
+	}
 	err = s.send(ctx, func(now time.Time) (err error) {
 		if h, id, err = s.tx.Enqueue(now, o); err == nil {
 			s.files.sources[h] = src
@@ -78,6 +83,9 @@ func (s *Session) End(ctx context.Context) error {
 
 // Expect announces an object to the receiver beforehand.
 func (s *Session) Expect(ctx context.Context, p norm.Preset, sink Sink) (h norm.Handle, err error) {
+	if sink == nil {
+		return 0, errNoSink
+	}
 	err = s.receive(ctx, func(now time.Time) (err error) {
 		if h, err = s.rx.Expect(now, p); err == nil {
 			s.files.sinks[h] = sink
@@ -119,10 +127,4 @@ func (s *Session) Object(ctx context.Context, h norm.Handle) (info norm.Received
 		return nil
 	})
 	return info, err
-}
-
-// Stats returns the counters.
-func (s *Session) Stats(ctx context.Context) (st Stats, err error) {
-	err = s.do(ctx, func(time.Time) { st = s.stats() })
-	return st, err
 }

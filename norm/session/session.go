@@ -53,14 +53,6 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// Stats are the counters of a Session. Sender and Receiver are zero where there is none.
-type Stats struct {
-	Sender   norm.SenderStats
-	Receiver norm.ReceiverStats
-	UDP      udp.Stats // zero unless the Conn tells
-	Unsent   uint64    // datagrams the socket refused
-}
-
 // A Session is one node in one NORM session. Its methods may be called from any goroutine.
 type Session struct {
 	cfg    Config
@@ -73,12 +65,13 @@ type Session struct {
 	events queue
 
 	// Owned by the loop; nothing else touches these.
-	tx      *norm.Sender
-	rx      *norm.Receiver
-	files   files
-	out     outbox
-	fresh   []norm.Event // of one call of collect
-	dropped uint64
+	tx     *norm.Sender
+	rx     *norm.Receiver
+	due    time.Time // when one of them waits for the time to be told; zero: never
+	files  files
+	out    outbox
+	unsent uint64
+	mute   bool // the last datagrams could not be sent
 }
 
 // Open starts a session. On error the Conn stays open.
@@ -95,7 +88,6 @@ func Open(cfg Config) (*Session, error) {
 		calls:  make(chan func(time.Time)),
 		closed: make(chan struct{}),
 		events: newQueue(),
-		files:  newFiles(),
 	}
 	var err error
 	if cfg.Send != nil {
@@ -112,7 +104,8 @@ func Open(cfg Config) (*Session, error) {
 			return nil, err
 		}
 	}
-	s.out = newOutbox(cfg.Conn)
+	s.files, s.out = newFiles(cfg.Workers), newOutbox(cfg.Conn)
+	s.due = time.Now()
 	s.done.Go(s.loop)
 	return s, nil
 }
@@ -126,17 +119,16 @@ func randomSeed() uint64 {
 // Next waits for the next event. After Close it returns what is left, then ErrClosed, or what made the socket fail.
 func (s *Session) Next(ctx context.Context) (norm.Event, error) {
 	for {
-		e, ok, more := s.events.pop()
-		if ok {
+		if e, ok := s.events.pop(); ok {
 			return e, nil
 		}
 		select {
-		case <-more:
+		case <-s.events.more:
 		case <-ctx.Done():
 			return norm.Event{}, context.Cause(ctx)
 		case <-s.closed:
 			s.done.Wait()
-			if e, ok, _ := s.events.pop(); ok {
+			if e, ok := s.events.pop(); ok {
 				return e, nil
 			}
 			return norm.Event{}, cmp.Or(s.cause, ErrClosed)
