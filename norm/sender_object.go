@@ -216,7 +216,7 @@ func (s *Sender) passed(o *outgoing) {
 		last := uint32(o.N - 1)
 		s.position = o.position(o.id, last, o.BlockLen(last)-1)
 	}
-	s.transmitted = true
+	s.transmitted, s.flushing = true, false // a flush series begins anew
 }
 
 func (s *Sender) byHandle(h Handle) *outgoing {
