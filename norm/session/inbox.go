@@ -15,27 +15,48 @@ import (
 // partPrefix begins the names of files that are not complete.
 const partPrefix = ".norm-"
 
+// ErrNoSpace: an object is larger than the space that is free.
+var ErrNoSpace = errors.New("not enough space")
+
 // An Inbox keeps the objects of a session as files beneath one directory. A file that is being received has a name of
 // the Inbox's own choice; the name the sender gave it in NORM_INFO it gets when it is complete and on disk, replacing
 // what was there. An object without NORM_INFO is named after its sender and id.
 //
 // Offer and the other methods may be called from different goroutines.
 type Inbox struct {
+	// Free returns the bytes that may still be written. If set, an object that does not fit is refused when it is offered.
+	Free func() (int64, error)
+	// Refused is told of an object that was refused, and why. It must not block.
+	Refused func(norm.ReceivedObject, error)
+
 	root  *os.Root
 	files sync.Map // norm.Handle -> *os.File
 }
 
-// NewInbox returns an Inbox that writes beneath root.
+// NewInbox returns an Inbox that writes beneath root, which it closes.
 func NewInbox(root *os.Root) *Inbox { return &Inbox{root: root} }
 
-// Offer makes a file for an object; it is a [Config].Offer. An object whose file cannot be made is refused.
+// Offer makes a file for an object; it is a [Config].Offer. An object whose file cannot be made, or for which there is
+// no space, is refused.
 func (b *Inbox) Offer(h norm.Handle, info norm.ReceivedObject) Sink {
-	f, err := b.root.OpenFile(partName(h, info), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	f, err := b.create(h, info)
 	if err != nil {
+		if b.Refused != nil {
+			b.Refused(info, err)
+		}
 		return nil
 	}
 	b.files.Store(h, f)
 	return f
+}
+
+func (b *Inbox) create(h norm.Handle, info norm.ReceivedObject) (*os.File, error) {
+	if b.Free != nil {
+		if free, err := b.Free(); err == nil && free < info.Size {
+			return nil, fmt.Errorf("%w: it has %d bytes, %d are free", ErrNoSpace, info.Size, free)
+		}
+	}
+	return b.root.OpenFile(partName(h, info), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
 }
 
 // A File is an object that was received whole.
@@ -88,9 +109,20 @@ func (b *Inbox) Abort(h norm.Handle) {
 	}
 }
 
+// Writable returns why files cannot be made, nil if they can.
+func (b *Inbox) Writable() error {
+	name := fmt.Sprintf("%swritable-%d", partPrefix, os.Getpid())
+	f, err := b.root.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), b.root.Remove(name))
+}
+
 // Close removes what is not complete.
 func (b *Inbox) Close() {
 	b.files.Range(func(h, _ any) bool { b.Abort(h.(norm.Handle)); return true })
+	b.root.Close()
 }
 
 func (b *Inbox) take(h norm.Handle) (*os.File, bool) {

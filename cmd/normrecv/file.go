@@ -1,0 +1,291 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/multicast-upgrade/tool/commit/disk"
+	"github.com/multicast-upgrade/tool/internal/cli"
+	"github.com/multicast-upgrade/tool/norm"
+	"github.com/multicast-upgrade/tool/norm/session"
+	"github.com/multicast-upgrade/tool/norm/udp"
+	"github.com/spf13/cobra"
+)
+
+// silence is after how long without a datagram a person is told.
+const silence = 10 * time.Second
+
+func fileCommand(w cli.World) *cobra.Command {
+	f := fileReceiver{world: w}
+	c := &cobra.Command{
+		Use:   "file --group G [flags]",
+		Short: "Receive files",
+		Long: `file receives the files that normsend, or another NORM sender, sends to a group. Each gets its name when it
+is complete and on disk, never before. Without --count it ends when a sender says goodbye.`,
+		Example: `  normrecv file --group 239.1.2.3:6003 --interface eth0 --out incoming --count 1`,
+		Args:    cobra.NoArgs,
+		RunE:    func(c *cobra.Command, _ []string) error { return f.run(c.Context()) },
+	}
+	fs := c.Flags()
+	fs.StringVar(&f.group, "group", "", "multicast group (or this host's address) and port, such as 239.1.2.3:6003 or [ff15::1]:6003")
+	fs.StringVar(&f.ifi, "interface", "", "network `interface` by name or address; if empty, the routing table decides")
+	fs.StringVar(&f.source, "source", "", "listen to this sender's `address` only (source-specific multicast)")
+	fs.StringVar(&f.out, "out", ".", "`directory` to write to")
+	fs.IntVar(&f.count, "count", 0, "end when so many files are complete")
+	fs.DurationVar(&f.timeout, "timeout", 0, "give up after this long; 0 never")
+	fs.Uint32Var(&f.nodeID, "node-id", 0, "our NORM node id; 0 takes one at random")
+	fs.StringVar(&f.join, "join", "all", "what to ask for of what was sent before: all, the current object and later ones (object), or only what comes (current)")
+	fs.StringVar(&f.dialect, "dialect", "auto", "whose reading of the code: auto, rfc or nrl")
+	fs.BoolVar(&f.json, "json", false, "print one JSON event per line to stdout")
+	c.MarkFlagRequired("group")
+	return c
+}
+
+// A fileReceiver is one run of normrecv file.
+type fileReceiver struct {
+	world                                  cli.World
+	group, ifi, source, out, join, dialect string
+	count                                  int
+	timeout                                time.Duration
+	nodeID                                 uint32
+	json                                   bool
+
+	events   *cli.Events
+	progress *cli.Progress
+	inbox    *session.Inbox
+	began    map[norm.Handle]time.Time // objects under way
+	complete int
+	failed   map[norm.Handle]error // objects that will not come
+	heard    bool
+}
+
+func (f *fileReceiver) run(ctx context.Context) error {
+	f.events, f.progress = cli.NewEvents(f.world.Stdout, f.json), cli.NewProgress(f.world.Stderr)
+	f.began, f.failed = make(map[norm.Handle]time.Time), make(map[norm.Handle]error)
+	config, err := f.config()
+	if err != nil {
+		return cli.Usage(err)
+	}
+	dir, err := f.openOut()
+	if err != nil {
+		return cli.Usage(err)
+	}
+	defer dir.Close()
+	defer f.inbox.Close()
+	conn, err := udp.Open(udp.Config{Group: config.Group, Interface: f.ifi, Source: config.SenderAddr})
+	if err != nil {
+		return cli.Usage(err)
+	}
+	s, err := session.Open(session.Config{Conn: conn, Receive: &config, Offer: f.inbox.Offer})
+	if err != nil {
+		conn.Close()
+		return cli.Usage(err)
+	}
+	defer s.Close()
+	defer f.progress.Clear()
+	on := "the default interface"
+	if ifi := conn.Interface(); ifi != nil {
+		on = ifi.Name
+	}
+	f.progress.Line("listening to %v on %s, TTL %d, writing to %s", config.Group, on, conn.TTL(), f.out)
+	f.events.Emit("listening", cli.Fields{"group": config.Group.String(), "interface": on, "node": config.Node})
+	if f.timeout > 0 {
+		var cancel context.CancelFunc
+		late := &cli.Exit{Status: cli.TimedOut, Err: fmt.Errorf("not complete after %v", f.timeout)}
+		ctx, cancel = context.WithTimeoutCause(ctx, f.timeout, late)
+		defer cancel()
+	}
+	return f.receive(ctx, s, fmt.Sprintf("nothing heard for %v on %s from %v: is a sender running there, with enough --ttl, and does the "+
+		"network carry multicast to this interface?", silence, on, config.Group))
+}
+
+func (f *fileReceiver) config() (c norm.ReceiverConfig, err error) {
+	c = norm.ReceiverConfig{Node: norm.NodeID(f.nodeID)}
+	if c.Node == 0 {
+		c.Node = norm.NodeID(1 + rand.Uint32N(0xfffffffe))
+	}
+	if c.Group, err = udp.ParseGroup(f.group); err != nil {
+		return c, err
+	}
+	if f.source != "" {
+		if c.SenderAddr, err = netip.ParseAddr(f.source); err != nil {
+			return c, fmt.Errorf("--source %q is not an address", f.source)
+		}
+	}
+	joins := map[string]norm.JoinPolicy{"all": norm.JoinAll, "object": norm.JoinObject, "current": norm.JoinCurrent}
+	dialects := map[string]norm.DialectPolicy{"auto": norm.DialectAuto, "rfc": norm.DialectRFC, "nrl": norm.DialectNRL}
+	var ok bool
+	if c.Join, ok = joins[f.join]; !ok {
+		return c, fmt.Errorf("--join %q: want all, object or current", f.join)
+	}
+	if c.Dialect, ok = dialects[f.dialect]; !ok {
+		return c, fmt.Errorf("--dialect %q: want auto, rfc or nrl", f.dialect)
+	}
+	if f.count < 0 || f.timeout < 0 {
+		return c, errors.New("--count and --timeout cannot be negative")
+	}
+	return c, nil
+}
+
+// openOut opens the directory to write to and proves that it can be written.
+func (f *fileReceiver) openOut() (*disk.Dir, error) {
+	if err := os.MkdirAll(f.out, 0o755); err != nil {
+		return nil, err
+	}
+	dir, err := disk.Open(f.out)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(f.out)
+	if err != nil {
+		return nil, err
+	}
+	f.inbox = session.NewInbox(root)
+	if err := f.inbox.Writable(); err != nil {
+		return nil, fmt.Errorf("directory %s cannot be written: %w", f.out, err)
+	}
+	f.inbox.Free = dir.Free
+	f.inbox.Refused = func(o norm.ReceivedObject, err error) {
+		f.progress.Line("object %d of sender %d refused: %v", o.ID, o.Sender, err)
+		f.events.Emit("refused", cli.Fields{"object": o.ID, "sender": o.Sender, "size": o.Size, "reason": err.Error()})
+	}
+	return dir, nil
+}
+
+// receive takes events until what was asked for is there, the time is out, or the sender said goodbye.
+func (f *fileReceiver) receive(ctx context.Context, s *session.Session, hint string) error {
+	quiet := time.Now()
+	for {
+		wait, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+		e, err := s.Next(wait)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, context.DeadlineExceeded):
+			if err := f.report(ctx, s); err != nil {
+				return err
+			}
+			if !f.heard && !quiet.IsZero() && time.Since(quiet) > silence {
+				f.progress.Line("%s", hint)
+				quiet = time.Time{} // said once
+			}
+			continue
+		case err != nil:
+			return err
+		}
+		done, err := f.handle(ctx, s, e)
+		if done || err != nil {
+			return err
+		}
+	}
+}
+
+// handle takes one event; done says that there is nothing more to wait for.
+func (f *fileReceiver) handle(ctx context.Context, s *session.Session, e norm.Event) (done bool, err error) {
+	f.heard = true
+	switch e.Kind {
+	case norm.SenderSeen:
+		f.events.Emit("sender", cli.Fields{"sender": e.Sender, "instance": e.Instance})
+	case norm.ObjectOffered:
+		f.began[e.Object] = time.Now()
+		if o, err := s.Object(ctx, e.Object); err == nil {
+			f.events.Emit("object", cli.Fields{"sender": e.Sender, "object": o.ID, "size": o.Size})
+		}
+	case norm.ObjectComplete:
+		return f.finish(ctx, s, e.Object)
+	case norm.ObjectAborted:
+		if errors.Is(e.Err, norm.ErrCancelled) {
+			break // by finish
+		}
+		delete(f.began, e.Object)
+		f.inbox.Abort(e.Object)
+		f.progress.Line("an object of sender %d was given up: %v", e.Sender, e.Err)
+		f.events.Emit("aborted", cli.Fields{"sender": e.Sender, "reason": e.Err.Error()})
+		if !errors.Is(e.Err, norm.ErrSenderRestarted) { // then it comes again
+			f.failed[e.Object] = e.Err
+		}
+	case norm.SenderEnded:
+		if f.count == 0 {
+			return true, f.ended(ctx, s)
+		}
+	case norm.NodeCollision:
+		f.progress.Line("another node uses our node id %d; give each its own by --node-id", e.Node)
+	}
+	return false, nil
+}
+
+// finish gives a complete object its name.
+func (f *fileReceiver) finish(ctx context.Context, s *session.Session, h norm.Handle) (done bool, err error) {
+	o, err := s.Object(ctx, h)
+	if err != nil {
+		return false, err
+	}
+	file, err := f.inbox.Complete(h, o)
+	if err == nil || errors.Is(err, session.ErrName) {
+		err = errors.Join(err, s.Abort(ctx, h)) // nothing more is wanted of it
+	}
+	seconds := time.Since(f.began[h]).Seconds()
+	delete(f.began, h)
+	if err != nil {
+		if errors.Is(err, session.ErrName) {
+			f.progress.Line("object %d of sender %d thrown away: %v", o.ID, o.Sender, err)
+			f.events.Emit("aborted", cli.Fields{"sender": o.Sender, "object": o.ID, "reason": err.Error()})
+			return false, nil
+		}
+		return false, err
+	}
+	f.complete++
+	path := filepath.Join(f.out, filepath.FromSlash(file.Name))
+	sum := hex.EncodeToString(file.SHA256[:])
+	f.progress.Line("complete: %s, %s in %.1f s, sha256 %s", path, cli.HumanBytes(file.Size), seconds, sum)
+	f.events.Emit("complete", cli.Fields{"name": file.Name, "path": path, "size": file.Size, "sha256": sum, "seconds": seconds})
+	if f.count > 0 && f.complete >= f.count {
+		return true, f.stats(ctx, s)
+	}
+	return false, nil
+}
+
+// ended judges a session whose sender said goodbye.
+func (f *fileReceiver) ended(ctx context.Context, s *session.Session) error {
+	if err := f.stats(ctx, s); err != nil {
+		return err
+	}
+	switch {
+	case len(f.failed) > 0:
+		return fmt.Errorf("the sender ended; %d objects were not received", len(f.failed))
+	case f.complete == 0:
+		return errors.New("the sender ended before anything was complete")
+	}
+	return nil
+}
+
+func (f *fileReceiver) report(ctx context.Context, s *session.Session) error {
+	var done, total int64
+	for h := range f.began {
+		if o, err := s.Object(ctx, h); err == nil {
+			done, total = done+o.Received, total+o.Size
+		}
+	}
+	if total == 0 {
+		return nil
+	}
+	f.progress.Update("receiving", done, total, "")
+	f.events.Emit("progress", cli.Fields{"bytes": done, "total": total})
+	return nil
+}
+
+func (f *fileReceiver) stats(ctx context.Context, s *session.Session) error {
+	st, err := s.Stats(ctx)
+	if err == nil {
+		f.events.Emit("stats", cli.Fields{"receiver": st.Receiver, "udp": st.UDP})
+	}
+	return err
+}
