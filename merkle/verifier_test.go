@@ -101,7 +101,7 @@ func TestAnyOrderOfGoodAndForgedBytes(t *testing.T) {
 					status[i] = e.Verified
 				}
 			}
-			count := 0
+			count, total := 0, int64(0)
 			for i, ok := range status {
 				if ok != v.Verified(i) {
 					t.Fatalf("leaf %d: events say %v, Verified says %v", i, ok, v.Verified(i))
@@ -112,10 +112,14 @@ func TestAnyOrderOfGoodAndForgedBytes(t *testing.T) {
 				}
 				if ok {
 					count++
+					total += n
 				}
 			}
 			if s := v.Stats(); s.Verified != count || v.Done() != (count == len(leaves)) {
 				t.Fatalf("%d leaves verified, Stats %+v, Done %v", count, s, v.Done())
+			}
+			if got := v.VerifiedBytes(); got != total {
+				t.Fatalf("VerifiedBytes = %d, want %d", got, total)
 			}
 		}
 		draw := func(n int) (first, end int) {
