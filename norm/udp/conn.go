@@ -62,7 +62,7 @@ func Open(c Config) (*Conn, error) {
 		return nil, err
 	}
 	if group != nil {
-		group.ignoreOwn(conn.out.local.Port())
+		group.ignoreOwn(conn.out.local.Port(), r)
 		conn.merge = newMerge(conn.out, group)
 	}
 	return conn, nil
@@ -89,8 +89,9 @@ func (c *Conn) ReadBatch(msgs []Message) (n int, err error) {
 }
 
 // WriteBatch sends msgs in order and returns how many were handed to the
-// kernel. If that is not all of them, err tells what is wrong with msgs[n];
-// those after it may still be sent by another call. After Close the error is
+// kernel. If that is not all of them, err tells what is wrong with msgs[n],
+// such as a route that is gone for now; it is as good as lost on the way, and
+// those after it may be sent by another call. After Close the error is
 // net.ErrClosed. A payload may be reused once WriteBatch has returned.
 func (c *Conn) WriteBatch(msgs []Message) (n int, err error) {
 	n, err = c.out.writeBatch(msgs)
