@@ -2,8 +2,8 @@ package norm
 
 import "slices"
 
-// maxBlockRanges bounds the memory of a blockSet whatever is added to it: 256 KiB.
-const maxBlockRanges = 1 << 14
+// maxBlockRanges bounds the memory of a blockSet, and the time to add to it, whatever is added: 64 KiB.
+const maxBlockRanges = 1 << 12
 
 // A blockRange is the blocks [lo, hi).
 type blockRange struct{ lo, hi uint64 }

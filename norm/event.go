@@ -8,7 +8,8 @@ const (
 	SenderSeen EventKind = iota + 1
 	// SenderRestarted: the sender's instance_id changed, its state was dropped. Receiver: Sender, Instance (new).
 	SenderRestarted
-	// SenderLost: nothing was heard from the sender in ROBUST_FACTOR inactivity periods. Receiver: Sender, Instance.
+	// SenderLost: nothing was heard from the sender in ROBUST_FACTOR inactivity periods, and not in a minute, in which even
+	// an idle one probes. Receiver: Sender, Instance.
 	SenderLost
 	// SenderEnded: the sender said that it ends (NORM_CMD(EOT)). Receiver: Sender, Instance.
 	SenderEnded
@@ -27,7 +28,7 @@ const (
 	// ObjectAborted: the object will not be completed; Err says why ([ErrSquelched], [ErrSenderEnded], [ErrSenderRestarted],
 	// [ErrEvicted], or the error of the sink). Its handle is released. Receiver: Sender, Object, Err.
 	ObjectAborted
-	// ObjectSent: every symbol of the object was sent once. Sender: Object.
+	// ObjectSent: every symbol of the object was sent once (never of one that is RepairOnly). Sender: Object.
 	ObjectSent
 	// ObjectPurged: the sender let go of the object to make room, or because it was cancelled, or because reading failed
 	// (Err). Repair requests for it are answered by NORM_CMD(SQUELCH) from now on. Sender: Object, Err.

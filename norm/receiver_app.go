@@ -43,6 +43,9 @@ func (r *Receiver) Accept(now time.Time, h Handle) error {
 		}
 	}
 	r.checkComplete(o)
+	if s := o.remote; s.reached {
+		r.startNack(now, s, s.position) // the boundary was entered just now, with the message that announced the object
+	}
 	return nil
 }
 

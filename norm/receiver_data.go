@@ -104,9 +104,12 @@ func (r *Receiver) learn(o *incoming, fecID wire.FECID, ext wire.Extensions) err
 	}
 	l, err := layoutFromFTI(fecID, fti, r.cfg.Dialect)
 	if err != nil || !r.affordable(&l) {
+		// "Receivers with insufficient storage capability might wish to forego reliable reception (i.e., not NACK for) of
+		// the indicated object." RFC 5740, Section 4.2.1. The EXT_FTI may be forged, so another one changes that.
+		o.refused = true
 		return errRefused
 	}
-	o.known, o.layout = true, l
+	o.known, o.refused, o.layout = true, false, l
 	o.remote.segmentSize = l.E
 	r.offer(o)
 	return nil
@@ -129,8 +132,8 @@ func (r *Receiver) affordable(l *layout) bool {
 // place puts a symbol where it belongs.
 func (r *Receiver) place(o *incoming, id wire.PayloadID, payload []byte) error {
 	l := &o.layout
-	if !o.known || o.state != accepted && o.state != offered {
-		return nil
+	if !o.known || o.state != accepted && !(o.state == offered && len(o.blocks) == 0) {
+		return nil // before the application accepts, only the symbol is kept that announced the object
 	}
 	k, esi := l.BlockLen(id.Block), int(id.Symbol)
 	switch {

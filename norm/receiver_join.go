@@ -36,20 +36,20 @@ func (r *Receiver) sender(now time.Time, h wire.Header, sh wire.SenderHeader) (*
 	return s, nil
 }
 
-// addSender makes state for a new sender. Any source_id would, so there is a bound: the sender longest silent gives
-// way. It returns nil if none can, because objects are expected from all.
+// addSender makes state for a new sender. Any source_id would, so there is a bound: another sender gives way. It
+// returns nil if none can, because objects are expected from all.
 func (r *Receiver) addSender(id NodeID) *remote {
 	if len(r.order) >= r.cfg.MaxSenders {
-		var oldest *remote
+		var victim *remote
 		for _, s := range r.order {
-			if len(s.presets) == 0 && (oldest == nil || s.heardAt.Before(oldest.heardAt)) {
-				oldest = s
+			if len(s.presets) == 0 && (victim == nil || s.givesWayBefore(victim)) {
+				victim = s
 			}
 		}
-		if oldest == nil {
+		if victim == nil {
 			return nil
 		}
-		r.removeSender(oldest, ErrEvicted)
+		r.removeSender(victim, ErrEvicted)
 	}
 	if r.senders == nil {
 		r.senders = make(map[NodeID]*remote)
@@ -58,6 +58,22 @@ func (r *Receiver) addSender(id NodeID) *remote {
 	r.senders[id] = s
 	r.order = append(r.order, s)
 	return s
+}
+
+// givesWayBefore reports whether s is the lesser loss: a sender of which nothing is being received goes first, so that
+// forged ids push out each other, and then the one longest silent.
+func (s *remote) givesWayBefore(t *remote) bool {
+	if a, b := s.receiving(), t.receiving(); a != b {
+		return b
+	}
+	return s.heardAt.Before(t.heardAt)
+}
+
+// receiving reports whether an object of the sender is accepted and incomplete.
+func (s *remote) receiving() bool {
+	return slices.ContainsFunc(s.window.objects, func(o *incoming) bool {
+		return o != nil && o != settled && o.state == accepted
+	})
 }
 
 // removeSender forgets a sender.
@@ -72,6 +88,9 @@ func (r *Receiver) removeSender(s *remote, why error) {
 func (r *Receiver) restartSender(s *remote, instance InstanceID) {
 	r.abortAll(s, ErrSenderRestarted)
 	s.restart(instance)
+	for _, o := range s.presets {
+		o.squelched = false // what the run before did not repair, this one may
+	}
 	r.senderEvent(SenderRestarted, s)
 }
 

@@ -75,23 +75,35 @@ func (s *remote) through(id TransportID, block uint32, symbol int) mark {
 	return mark{object: id, block: block + 1, whole: true}
 }
 
+// longestSilence is how long a sender may be silent at the least before it is given up: one that is idle is heard every
+// 30 s (RFC 5740, Section 5.5.2.1), and a probe can be lost.
+const longestSilence = 2 * mostProbeInterval
+
 // inactivityTimeout initiates a NACK by itself. "The NORM receiver SHOULD reset this inactivity timer and repeat NACK
 // initiation upon timeout for up to NORM_ROBUST_FACTOR times or more depending upon the application's need for
 // persistence by its receivers." It goes on while anything is heard of the sender, which then has nothing to send but
 // its probes, and whose FLUSHes were lost.
 func (r *Receiver) inactivityTimeout(now time.Time, s *remote) {
 	s.active = now
-	if s.silent++; s.silent >= r.cfg.RobustFactor {
+	s.silent++
+	if s.silent >= r.cfg.RobustFactor && now.Sub(s.heardAt) >= longestSilence {
 		s.active, s.lost = time.Time{}, true
 		r.senderEvent(SenderLost, s)
 	}
-	if !s.reached {
-		return
+	if s.silent > r.cfg.RobustFactor {
+		return // asked often enough
 	}
 	s.patient = false
-	if !s.position.whole {
+	if s.reached && !s.position.whole {
 		// Nothing will tell how far the sender came; the block it was in counts as sent.
 		s.position = mark{object: s.position.object, block: s.position.block + 1, whole: true}
+	}
+	if !s.reached || !s.lacks(s.position) {
+		// What is expected may have been sent when we were not there, and the FLUSHes be over: the sender is heard of by its
+		// probes alone. If it has yet to send it, it ignores the request.
+		if end, ok := s.expected(); ok && (!s.reached || s.earlier(s.position, end) == s.position) {
+			s.position = end
+		}
 	}
 	r.startNack(now, s, s.position)
 }

@@ -19,6 +19,7 @@ type incoming struct {
 	hasInfo    bool       // "NORM_FLAG_INFO": it has a NORM_INFO
 	unreliable bool       // "NORM_FLAG_UNRELIABLE": no repair is provided
 	squelched  bool       // a preset one: not asked for until it is heard again
+	refused    bool       // beyond our limits, by its last EXT_FTI
 	info       []byte
 	gotInfo    bool
 
@@ -88,7 +89,7 @@ func (o *incoming) block(n uint32) *block {
 
 // wanted reports whether what is missing of the object is to be asked for.
 func (o *incoming) wanted() bool {
-	return !o.unreliable && !o.squelched && (o.state == announced || o.state == accepted)
+	return !o.unreliable && !o.squelched && !o.refused && (o.state == announced || o.state == accepted)
 }
 
 // allHere reports whether nothing of the object is missing and nothing in flight.

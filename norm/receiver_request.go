@@ -1,6 +1,7 @@
 package norm
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/multicast-upgrade/tool/norm/wire"
@@ -25,7 +26,7 @@ func (r *Receiver) appendNack(now time.Time, s *remote, b []byte) ([]byte, bool)
 	w := nackWriter{
 		remote:       s,
 		limit:        s.earlier(s.nack.limit, s.position),
-		RepairWriter: wire.NewRepairWriter(b, max(s.segmentSize, leastSegment)),
+		RepairWriter: wire.NewRepairWriter(b, cmp.Or(s.segmentSize, leastSegment)),
 	}
 	s.needs(w.limit, w.add)
 	w.flush()
@@ -86,6 +87,8 @@ func (w *nackWriter) write(n need) bool {
 	default:
 		if ok = w.Range(n.flags, w.position(n, n.first), w.position(n, n.last)); ok {
 			w.form, w.flags = wire.RepairRanges, n.flags
+		} else {
+			w.item(n, n.first) // there may be room for the lowest of them
 		}
 	}
 	if ok && n.flags == wire.RepairSegment && !(w.limit.part > 0 && n.object == w.limit.object && n.block == w.limit.block) {

@@ -120,6 +120,15 @@ func (s *remote) addPreset(o *incoming) {
 	}
 }
 
+// expected returns the mark behind the last object that the application expects.
+func (s *remote) expected() (end mark, ok bool) {
+	if len(s.presets) == 0 {
+		return end, false
+	}
+	o := s.presets[len(s.presets)-1]
+	return mark{object: o.id, block: uint32(o.layout.N), whole: true}, true
+}
+
 // find returns the object with that id, settled if nothing more of it is needed, or nil if it was never heard of.
 func (s *remote) find(id TransportID) *incoming {
 	if s.current != nil && s.current.id == id {

@@ -247,13 +247,13 @@ func (s *Sender) Events() iter.Seq[Event] {
 }
 
 func (s *Sender) drainEvents(yield func(Event) bool) {
-	for len(s.events) > 0 {
-		e := s.events[0]
-		s.events = slices.Delete(s.events, 0, 1)
-		if !yield(e) {
+	for i := 0; i < len(s.events); i++ { // there may be more by then
+		if !yield(s.events[i]) {
+			s.events = slices.Delete(s.events, 0, i+1)
 			return
 		}
 	}
+	s.events = s.events[:0]
 }
 
 // multicast reports whether the session has a group, and not a single receiver.

@@ -30,6 +30,7 @@ func (r *rig) adverts(d time.Duration) (short []string) {
 }
 
 // N-4.2.3.5-02 N-5.4.4-04: unicast NACKs are answered by one REPAIR_ADV with all they come to, early in the aggregation.
+// That they came to the address we send from, which has a port of its own, tells them from those to the group. N-5.4.4-01
 func TestRepairAdv(t *testing.T) {
 	r := repaired(t, nil)
 	for range 5 {

@@ -170,7 +170,7 @@ func (s *Sender) purge(o *outgoing, err error) {
 	s.repairPool.release(&o.asked)
 	s.repairPool.release(&o.plan)
 	if s.repair == o {
-		s.repair = s.lowestRepair()
+		s.repair = s.firstRepair(i)
 	}
 	if s.current == o {
 		s.current = nil

@@ -83,7 +83,7 @@ func TestSenderDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// N-6-05 N-5.5.4-01 N-4.2.1-16: the least code of a group that is not smaller. N-4.2.1-69
+	// N-6-05 N-5.5.4-01 N-4.2.1-16 N-4.2.1-12: the least code of a group that is not smaller. N-4.2.1-69
 	if got, want := s.senderHeader(), (wire.SenderHeader{Instance: 9, GRTT: wire.EncodeRTT(time.Second), Backoff: 6, GroupSize: wire.EncodeGroupSize(500)}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
@@ -94,7 +94,7 @@ func TestSenderDefaults(t *testing.T) {
 }
 
 // I-21: RFC 5052 gives an object without bytes no block, so it is its NORM_INFO alone.
-func TestEmptyObject(t *testing.T) {
+func TestSendEmptyObject(t *testing.T) {
 	r := newRig(t, nil)
 	a := r.enqueue(0, func(o *Object) { o.Info = []byte("empty.txt") })
 	b := r.enqueue(0, nil)
@@ -156,7 +156,7 @@ func TestCacheLimits(t *testing.T) {
 	r.nackRequest("o1")
 	r.run(time.Second)
 	if r.Stats().Squelches != 1 {
-		t.Error("no SQUELCH for a purged object") // N-4.2.3.3-02
+		t.Error("no SQUELCH for a purged object") // N-4.2.3.3-02 N-5.2-03
 	}
 }
 

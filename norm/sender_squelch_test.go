@@ -142,7 +142,7 @@ func TestSquelchOfEmptyWindow(t *testing.T) {
 }
 
 // N-4.2.1-30 N-4.2.1-32: an unreliable object is not repaired; a NACK for it gets SQUELCH.
-func TestUnreliableObject(t *testing.T) {
+func TestSquelchUnreliableObject(t *testing.T) {
 	r := newRig(t, nil)
 	r.enqueue(100, nil)
 	r.enqueue(300, func(o *Object) { o.Unreliable = true })

@@ -149,3 +149,6 @@ func (f *Pattern) mark(r norm.Range) {
 	}
 	f.written = slices.Replace(f.written, from, to, r)
 }
+
+// Written returns the ranges that were written, in order, none touching the next.
+func (f *Pattern) Written() []norm.Range { return slices.Clone(f.written) }

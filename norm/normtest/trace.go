@@ -25,7 +25,7 @@ type Trace struct {
 
 	last   string // what was written last, without its time
 	repeat int    // how often it came again
-	until  time.Duration
+	until  time.Duration // when it came last
 }
 
 // The kinds of lines. Those of a message are its type's; repair is NORM_DATA and NORM_INFO with the repair flag.
@@ -90,9 +90,9 @@ func (t *Trace) add(kind string, h *Host, sign string, what fmt.Stringer) {
 		return
 	}
 	line := fmt.Sprintf("%s %s %s", h.Name, sign, what)
-	t.until = t.net.now
 	if line == t.last {
 		t.repeat++
+		t.until = t.net.now
 		return
 	}
 	t.flush()
