@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit/disk"
@@ -28,7 +26,7 @@ func fileCommand(w cli.World) *cobra.Command {
 		Use:   "file --group G [flags]",
 		Short: "Receive files",
 		Long: `file receives the files that normsend, or another NORM sender, sends to a group. Each gets its name when it
-is complete and on disk, never before. Without --count it ends when a sender says goodbye.`,
+is complete and on disk, never before. Without --count it ends when all senders it heard have said goodbye.`,
 		Example: `  normrecv file --group 239.1.2.3:6003 --interface eth0 --out incoming --count 1`,
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return f.run(c.Context()) },
@@ -60,15 +58,12 @@ type fileReceiver struct {
 	events   *cli.Events
 	progress *cli.Progress
 	inbox    *session.Inbox
-	began    map[norm.Handle]time.Time // objects under way
-	complete int
-	failed   map[norm.Handle]error // objects that will not come
-	heard    bool
+	tally    tally
 }
 
 func (f *fileReceiver) run(ctx context.Context) error {
 	f.events, f.progress = cli.NewEvents(f.world.Stdout, f.json), cli.NewProgress(f.world.Stderr)
-	f.began, f.failed = make(map[norm.Handle]time.Time), make(map[norm.Handle]error)
+	f.tally = newTally()
 	config, err := f.config()
 	if err != nil {
 		return cli.Usage(err)
@@ -102,7 +97,7 @@ func (f *fileReceiver) run(ctx context.Context) error {
 		ctx, cancel = context.WithTimeoutCause(ctx, f.timeout, late)
 		defer cancel()
 	}
-	return f.receive(ctx, s, fmt.Sprintf("nothing heard for %v on %s from %v: is a sender running there, with enough --ttl, and does the "+
+	return f.receive(ctx, s, fmt.Sprintf("no datagram heard in %v on %s from %v: is a sender running, with enough --ttl, and does the "+
 		"network carry multicast to this interface?", silence, on, config.Group))
 }
 
@@ -152,140 +147,5 @@ func (f *fileReceiver) openOut() (*disk.Dir, error) {
 		return nil, fmt.Errorf("directory %s cannot be written: %w", f.out, err)
 	}
 	f.inbox.Free = dir.Free
-	f.inbox.Refused = func(o norm.ReceivedObject, err error) {
-		f.progress.Line("object %d of sender %d refused: %v", o.ID, o.Sender, err)
-		f.events.Emit("refused", cli.Fields{"object": o.ID, "sender": o.Sender, "size": o.Size, "reason": err.Error()})
-	}
 	return dir, nil
-}
-
-// receive takes events until what was asked for is there, the time is out, or the sender said goodbye.
-func (f *fileReceiver) receive(ctx context.Context, s *session.Session, hint string) error {
-	quiet := time.Now()
-	for {
-		wait, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
-		e, err := s.Next(wait)
-		cancel()
-		switch {
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case errors.Is(err, context.DeadlineExceeded):
-			if err := f.report(ctx, s); err != nil {
-				return err
-			}
-			if !f.heard && !quiet.IsZero() && time.Since(quiet) > silence {
-				f.progress.Line("%s", hint)
-				quiet = time.Time{} // said once
-			}
-			continue
-		case err != nil:
-			return err
-		}
-		done, err := f.handle(ctx, s, e)
-		if done || err != nil {
-			return err
-		}
-	}
-}
-
-// handle takes one event; done says that there is nothing more to wait for.
-func (f *fileReceiver) handle(ctx context.Context, s *session.Session, e norm.Event) (done bool, err error) {
-	f.heard = true
-	switch e.Kind {
-	case norm.SenderSeen:
-		f.events.Emit("sender", cli.Fields{"sender": e.Sender, "instance": e.Instance})
-	case norm.ObjectOffered:
-		f.began[e.Object] = time.Now()
-		if o, err := s.Object(ctx, e.Object); err == nil {
-			f.events.Emit("object", cli.Fields{"sender": e.Sender, "object": o.ID, "size": o.Size})
-		}
-	case norm.ObjectComplete:
-		return f.finish(ctx, s, e.Object)
-	case norm.ObjectAborted:
-		if errors.Is(e.Err, norm.ErrCancelled) {
-			break // by finish
-		}
-		delete(f.began, e.Object)
-		f.inbox.Abort(e.Object)
-		f.progress.Line("an object of sender %d was given up: %v", e.Sender, e.Err)
-		f.events.Emit("aborted", cli.Fields{"sender": e.Sender, "reason": e.Err.Error()})
-		if !errors.Is(e.Err, norm.ErrSenderRestarted) { // then it comes again
-			f.failed[e.Object] = e.Err
-		}
-	case norm.SenderEnded:
-		if f.count == 0 {
-			return true, f.ended(ctx, s)
-		}
-	case norm.NodeCollision:
-		f.progress.Line("another node uses our node id %d; give each its own by --node-id", e.Node)
-	}
-	return false, nil
-}
-
-// finish gives a complete object its name.
-func (f *fileReceiver) finish(ctx context.Context, s *session.Session, h norm.Handle) (done bool, err error) {
-	o, err := s.Object(ctx, h)
-	if err != nil {
-		return false, err
-	}
-	file, err := f.inbox.Complete(h, o)
-	if err == nil || errors.Is(err, session.ErrName) {
-		err = errors.Join(err, s.Abort(ctx, h)) // nothing more is wanted of it
-	}
-	seconds := time.Since(f.began[h]).Seconds()
-	delete(f.began, h)
-	if err != nil {
-		if errors.Is(err, session.ErrName) {
-			f.progress.Line("object %d of sender %d thrown away: %v", o.ID, o.Sender, err)
-			f.events.Emit("aborted", cli.Fields{"sender": o.Sender, "object": o.ID, "reason": err.Error()})
-			return false, nil
-		}
-		return false, err
-	}
-	f.complete++
-	path := filepath.Join(f.out, filepath.FromSlash(file.Name))
-	sum := hex.EncodeToString(file.SHA256[:])
-	f.progress.Line("complete: %s, %s in %.1f s, sha256 %s", path, cli.HumanBytes(file.Size), seconds, sum)
-	f.events.Emit("complete", cli.Fields{"name": file.Name, "path": path, "size": file.Size, "sha256": sum, "seconds": seconds})
-	if f.count > 0 && f.complete >= f.count {
-		return true, f.stats(ctx, s)
-	}
-	return false, nil
-}
-
-// ended judges a session whose sender said goodbye.
-func (f *fileReceiver) ended(ctx context.Context, s *session.Session) error {
-	if err := f.stats(ctx, s); err != nil {
-		return err
-	}
-	switch {
-	case len(f.failed) > 0:
-		return fmt.Errorf("the sender ended; %d objects were not received", len(f.failed))
-	case f.complete == 0:
-		return errors.New("the sender ended before anything was complete")
-	}
-	return nil
-}
-
-func (f *fileReceiver) report(ctx context.Context, s *session.Session) error {
-	var done, total int64
-	for h := range f.began {
-		if o, err := s.Object(ctx, h); err == nil {
-			done, total = done+o.Received, total+o.Size
-		}
-	}
-	if total == 0 {
-		return nil
-	}
-	f.progress.Update("receiving", done, total, "")
-	f.events.Emit("progress", cli.Fields{"bytes": done, "total": total})
-	return nil
-}
-
-func (f *fileReceiver) stats(ctx context.Context, s *session.Session) error {
-	st, err := s.Stats(ctx)
-	if err == nil {
-		f.events.Emit("stats", cli.Fields{"receiver": st.Receiver, "udp": st.UDP})
-	}
-	return err
 }

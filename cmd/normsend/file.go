@@ -16,6 +16,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// reportEvery is the time between two reports of progress.
+const reportEvery = 500 * time.Millisecond
+
 func fileCommand(w cli.World) *cobra.Command {
 	f := fileSender{world: w}
 	c := &cobra.Command{
@@ -50,6 +53,7 @@ type fileSender struct {
 	open     map[norm.Handle]*os.File // until purged
 	total    int64
 	sent     int64
+	activity uint64 // NACKs heard and repairs sent, as last reported
 }
 
 // An outgoing is a file and the name receivers shall give it.
@@ -93,27 +97,30 @@ func (f *fileSender) drive(ctx context.Context, s *session.Session) error {
 	if err := f.fill(ctx, s); err != nil {
 		return err
 	}
-	ticker := time.NewTicker(500 * time.Millisecond)
-	defer ticker.Stop()
-	var quiet time.Time // since when nobody asks; zero: not yet
+	var quiet time.Time // since when nobody asks; zero: not everything was sent
 	ending := false
-	for {
-		wait, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
-		e, err := s.Next(wait)
-		cancel()
-		switch {
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case errors.Is(err, context.DeadlineExceeded):
-			if err := f.report(ctx, s); err != nil {
+	for tick := time.Now().Add(reportEvery); ; {
+		if now := time.Now(); !now.Before(tick) {
+			tick = now.Add(reportEvery)
+			asked, err := f.report(ctx, s)
+			if err != nil {
 				return err
 			}
-			if !ending && !quiet.IsZero() && time.Since(quiet) >= f.linger {
+			if asked && !quiet.IsZero() {
+				quiet = now
+			}
+			if !ending && !quiet.IsZero() && now.Sub(quiet) >= f.linger {
 				ending = true
 				if err := s.End(ctx); err != nil {
 					return err
 				}
 			}
+		}
+		e, err := next(ctx, s, tick)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, context.DeadlineExceeded):
 			continue
 		case err != nil:
 			return err
@@ -140,6 +147,13 @@ func (f *fileSender) drive(ctx context.Context, s *session.Session) error {
 			f.progress.Line("another node uses our node id %d; give each its own by --node-id", e.Node)
 		}
 	}
+}
+
+// next waits until a time for the next event; the error is context.DeadlineExceeded if there is none.
+func next(ctx context.Context, s *session.Session, until time.Time) (norm.Event, error) {
+	ctx, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	return s.Next(ctx)
 }
 
 // fill queues files until the sender holds as many as it may.
@@ -179,15 +193,19 @@ func (f *fileSender) close(h norm.Handle) {
 	}
 }
 
-func (f *fileSender) report(ctx context.Context, s *session.Session) error {
+// report shows how far the sender is, and returns whether anyone asked for repairs, or got some, since the last report.
+func (f *fileSender) report(ctx context.Context, s *session.Session) (asked bool, err error) {
 	st, err := s.Stats(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	bytes := min(int64(st.Sender.Data)*int64(f.transport.segmentSize), f.total)
 	f.progress.Update("sending", bytes, f.total, fmt.Sprintf("%d NACKs, %d repairs", st.Sender.NacksHeard, st.Sender.Repairs))
 	f.events.Emit("progress", cli.Fields{"bytes": bytes, "total": f.total, "nacks": st.Sender.NacksHeard, "repairs": st.Sender.Repairs})
-	return nil
+	activity := st.Sender.NacksHeard + st.Sender.Repairs
+	asked = activity != f.activity
+	f.activity = activity
+	return asked, nil
 }
 
 func (f *fileSender) finish(ctx context.Context, s *session.Session) error {
