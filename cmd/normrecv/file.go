@@ -28,7 +28,7 @@ func fileCommand(w cli.World) *cobra.Command {
 		Long: `file receives the files that normsend, or another NORM sender, sends to a group. Each gets its name when it
 is complete and on disk, never before. Without --count it ends when all senders it heard have said goodbye.`,
 		Example: `  normrecv file --group 239.1.2.3:6003 --interface eth0 --out incoming --count 1`,
-		Args:    cobra.NoArgs,
+		Args:    cli.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return f.run(c.Context()) },
 	}
 	fs := c.Flags()

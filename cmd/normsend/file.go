@@ -28,7 +28,7 @@ func fileCommand(w cli.World) *cobra.Command {
 nobody has asked for anything during --linger, it says goodbye and ends.`,
 		Example: `  normsend file --group 239.1.2.3:6003 --interface eth0 --rate 50M firmware.bin
   normrecv file --group 239.1.2.3:6003 --interface eth0 --out incoming --count 1     # on each receiver`,
-		Args: cobra.MinimumNArgs(1),
+		Args: cli.SomeArgs("name the files to send"),
 		RunE: func(c *cobra.Command, paths []string) error { return f.run(c.Context(), paths) },
 	}
 	f.link.register(c)

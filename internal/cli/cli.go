@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Exit statuses, the same for all commands.
@@ -78,7 +79,7 @@ func Run(root *cobra.Command, args []string, w World) int {
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return Usage(setFlags(c, prefix, w.Getenv)) }
 	root.CompletionOptions.HiddenDefaultCmd = true
 
-	err := root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
 	switch e, ok := errors.AsType[*Exit](err); {
 	case err == nil:
 		return OK
@@ -90,11 +91,27 @@ func Run(root *cobra.Command, args []string, w World) int {
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		fmt.Fprintf(w.Stderr, "%s: interrupted\n", root.Name())
 		return Failed
-	case strings.HasPrefix(err.Error(), "unknown command"), strings.HasPrefix(err.Error(), "required flag"),
-		strings.Contains(err.Error(), "arg(s)"):
+	case strings.HasPrefix(err.Error(), "unknown command"): // cobra has no types for these
 		fmt.Fprintf(w.Stderr, "%s: %v; see %[1]s --help\n", root.Name(), err)
+		return BadUsage
+	case strings.HasPrefix(err.Error(), "required flag"):
+		fmt.Fprintf(w.Stderr, "%s: %s; see %s --help\n", root.Name(), missing(c), c.CommandPath())
 		return BadUsage
 	}
 	fmt.Fprintf(w.Stderr, "%s: %v\n", root.Name(), err)
 	return Failed
+}
+
+// missing says which required flags were not given.
+func missing(c *cobra.Command) string {
+	var names []string
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if required := f.Annotations[cobra.BashCompOneRequiredFlag]; len(required) > 0 && required[0] == "true" && !f.Changed {
+			names = append(names, "--"+f.Name)
+		}
+	})
+	if len(names) == 1 {
+		return names[0] + " is required"
+	}
+	return strings.Join(names, " and ") + " are required"
 }

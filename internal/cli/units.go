@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // A BitRate is a flag in bits per second: 64k, 10M, 1.5G.
@@ -90,3 +92,42 @@ func HumanBytes(n int64) string {
 	}
 	return fmt.Sprintf("%d B", n)
 }
+
+// A Duration is a flag as Go writes durations, and in days: 90m, 180d, 1d12h.
+type Duration time.Duration
+
+// Type names the flag's value in help.
+func (*Duration) Type() string { return "duration" }
+
+const day = 24 * time.Hour
+
+func (d *Duration) String() string {
+	v := time.Duration(*d)
+	if v != 0 && v%day == 0 {
+		return strconv.FormatInt(int64(v/day), 10) + "d"
+	}
+	return v.String()
+}
+
+// Set reads the flag.
+func (d *Duration) Set(s string) error {
+	var v time.Duration
+	if days, rest, ok := strings.Cut(s, "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 16)
+		if err != nil || n > uint64(math.MaxInt64/day) {
+			return errDuration
+		}
+		v, s = time.Duration(n)*day, rest
+	}
+	if s != "" || v == 0 {
+		rest, err := time.ParseDuration(s)
+		if err != nil || rest > math.MaxInt64-v {
+			return errDuration
+		}
+		v += rest
+	}
+	*d = Duration(v)
+	return nil
+}
+
+var errDuration = errors.New("want a duration, such as 10s, 90m, 12h or 180d")
