@@ -58,14 +58,14 @@ func LoadPrivateKey(path string, want Role) (*PrivateKey, error) {
 		return nil, err
 	}
 	fields := strings.Split(word, ":")
-	if len(fields) == 3 { // and everybody may read it
+	if len(fields) == 3 {
 		return nil, fmt.Errorf("%s: %w: this is a public key, the private one is needed", path, ErrKeyFormat)
-	}
-	if err := checkExposure(info); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if len(fields) != 4 || fields[0] != privateWord {
 		return nil, fmt.Errorf("%s: %w", path, ErrKeyFormat)
+	}
+	if err := checkExposure(info); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	raw, err := decodeKey(fields[1], fields[2], fields[3], ed25519.PrivateKeySize)
 	if err != nil {
