@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -108,6 +109,12 @@ func (f *fileReceiver) config() (c norm.ReceiverConfig, err error) {
 	}
 	if c.Group, err = udp.ParseGroup(f.group); err != nil {
 		return c, err
+	}
+	if f.source == "" && udp.IsSourceSpecific(c.Group.Addr()) {
+		return c, fmt.Errorf("group %v is source-specific (RFC 4607): give the sender's address by --source", c.Group)
+	}
+	if c.Node == math.MaxUint32 {
+		return c, fmt.Errorf("--node-id %d: it stands for any node; want 1 to %d", c.Node, uint32(math.MaxUint32-1))
 	}
 	if f.source != "" {
 		if c.SenderAddr, err = netip.ParseAddr(f.source); err != nil {

@@ -83,7 +83,7 @@ func (f *fileSender) run(ctx context.Context, paths []string) (err error) {
 	s, err := session.Open(session.Config{Conn: conn, Send: &config})
 	if err != nil {
 		conn.Close()
-		return cli.Usage(err)
+		return cli.Usage(asFlags(err))
 	}
 	defer s.Close()
 	defer f.progress.Clear()

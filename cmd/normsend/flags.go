@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/multicast-upgrade/tool/internal/cli"
@@ -102,4 +104,24 @@ func (t *transportFlags) config(group netip.AddrPort) (norm.SenderConfig, error)
 	}
 	c.FEC.Dialect = dialect
 	return c, nil
+}
+
+// fieldFlags are the flags that fill the fields of a norm.SenderConfig.
+var fieldFlags = map[string]string{
+	"Node": "--node-id", "SegmentSize": "--segment-size", "AutoParity": "--parity-auto", "Rate": "--rate", "Burst": "--burst",
+	"GRTT": "--grtt", "BackoffFactor": "--backoff", "GroupSize": "--group-size", "FEC": "--fec",
+}
+
+// asFlags names flags where an error about a norm.SenderConfig names a field.
+func asFlags(err error) error {
+	field, rest, _ := strings.Cut(strings.TrimPrefix(err.Error(), "norm: "), " ")
+	name, colon := strings.CutSuffix(field, ":")
+	flag, ok := fieldFlags[name]
+	if !ok {
+		return err
+	}
+	if colon {
+		flag += ":"
+	}
+	return errors.New(flag + " " + rest)
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -85,7 +86,7 @@ func Run(root *cobra.Command, args []string, w World) int {
 		return OK
 	case ok:
 		if e.Err != nil {
-			fmt.Fprintf(w.Stderr, "%s: %v\n", root.Name(), e.Err)
+			fmt.Fprintf(w.Stderr, "%s: %s\n", root.Name(), plain(e.Err))
 		}
 		return e.Status
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
@@ -98,8 +99,20 @@ func Run(root *cobra.Command, args []string, w World) int {
 		fmt.Fprintf(w.Stderr, "%s: %s; see %s --help\n", root.Name(), missing(c), c.CommandPath())
 		return BadUsage
 	}
-	fmt.Fprintf(w.Stderr, "%s: %v\n", root.Name(), err)
+	fmt.Fprintf(w.Stderr, "%s: %s\n", root.Name(), plain(err))
 	return Failed
+}
+
+// ours is a prefix of an error that names one of our packages: of use to programmers, noise to others.
+var ours = regexp.MustCompile(`(^|: )(norm|fec|wire|session|udp|manifest|merkle|commit|disk|filestore|discovery|upgrade): `)
+
+// plain returns an error's text for people, in one line.
+func plain(err error) string {
+	text := strings.ReplaceAll(err.Error(), "\n", "; ") // of errors.Join
+	for ours.MatchString(text) {
+		text = ours.ReplaceAllString(text, "$1")
+	}
+	return text
 }
 
 // missing says which required flags were not given.
