@@ -17,11 +17,11 @@ import (
 
 // The files of a state directory.
 const (
-	lockName     = "lock"          // locked by the process that runs the campaign
-	campaignName = "campaign.json" // what is frozen; the campaign exists once this does
-	logName      = "log"           // of the coordinator: plan, votes, decision, outcomes
-	issueName    = "session.json"  // what was last announced
-	controlName  = "control.json"  // how to reach the process, while there is one
+	lockName       = "lock"          // locked by the process that runs the campaign
+	campaignName   = "campaign.json" // what is frozen; the campaign exists once this does
+	coordinatorLog = "log"           // of the coordinator: plan, votes, decision, outcomes
+	issueName      = "session.json"  // what was last announced
+	controlName    = "control.json"  // how to reach the process, while there is one
 )
 
 const stateFormat = 1
@@ -140,14 +140,14 @@ func (s *campaignState) save(i issue) error {
 
 // discardLog removes the log of a campaign that never came to be.
 func (s *campaignState) discardLog() error {
-	if err := s.fs.Remove(logName); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := s.fs.Remove(coordinatorLog); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return s.fs.SyncDir(".")
 }
 
 func (s *campaignState) openLog(replay func(rec []byte) error) (_ commit.Log, err error) {
-	s.log, err = filestore.Open(s.fs, logName, replay)
+	s.log, err = filestore.Open(s.fs, coordinatorLog, replay)
 	return s.log, err
 }
 
