@@ -9,7 +9,6 @@ import (
 	"github.com/multicast-upgrade/tool/norm"
 	"github.com/multicast-upgrade/tool/norm/fec"
 	"github.com/multicast-upgrade/tool/norm/session"
-	"github.com/multicast-upgrade/tool/norm/wire"
 )
 
 const (
@@ -146,7 +145,7 @@ type offers struct {
 
 // offer is called by the loop of the session.
 func (o *offers) offer(h norm.Handle, info norm.ReceivedObject) session.Sink {
-	if info.ID != wire.TransportID(o.s.Objects.Decision) || info.Size < 1 || info.Size > maxDecision {
+	if info.ID != norm.TransportID(o.s.Objects.Decision) || info.Size < 1 || info.Size > maxDecision {
 		return nil
 	}
 	o.mu.Lock()
