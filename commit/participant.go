@@ -20,7 +20,7 @@ var (
 )
 
 // DefaultHold is how long a stage is held past the deadline of votes when no decision comes, in powered time.
-const DefaultHold = 7 * 24 * time.Hour
+const DefaultHold = manifest.DefaultHold
 
 // heldStep is how much powered time a power cut makes forgotten, at most.
 const heldStep = 10 * time.Minute
@@ -81,7 +81,7 @@ type Change struct {
 // OpenParticipant opens the log and continues where it ends. The reading now is of a clock that only runs forward, as
 // all later ones; see [NewClock].
 func OpenParticipant(now time.Time, cfg ParticipantConfig) (*Participant, error) {
-	if !ValidName(cfg.Device) || cfg.Boot == "" || cfg.Server.IsZero() {
+	if !manifest.ValidName(cfg.Device) || cfg.Boot == "" || cfg.Server.IsZero() {
 		return nil, fmt.Errorf("commit: participant %.70q: device id, boot id and server key are required", cfg.Device)
 	}
 	p := &Participant{cfg: cfg, ticked: now}

@@ -280,7 +280,7 @@ func (d *device) returns(instance [16]byte) bool {
 func (c *Coordinator) join(now time.Time, p Presence) error {
 	closed := len(c.order) >= c.plan.Expect || c.waves[0].decision.Verdict != Undecided
 	switch {
-	case !ValidName(p.Device):
+	case !manifest.ValidName(p.Device):
 		return fmt.Errorf("%w: device %.70q", ErrMessage, p.Device)
 	case closed:
 		return fmt.Errorf("%w: %s", ErrNotTarget, p.Device)

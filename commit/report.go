@@ -2,6 +2,8 @@ package commit
 
 import (
 	"errors"
+
+	"github.com/multicast-upgrade/tool/manifest"
 )
 
 // A Report is the outcome on a device. Signed by the device key, repeated until acknowledged.
@@ -40,7 +42,7 @@ func ParseReport(payload []byte) (Report, error) {
 	}
 	err := errors.Join(
 		field(w.Format == format, "format"),
-		field(ValidName(w.Device), "device"),
+		field(manifest.ValidName(w.Device), "device"),
 		field(w.Outcome.Outcome(), "outcome"),
 		field(w.Reason.wellFormed(), "reason"),
 		field(w.Counter > 0, "counter"))

@@ -95,7 +95,7 @@ func (p Plan) check() error {
 	byName := make(map[string]Target, len(p.Targets))
 	byKey := make(map[manifest.PublicKey]string, len(p.Targets))
 	for _, t := range p.Targets {
-		if !ValidName(t.Device) || t.Site != "" && !ValidName(t.Site) {
+		if !manifest.ValidName(t.Device) || t.Site != "" && !manifest.ValidName(t.Site) {
 			complain("device %.70q at site %.70q: not a name", t.Device, t.Site)
 		}
 		if _, twice := byName[t.Device]; twice {

@@ -2,6 +2,8 @@ package commit
 
 import (
 	"errors"
+
+	"github.com/multicast-upgrade/tool/manifest"
 )
 
 // A Vote is what a device says about its stage. Signed by the device key.
@@ -43,7 +45,7 @@ func ParseVote(payload []byte) (Vote, error) {
 	err := errors.Join(
 		field(w.Format == format, "format"),
 		field(len(w.Roots) <= MaxRoots && w.Ready == (len(w.Roots) > 0), "roots"),
-		field(ValidName(w.Device), "device"),
+		field(manifest.ValidName(w.Device), "device"),
 		field(w.Reason.wellFormed() && w.Ready == (w.Reason == ReasonNone), "reason"),
 		field(w.Counter > 0, "counter"))
 	if err != nil {

@@ -217,7 +217,7 @@ const runningName = "running"
 
 // installed notes which release runs from now on. It may be called again.
 func (a *Agent) installed(round commit.Round) {
-	dir := stageDir(manifest.Digest(round.Manifest))
+	dir := stageDir(round.Manifest)
 	release, _, err := readStage(a.fs, dir)
 	if err == nil {
 		err = disk.WriteFile(a.fs, runningName, release, 0o600)

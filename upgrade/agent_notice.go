@@ -32,7 +32,7 @@ type campaign struct {
 
 // loadCampaign reads the campaign of a round from its stage. Whether its documents have expired does not matter any more.
 func loadCampaign(fsys disk.FS, round commit.Round, trust manifest.Keys, server manifest.PublicKey) (*campaign, error) {
-	release, session, err := readStage(fsys, stageDir(manifest.Digest(round.Manifest)))
+	release, session, err := readStage(fsys, stageDir(round.Manifest))
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func loadCampaign(fsys disk.FS, round commit.Round, trust manifest.Keys, server 
 	if c.session, err = manifest.OpenSession(session, server, nil, time.Time{}); err != nil {
 		return nil, err
 	}
-	if c.round.Manifest != commit.Digest(c.release.Digest()) {
+	if c.round.Manifest != c.release.Digest() {
 		return nil, fmt.Errorf("the stage is that of manifest %s", c.release.Digest())
 	}
 	return c, nil
@@ -88,7 +88,7 @@ func (a *Agent) notice(now time.Time, n *discovery.Notice) {
 		a.turnDown(n, err)
 		return
 	}
-	round := commit.Round{Campaign: commit.CampaignID(s.Campaign), Manifest: commit.Digest(s.Manifest)}
+	round := commit.Round{Campaign: s.Campaign, Manifest: s.Manifest}
 	if held, ok := a.p.Holds(); ok && held == round {
 		a.reissued(a.held, s, n)
 		return

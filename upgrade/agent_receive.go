@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
-	"github.com/multicast-upgrade/tool/manifest"
 )
 
 // punctual is how long after the start of sending a device may come and still ask for what it missed at once.
@@ -24,7 +23,7 @@ func (a *Agent) startReceiving(now time.Time, c *campaign) {
 	wait := max(0, s.Start.Sub(clock.UTC(now)))
 	kept := map[string]bool{}
 	if round, ok := a.p.Holds(); ok {
-		kept[stageDir(manifest.Digest(round.Manifest))] = true
+		kept[stageDir(round.Manifest)] = true
 	}
 	a.greet.again()
 	a.tell.tell(Event{Kind: EventAnnounced, Campaign: s.Campaign.String(), State: commit.StateAnnounced,

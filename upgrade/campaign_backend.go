@@ -60,7 +60,7 @@ func (c *Campaign) hello(now time.Time, h discovery.Hello, p commit.Presence) (e
 
 // turnAway tells the operator, once for each device, whom the campaign does not take.
 func (c *Campaign) turnAway(now time.Time, device string, err error) {
-	if !commit.ValidName(device) || c.strangers[device] || len(c.strangers) >= maxStrangers {
+	if !manifest.ValidName(device) || c.strangers[device] || len(c.strangers) >= maxStrangers {
 		return
 	}
 	c.strangers[device] = true
@@ -133,7 +133,7 @@ func (b backend) Brake(ctx context.Context, campaign string) (signed []byte, err
 
 // answer asks the coordinator. What is not in its log is unknown, never aborted.
 func (b backend) answer(ctx context.Context, campaign string, wave uint32, f func(commit.Answer) error) error {
-	id, err := commit.ParseCampaignID(campaign)
+	id, err := manifest.ParseCampaignID(campaign)
 	if err != nil {
 		return discovery.ErrUnknown
 	}

@@ -72,7 +72,7 @@ func (f frozen) plan(targets []commit.Target, m *manifest.Manifest, now time.Tim
 		return commit.Plan{}, errors.New("--window needs --not-before, as the release has a last time of activation")
 	}
 	plan := commit.Plan{
-		Campaign: f.Campaign, Manifest: commit.Digest(m.Digest()), Targets: targets, Expect: s.Expect,
+		Campaign: f.Campaign, Manifest: m.Digest(), Targets: targets, Expect: s.Expect,
 		Waves: []commit.Policy{policy}, MaxFailures: s.MaxFailures, AllowUnsigned: s.AllowUnsigned,
 	}
 	for _, im := range m.Images {
@@ -89,8 +89,8 @@ func (f frozen) session(i issue, plan commit.Plan, m *manifest.Manifest, now tim
 		target = "device " + plan.Targets[0].Device
 	}
 	return &manifest.Session{
-		Campaign: manifest.CampaignID(f.Campaign), Serial: i.Serial, Issued: now.UTC().Truncate(time.Second), Expires: f.expires(),
-		Manifest: m.Digest(), Targets: manifest.Digest(commit.TargetsDigest(plan.Targets)), Target: target,
+		Campaign: f.Campaign, Serial: i.Serial, Issued: now.UTC().Truncate(time.Second), Expires: f.expires(),
+		Manifest: m.Digest(), Targets: commit.TargetsDigest(plan.Targets), Target: target,
 		Group: f.Settings.Group, Source: f.Settings.Source, NodeID: f.NodeID, Objects: manifest.ObjectsFor(len(m.Images)),
 		FEC: manifest.FEC{ID: code.ID, Instance: code.Instance, BlockSize: uint16(code.MaxBlockLen), Parity: uint16(code.MaxParity),
 			SegmentSize: uint16(code.SegmentSize), Dialect: manifest.DialectRFC},

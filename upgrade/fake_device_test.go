@@ -234,7 +234,7 @@ func (d *fakeDevice) receive(ctx context.Context, wg *sync.WaitGroup, n *discove
 		return false
 	}
 	st := commit.Stage{
-		Round: commit.Round{Campaign: commit.CampaignID(s.Campaign), Manifest: commit.Digest(m.Digest())},
+		Round: commit.Round{Campaign: s.Campaign, Manifest: m.Digest()},
 		Roots: []commit.Digest{commit.Digest(m.Images[0].Root)}, Sequence: m.Sequence, Epoch: m.Epoch,
 		Expires: m.Expires, Ends: s.Expires, Deadline: s.VoteDeadline, Hold: s.Hold,
 	}

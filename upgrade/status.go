@@ -14,7 +14,6 @@ import (
 	"github.com/multicast-upgrade/tool/commit"
 	"github.com/multicast-upgrade/tool/commit/disk"
 	"github.com/multicast-upgrade/tool/commit/filestore"
-	"github.com/multicast-upgrade/tool/manifest"
 )
 
 const (
@@ -181,7 +180,7 @@ func (a *Agent) abandon(now time.Time) error {
 // abandoned reports whether a person gave up the campaign.
 func (a *Agent) abandoned(round commit.Round) bool {
 	b, err := disk.ReadFile(a.fs, abandonedName, maxSmallFile)
-	return err == nil && string(b) == manifest.CampaignID(round.Campaign).String()
+	return err == nil && string(b) == round.Campaign.String()
 }
 
 // interfaceName names the network interface for people.

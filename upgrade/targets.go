@@ -80,11 +80,11 @@ func parseTarget(fields []string) (t commit.Target, err error) {
 		return t, fmt.Errorf("%d fields, want: id site public-key", len(fields))
 	}
 	fields = append(fields, "-", "-")[:3]
-	if t.Device = fields[0]; !commit.ValidName(t.Device) {
+	if t.Device = fields[0]; !manifest.ValidName(t.Device) {
 		return t, fmt.Errorf("device id %.70q: want 1 to 64 of A-Z a-z 0-9 . _ + -, the first a letter or digit", t.Device)
 	}
 	if fields[1] != "-" {
-		if t.Site = fields[1]; !commit.ValidName(t.Site) {
+		if t.Site = fields[1]; !manifest.ValidName(t.Site) {
 			return t, fmt.Errorf("site %.70q: want 1 to 64 of A-Z a-z 0-9 . _ + -, or - for none", t.Site)
 		}
 	}

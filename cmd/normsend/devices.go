@@ -50,11 +50,11 @@ func parseTarget(fields []string) (t commit.Target, err error) {
 	if len(fields) != 3 {
 		return t, fmt.Errorf("want a device's id, site and public key (%s for none), in words", absent)
 	}
-	if t.Device = fields[0]; !commit.ValidName(t.Device) {
+	if t.Device = fields[0]; !manifest.ValidName(t.Device) {
 		return t, fmt.Errorf("device id %.70q: %s", t.Device, wantName)
 	}
 	if fields[1] != absent {
-		if t.Site = fields[1]; !commit.ValidName(t.Site) {
+		if t.Site = fields[1]; !manifest.ValidName(t.Site) {
 			return t, fmt.Errorf("site %.70q: %s", t.Site, wantName)
 		}
 	}
