@@ -215,6 +215,9 @@ func watch(t *testing.T, net *normtest.Net, sc scene) {
 		if !ok {
 			return
 		}
+		if p.To != normtest.Group { // N-5.3-22
+			t.Errorf("NACK to %v, want it for the group", p.To)
+		}
 		// "a "holdoff" period during which it constrains itself to not re-initiate the NACKing process": RFC 5740, Section
 		// 5.3. N-5.3-12 B-3.2.2-06
 		hold := time.Duration(sc.sender.BackoffFactor+2) * grtt
