@@ -15,6 +15,9 @@ import (
 // code repairs independent losses with less.
 func TestRepairOverhead(t *testing.T) {
 	const receivers, p = 4, 0.05
+	if testing.Short() {
+		t.Skip("400,000 segments")
+	}
 	for _, k := range []int{64, 128} {
 		net := normtest.New(1)
 		cfg := norm.SenderConfig{
