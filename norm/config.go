@@ -226,6 +226,12 @@ func (c ReceiverConfig) resolve() (ReceiverConfig, error) {
 		return c, fmt.Errorf("norm: MaxSenders %d: want at least 1", c.MaxSenders)
 	case c.MaxObjects < 1 || c.MaxObjects > maxHeldObjects:
 		return c, fmt.Errorf("norm: MaxObjects %d: want 1 to %d", c.MaxObjects, maxHeldObjects)
+	case c.MinGRTT < 0 || c.MinGRTT > c.MaxGRTT:
+		return c, fmt.Errorf("norm: MinGRTT %v, MaxGRTT %v: want the one at most the other", c.MinGRTT, c.MaxGRTT)
+	case c.MaxObjectSize < 0:
+		return c, fmt.Errorf("norm: MaxObjectSize %d: want bytes", c.MaxObjectSize)
+	case c.Buffer < 1:
+		return c, fmt.Errorf("norm: Buffer %d: want bytes", c.Buffer)
 	case c.Join > JoinAll:
 		return c, fmt.Errorf("norm: Join %d is no policy", c.Join)
 	case c.Dialect > DialectNRL:

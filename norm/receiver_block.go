@@ -2,6 +2,12 @@ package norm
 
 import "time"
 
+// keptBlocks and keptBuffers are how many of them are kept to be used again when there is nothing to do.
+const (
+	keptBlocks  = 64
+	keptBuffers = 4
+)
+
 // newBlock returns an empty block n of an object, and adds it to the blocks of that.
 func (r *Receiver) newBlock(o *incoming, n uint32) *block {
 	b := new(block)
@@ -31,7 +37,9 @@ func (r *Receiver) freeBlock(b *block) {
 		o.recent = nil
 	}
 	b.object = nil
-	r.freed = append(r.freed, b)
+	if len(r.freed) < keptBlocks {
+		r.freed = append(r.freed, b)
+	}
 }
 
 // dropEmpty frees a block that holds nothing.

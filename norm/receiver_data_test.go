@@ -158,6 +158,22 @@ func TestAbsurdFTI(t *testing.T) {
 	}
 }
 
+// TestRefusedFTIMayHaveBeenForged: the true one makes up for it.
+func TestRefusedFTIMayHaveBeenForged(t *testing.T) {
+	g := newReceiverRig(t, ReceiverConfig{})
+	o := blocks(t, 0, 2)
+	forged := o.fti()
+	forged.ObjectSize = wire.MaxObjectSize
+	ext, err := wire.AppendFTI(nil, o.fecID(), forged)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.arrive(g.message(&wire.Data{Header: g.from(), SenderHeader: g.header(), Position: o.position(0, 0, 0), Extensions: ext, Payload: o.symbol(0, 0)}))
+	g.block(o, 0)
+	g.block(o, 1)
+	g.wantReceived(o)
+}
+
 func TestFTIMustNotChange(t *testing.T) {
 	g := newReceiverRig(t, ReceiverConfig{})
 	o := object(t, 0, 200)

@@ -251,7 +251,7 @@ func TestFirstSetOfSymbols(t *testing.T) {
 		g.wantNack(want)
 	}
 	g.block(o, 0, 1, 4, 6)
-	cycle("segment 0/0/8-10") // N-5.3-15
+	cycle("segment 0/0/8-10") // N-5.3-15 B-3.2.1-01
 	g.repair(o, 0, 9)
 	cycle("segment 0/0/8, segment 0/0/10") // N-5.3-16
 	g.repair(o, 0, 11)
@@ -285,7 +285,7 @@ func TestNoCodeAsksForSourceSymbols(t *testing.T) {
 	g.block(o, 0, 1, 3, 4, 5, 9)
 	g.data(o, 1, 0)
 	g.backoffs()
-	// E-3.4-01: form and flags change as few times as the order allows
+	// E-3.4-01
 	g.wantNack("segment 0/0/1, segment 0/0/3-5, segment 0/0/9")
 }
 

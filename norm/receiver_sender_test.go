@@ -2,6 +2,7 @@ package norm
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -248,5 +249,30 @@ func TestOwnIDWithoutEcho(t *testing.T) {
 	g.drain()
 	if len(g.happened(NodeCollision)) != 1 { // we never sent feedback
 		t.Errorf("%v", g.events)
+	}
+}
+
+func TestReceiverConfigIsChecked(t *testing.T) {
+	good := ReceiverConfig{Node: 1, Group: rigGroup}
+	if _, err := NewReceiver(good); err != nil {
+		t.Fatal(err)
+	}
+	for field, change := range map[string]func(*ReceiverConfig){
+		"Node":          func(c *ReceiverConfig) { c.Node = wire.NodeAny }, // N-2-02
+		"Group":         func(c *ReceiverConfig) { c.Group = netip.AddrPort{} },
+		"RobustFactor":  func(c *ReceiverConfig) { c.RobustFactor = -1 },
+		"MinGRTT":       func(c *ReceiverConfig) { c.MinGRTT = time.Hour },
+		"MaxSenders":    func(c *ReceiverConfig) { c.MaxSenders = -1 },
+		"MaxObjects":    func(c *ReceiverConfig) { c.MaxObjects = 1 << 15 },
+		"MaxObjectSize": func(c *ReceiverConfig) { c.MaxObjectSize = -1 },
+		"Buffer":        func(c *ReceiverConfig) { c.Buffer = -1 },
+		"Join":          func(c *ReceiverConfig) { c.Join = JoinAll + 1 },
+		"Dialect":       func(c *ReceiverConfig) { c.Dialect = DialectNRL + 1 },
+	} {
+		c := good
+		change(&c)
+		if _, err := NewReceiver(c); err == nil || !strings.Contains(err.Error(), field) {
+			t.Errorf("%s: error %v", field, err)
+		}
 	}
 }

@@ -56,11 +56,16 @@ func newChurn(t *testing.T, seed uint64) *churn {
 		c.sizes = append(c.sizes, 1+c.rng.Int64N(40_000))
 	}
 	for i := range 1 + c.rng.IntN(8) {
-		r, err := c.net.AddReceiver(fmt.Sprint("r", i), nil, normtest.Link{}, link, norm.ReceiverConfig{
-			Node: norm.NodeID(10 + i), Seed: seed<<8 | uint64(i), Patience: c.rng.IntN(2) == 0,
-		})
+		cfg := norm.ReceiverConfig{Node: norm.NodeID(10 + i), Seed: seed<<8 | uint64(i), Patience: c.rng.IntN(2) == 0}
+		if c.rng.IntN(3) == 0 {
+			cfg.Buffer = 3 * 100 * c.sender.Config.FEC.MaxBlockLen // three blocks
+		}
+		r, err := c.net.AddReceiver(fmt.Sprint("r", i), nil, normtest.Link{}, link, cfg)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if c.rng.IntN(2) == 0 {
+			r.Host.IODelay, r.Host.IOShuffle = time.Duration(c.rng.IntN(int(50*time.Millisecond))), true
 		}
 		files := make([]*normtest.Pattern, len(c.sizes))
 		for id, size := range c.sizes {
@@ -104,7 +109,9 @@ func (c *churn) expect(i int) {
 // trouble does one bad thing.
 func (c *churn) trouble() {
 	i := c.rng.IntN(len(c.receivers))
-	switch c.rng.IntN(5) {
+	switch c.rng.IntN(6) {
+	case 5:
+		c.reject(i)
 	case 0:
 		c.restartSender()
 	case 1:
@@ -122,6 +129,19 @@ func (c *churn) trouble() {
 		h := hosts[c.rng.IntN(len(hosts))]
 		h.Detached = true
 		c.net.At(time.Duration(c.rng.Int64N(int64(10*time.Second))), func() { h.Detached = false })
+	}
+}
+
+// reject finds that some bytes of an object are wrong, as a failed hash would tell.
+func (c *churn) reject(i int) {
+	r := c.receivers[i]
+	if r.Host.Node() == nil {
+		return
+	}
+	o := r.Objects[c.rng.IntN(len(r.Objects))]
+	from := c.rng.Int64N(o.Info.Size)
+	if err := r.RejectRange(o, norm.Range{Offset: from, Length: 1 + c.rng.Int64N(o.Info.Size-from)}); err != nil {
+		c.t.Errorf("RejectRange: %v", err)
 	}
 }
 

@@ -41,6 +41,9 @@ type Host struct {
 	// OnSettle is called when the node has said all it has to say after a call; it may be nil.
 	OnSettle func()
 
+	// Lag is how much later than its Deadline the node is woken at the most, as by an operating system's timer.
+	Lag time.Duration
+
 	// Requests of the node are done after IODelay; with IOShuffle after up to twice that time, in no order. If zero, at once.
 	IODelay   time.Duration
 	IOShuffle bool
@@ -124,6 +127,9 @@ func (h *Host) settle() {
 // setAlarm makes sure that an event of our own comes at the given instant or before. An earlier one is left in the
 // queue: deadlines move away with every packet, and finding the alarm too early costs less than moving it.
 func (h *Host) setAlarm(at time.Duration) {
+	if h.Lag > 0 && at > h.net.now {
+		at += time.Duration(h.rng.Float64() * float64(h.Lag))
+	}
 	if h.alarm < 0 || at < h.alarm {
 		h.alarm = at
 		h.net.queue.push(event{at: at, host: h})

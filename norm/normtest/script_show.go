@@ -88,7 +88,7 @@ func kindName(k norm.Kind) string {
 // gaps lists what was written: "has 0+64 128+64".
 func (f *Pattern) gaps() string {
 	words := []string{"has"}
-	for _, w := range f.written {
+	for _, w := range f.right {
 		words = append(words, fmt.Sprintf("%d+%d", w.Offset, w.Length))
 	}
 	return strings.Join(words, " ")

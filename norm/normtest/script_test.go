@@ -1,6 +1,8 @@
 package normtest
 
 import (
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -70,6 +72,19 @@ func TestTraceJoinsRuns(t *testing.T) {
 	for i := range got {
 		if untimed(got[i]) != untimed(want[i]) {
 			t.Errorf("line %d is %q, want %q", i, got[i], want[i])
+		}
+	}
+}
+
+// TestCommandsAreDescribed: the package comment lists every command.
+func TestCommandsAreDescribed(t *testing.T) {
+	doc, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range commands {
+		if !regexp.MustCompile(`(?m)^//\t(.*   )?`+name+` `).Match(doc) && !regexp.MustCompile(`(?m)^//\t`+name+`\b`).Match(doc) {
+			t.Errorf("the command %s is not described", name)
 		}
 	}
 }
