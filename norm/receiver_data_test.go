@@ -38,6 +38,28 @@ func TestReceiveWithoutLoss(t *testing.T) {
 	}
 }
 
+// TestDuplicates sends symbols again, of a block in progress and of one that is decoded.
+func TestDuplicates(t *testing.T) {
+	g := newReceiverRig(t, ReceiverConfig{})
+	o := blocks(t, 0, 3)
+	g.block(o, 0, 3)
+	g.repair(o, 0, 9)
+	g.data(o, 1, 0, 1)
+	before := g.Stats()
+	g.data(o, 0, 0, 3, 10) // decoded: its source symbols and any parity
+	g.data(o, 1, 0, 1)
+	after := g.Stats()
+	if after.Data != before.Data || after.Duplicates != before.Duplicates+5 { // N-4.2.1-53
+		t.Errorf("%d symbols taken, %d duplicates", after.Data-before.Data, after.Duplicates-before.Duplicates)
+	}
+	if info, _ := g.Object(g.happened(ObjectOffered)[0].Object); info.Received != 512 || len(g.happened(ObjectData)) != 1 {
+		t.Errorf("%d bytes received, %d times reported", info.Received, len(g.happened(ObjectData)))
+	}
+	g.block(o, 1)
+	g.block(o, 2)
+	g.wantReceived(o)
+}
+
 func TestEverySurvivorPatternOfABlock(t *testing.T) {
 	for _, dialect := range []fec.Dialect{fec.RFC, fec.NRL} {
 		for pattern := range 1 << 7 { // of 4 source and 3 parity symbols
@@ -301,9 +323,13 @@ func TestInfo(t *testing.T) {
 	g.wantNack("info 0") // N-4.2.2-05 N-5.3-18
 	g.infoMessage(o, wire.FlagRepair)
 	g.wantReceived(o)
-	g.infoMessage(o, wire.FlagRepair) // N-4.2.2-07
-	if n := len(g.happened(ObjectInfo)); n != 1 {
+	o.info = "another"
+	g.infoMessage(o, wire.FlagRepair)
+	if n := len(g.happened(ObjectInfo)); n != 1 { // N-4.2.2-07
 		t.Errorf("%d ObjectInfo", n)
+	}
+	if info, _ := g.Object(g.happened(ObjectInfo)[0].Object); string(info.Info) != "name" { // N-4.2.2-07
+		t.Errorf("info %q", info.Info)
 	}
 
 	plain := object(t, 1, 100)

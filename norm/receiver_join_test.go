@@ -140,7 +140,7 @@ func TestWindowOfObjects(t *testing.T) {
 		for id := range TransportID(6) {
 			g.data(blocks(t, id, 1), 0, 0)
 		}
-		if e := g.happened(ObjectAborted); len(e) != 2 || e[0].Err != ErrEvicted { // N-5.2-10
+		if e := g.happened(ObjectAborted); len(e) != 2 || e[0].Err != ErrEvicted {
 			t.Errorf("%v", e)
 		}
 		g.block(blocks(t, 0, 1), 0)
@@ -155,7 +155,7 @@ func TestWindowOfObjects(t *testing.T) {
 		far := blocks(t, 20_000, 1)
 		g.block(far, 0)
 		g.wantReceived(far)
-		if len(g.happened(ObjectAborted)) != 2 {
+		if len(g.happened(ObjectAborted)) != 2 { // N-5.2-10
 			t.Errorf("%v", g.events)
 		}
 		g.run(2 * time.Second)

@@ -227,10 +227,7 @@ func (r *Receiver) handleRepairAdv(now time.Time, m *wire.RepairAdv) error {
 	var highest mark
 	for request := range m.Requests() {
 		for _, last := range request.All() {
-			end := mark{object: last.Object, block: last.PayloadID(0).Block + 1, whole: true}
-			if request.Flags&(wire.RepairSegment|wire.RepairBlock) == 0 {
-				end.block = 1<<32 - 1
-			}
+			end := advertisedEnd(request.Flags, last)
 			if highest == (mark{}) || s.earlier(highest, end) == highest {
 				highest = end
 			}
@@ -240,6 +237,21 @@ func (r *Receiver) handleRepairAdv(now time.Time, m *wire.RepairAdv) error {
 		c.limit, c.advertised = s.earlier(c.limit, highest), true
 	}
 	return nil
+}
+
+// advertisedEnd returns what may be asked for when the highest that a NORM_CMD(REPAIR_ADV) names is this: of a block in
+// which it names segments nothing, as of the block in which a sender is that transmits them.
+func advertisedEnd(flags wire.RepairFlags, last wire.Position) mark {
+	end := mark{object: last.Object, block: last.PayloadID(0).Block, whole: true}
+	switch {
+	case flags&wire.RepairObject != 0:
+		end.block = 1<<32 - 1
+	case flags&wire.RepairBlock != 0:
+		end.block++
+	case flags&wire.RepairSegment == 0: // NORM_INFO, ahead of all blocks
+		end.block, end.whole = 0, false
+	}
+	return end
 }
 
 // overhear merges the repair requests of others while we may be about to make the same.

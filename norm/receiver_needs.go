@@ -1,6 +1,10 @@
 package norm
 
-import "github.com/multicast-upgrade/tool/norm/wire"
+import (
+	"slices"
+
+	"github.com/multicast-upgrade/tool/norm/wire"
+)
 
 // A mark is a limit in a sender's content, up to which it is checked for what is missing.
 type mark struct {
@@ -10,10 +14,16 @@ type mark struct {
 	whole  bool   // and, if object was never heard of, object itself
 }
 
-// needs calls yield with what is to be asked for of the sender's content before a mark, in ascending order.
+// needs calls yield with what is to be asked for of the sender's content before a mark, in ascending order: "NORM
+// receivers SHALL construct NORM_NACK messages with their repair requests in ordinal order", RFC 5740, Section 4.3.1.
+// Presets may be on both sides of the window.
 func (s *remote) needs(limit mark, yield func(need) bool) {
-	for _, o := range s.presets {
-		if !(s.synced && s.window.contains(o.id)) && !limit.object.Before(o.id) && !s.needsOf(o, limit, yield) {
+	behind := slices.IndexFunc(s.presets, func(o *incoming) bool { return !s.synced || !o.id.Before(s.window.base) })
+	if behind < 0 {
+		behind = len(s.presets)
+	}
+	for _, o := range s.presets[:behind] {
+		if !limit.object.Before(o.id) && !s.needsOf(o, limit, yield) {
 			return
 		}
 	}
@@ -28,6 +38,11 @@ func (s *remote) needs(limit mark, yield func(need) bool) {
 				return
 			}
 		case o != nil && !s.needsOf(o, limit, yield):
+			return
+		}
+	}
+	for _, o := range s.presets[behind:] {
+		if !(s.synced && s.window.contains(o.id)) && !limit.object.Before(o.id) && !s.needsOf(o, limit, yield) {
 			return
 		}
 	}

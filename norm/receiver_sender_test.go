@@ -254,11 +254,16 @@ func TestOwnIDWithoutEcho(t *testing.T) {
 
 func TestReceiverConfigIsChecked(t *testing.T) {
 	good := ReceiverConfig{Node: 1, Group: rigGroup}
-	if _, err := NewReceiver(good); err != nil {
+	r, err := NewReceiver(good)
+	if err != nil {
 		t.Fatal(err)
 	}
+	if r.cfg.RobustFactor != 20 { // N-6-06
+		t.Errorf("ROBUST_FACTOR %d", r.cfg.RobustFactor)
+	}
 	for field, change := range map[string]func(*ReceiverConfig){
-		"Node":          func(c *ReceiverConfig) { c.Node = wire.NodeAny }, // N-2-02
+		"Node":          func(c *ReceiverConfig) { c.Node = wire.NodeAny }, // N-6-07
+		"Node 0x0":      func(c *ReceiverConfig) { c.Node = 0 },            // N-6-07 N-6-08
 		"Group":         func(c *ReceiverConfig) { c.Group = netip.AddrPort{} },
 		"RobustFactor":  func(c *ReceiverConfig) { c.RobustFactor = -1 },
 		"MinGRTT":       func(c *ReceiverConfig) { c.MinGRTT = time.Hour },

@@ -27,7 +27,7 @@ func TestFlushSeries(t *testing.T) {
 		sent := r.run4(t)
 		g := r.grtt.advertised
 		flushes := of[*wire.Flush](sent)
-		if len(flushes) != 20 { // N-4.2.3.1-05 N-4.2.3.1-22 N-6-06 N-5.1-07
+		if len(flushes) != 20 { // N-4.2.3.1-05 N-4.2.3.1-22 N-5.1-07
 			t.Fatalf("%s: %d flushes", tt.name, len(flushes))
 		}
 		for _, m := range flushes {
@@ -36,11 +36,11 @@ func TestFlushSeries(t *testing.T) {
 			}
 		}
 		for _, d := range gaps(times[*wire.Flush](sent)) {
-			if d != 2*g { // N-5.3-24
+			if d != 2*g { // N-4.2.3.1-05
 				t.Errorf("%s: %v between flushes, want %v", tt.name, d, 2*g)
 			}
 		}
-		// N-4.2.3.1-04: behind the last data; N-5.1-10: the series takes 2*F*GRTT, no more.
+		// N-4.2.3.1-04: behind the last data, and 2*F*GRTT long, no more.
 		content := times[*wire.Data](sent)
 		if len(content) == 0 {
 			content = times[*wire.Info](sent)

@@ -28,10 +28,10 @@ func TestProbeFormat(t *testing.T) {
 	for i, s := range r.take() {
 		m := s.msg.(*wire.CC)
 		if i == 0 && (s.at != 0 || m.GRTT != 0x9d) {
-			t.Errorf("first probe at %v, grtt %#x", s.at, m.GRTT) // N-5.5.2.1-01 N-6-04
+			t.Errorf("first probe at %v, grtt %#x", s.at, m.GRTT) // N-6-04
 		}
 		if code, ok := m.Extensions.Rate(); !ok || code != wire.EncodeRate(100_000) {
-			t.Errorf("%v: EXT_RATE %#x, %v", m, code, ok) // N-5.1-04 N-4.2.3.4-09 N-5.5.2.1-05
+			t.Errorf("%v: EXT_RATE %#x, %v", m, code, ok) // N-4.2.3.4-09
 		}
 		if m.CCSequence != wire.CCSequence(i+1) {
 			t.Errorf("probe %d has cc_sequence %d", i, m.CCSequence) // N-4.2.3.4-03
@@ -41,6 +41,29 @@ func TestProbeFormat(t *testing.T) {
 		}
 		if m.Nodes.Len() != 0 {
 			t.Errorf("%v: cc_node_list is not empty", m)
+		}
+	}
+	r.SetRate(r.now, 80_000)
+	r.run(time.Minute)
+	for _, m := range of[*wire.CC](r.take()) {
+		if code, _ := m.Extensions.Rate(); code != wire.EncodeRate(10_000) { // N-5.5.2.1-05
+			t.Errorf("%v: EXT_RATE %#x at another rate", m, code)
+		}
+	}
+}
+
+// A Sender that is told nothing but the session probes. N-3-03
+func TestDefaultSenderProbes(t *testing.T) {
+	now := time.Unix(0, 0)
+	s, err := NewSender(SenderConfig{Node: 1, Group: testGroup}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []time.Duration{0, s.grtt.advertised} { // N-5.5.2.1-01
+		now = s.Deadline()
+		b, _, _ := s.Poll(now, nil)
+		if m := new(wire.CC); m.Parse(b) != nil || now.Sub(time.Unix(0, 0)) != want {
+			t.Errorf("%s at %v, want CC at %v", wire.Describe(b), now.Sub(time.Unix(0, 0)), want)
 		}
 	}
 }
@@ -213,6 +236,30 @@ func TestGRTTOfForgedTimestamps(t *testing.T) {
 	}
 	if r.grtt.measured != 5*time.Second {
 		t.Errorf("GRTT %v, MaxGRTT 5 s", r.grtt.measured)
+	}
+}
+
+// Nobody was asked to acknowledge a watermark or anything else. N-4.3.2-07
+func TestUnsolicitedAcks(t *testing.T) {
+	r := newRig(t, func(c *SenderConfig) { c.GRTT = 100 * time.Millisecond })
+	r.run(10 * time.Second)
+	r.take()
+	f := r.feedback()
+	f.GRTTResponse = r.timestamp(r.now).Add(-200 * time.Millisecond)
+	for _, m := range []*wire.Ack{
+		{AckType: wire.AckFlush, Payload: []byte{5, 0, 0, 0, 0, 0, 0, 1}},
+		{AckType: wire.AckApplication, AckID: 1},
+		{AckType: 0},
+	} {
+		m.Header.Source, m.FeedbackHeader = 9, f
+		r.hear(m, testGroup)
+	}
+	if s := r.Stats(); s.Acks != 0 || s.Drops.Useless != 3 || r.grtt.measured != 100*time.Millisecond || len(r.take()) != 0 {
+		t.Errorf("%+v, GRTT %v", s, r.grtt.measured)
+	}
+	r.hear(&wire.Ack{Header: wire.Header{Source: 9}, FeedbackHeader: f, AckType: wire.AckCC}, testGroup)
+	if s := r.Stats(); s.Acks != 1 || r.grtt.measured != 200*time.Millisecond {
+		t.Errorf("%+v, GRTT %v", s, r.grtt.measured)
 	}
 }
 

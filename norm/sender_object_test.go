@@ -78,14 +78,14 @@ func TestSenderDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	sh := s.senderHeader()
-	// N-6-04 N-5.5.4-02 N-6-06 B-3.8-01 N-4.2.1-22
-	if sh.GRTT != 0x9d || sh.Backoff != 4 || sh.GroupSize != 3 || s.cfg.RobustFactor != 20 {
+	// N-6-04 N-5.5.4-02 B-3.8-01 N-4.2.1-22
+	if sh.GRTT != 0x9d || sh.Backoff != 4 || sh.GroupSize != 3 || s.cfg.RobustFactor != 20 { // N-6-06
 		t.Errorf("%+v, robust factor %d", sh, s.cfg.RobustFactor)
 	}
 	if p := s.cfg.FEC; p.ID != fec.ReedSolomonGF8 || p.MaxBlockLen != 64 || p.MaxParity != 32 || p.SegmentSize != 1400 { // B-1-01
 		t.Errorf("FEC %v", p)
 	}
-	for group, want := range map[string]int{ // N-6-09
+	for group, want := range map[string]int{ // N-6-09 N-5.4.1-01 B-3.2.2-03
 		"239.1.2.3:1": 4, "232.1.2.3:1": 6, "[ff15::1]:1": 4, "[ff3e::8000:1]:1": 6, "[ff3e:30::1]:1": 4, "10.1.2.3:1": 0, "[fd00::1]:1": 0,
 	} {
 		s, err := NewSender(SenderConfig{Node: 1, Group: netip.MustParseAddrPort(group)}, time.Unix(0, 0))
@@ -100,7 +100,7 @@ func TestSenderDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// N-6-05 N-5.5.4-01 N-4.2.1-16 N-4.2.1-12: the least code of a group that is not smaller. N-4.2.1-69
+	// N-6-05 N-5.5.4-01: the least code of a group that is not smaller. N-4.2.1-69
 	if got, want := s.senderHeader(), (wire.SenderHeader{Instance: 9, GRTT: wire.EncodeRTT(time.Second), Backoff: 6, GroupSize: wire.EncodeGroupSize(500)}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
@@ -177,7 +177,7 @@ func TestCacheLimits(t *testing.T) {
 	}
 }
 
-// N-4.2.1-38: the ids of the objects held span less than half of the number space.
+// N-4.2.1-38 X6968-3.6-01: the ids of the objects held span less than half of the number space.
 func TestIDSpanIsLimited(t *testing.T) {
 	r := newRig(t, func(c *SenderConfig) { c.MaxObjects = 2; c.Rate = 1e12; c.Burst = 1 << 22 })
 	r.enqueue(0, func(o *Object) { o.Pinned = true })

@@ -3,6 +3,7 @@ package norm
 import (
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,9 +23,10 @@ func TestEverythingIsPaced(t *testing.T) {
 		for range 20 {
 			r.enqueue(int(rate/16), func(o *Object) { o.Info = []byte("name") }) // 10 s in all
 		}
+		r.Cancel(r.now, r.enqueue(100, nil)) // object 20
 		for r.now.Sub(r.start) < 8*time.Second {
 			if rng.IntN(20) == 0 {
-				r.nackTo(testServer, "0/0/4 0/b1 o40 1/0/4-7")
+				r.nackTo(testServer, "0/0/4 0/b1 o20 1/0/4-7")
 			}
 			r.now = r.Deadline().Add(time.Duration(rng.Int64N(int64(time.Millisecond))))
 			r.Advance(r.now)
@@ -33,7 +35,13 @@ func TestEverythingIsPaced(t *testing.T) {
 		total, kinds := 0, map[string]int{}
 		for _, s := range r.take() {
 			total += s.len
-			kinds[s.msg.String()[:4]]++
+			kind, _, _ := strings.Cut(s.msg.String(), " ")
+			kinds[kind]++
+		}
+		for _, kind := range []string{"DATA", "INFO", "CMD(CC)", "CMD(SQUELCH)", "CMD(REPAIR_ADV)"} {
+			if kinds[kind] == 0 {
+				t.Errorf("%.0f bit/s: no %s: %v", rate, kind, kinds)
+			}
 		}
 		want := rate / 8 * r.now.Sub(r.start).Seconds()
 		if off := float64(total)/want - 1; off > 0.01+float64(r.cfg.Burst)/want || off < -0.02 {

@@ -32,7 +32,7 @@ func nackPayload(t testing.TB, p fec.Params, short string) []byte {
 		case scan("o%d-%d", &lo, &hi):
 			ok = w.Range(wire.RepairObject, at(lo, 0, 0), at(hi, 0, 0))
 		case scan("o%d", &o):
-			ok = w.Item(wire.RepairObject, at(o, 0, 0))
+			ok = w.Item(wire.RepairObject, at(o, 99, 7)) // the payload id is meaningless
 		case scan("i%d-%d", &lo, &hi):
 			ok = w.Range(wire.RepairInfo, at(lo, 0, 0), at(hi, 0, 0))
 		case scan("i%d", &o):
@@ -106,18 +106,17 @@ func TestRepairContent(t *testing.T) {
 		{"max erasures", []string{"0/1/4-6", "0/1/4-5"}, "0/1/4r 0/1/5r 0/1/6r"},
 		{"erasures in several items", []string{"0/1/4 0/1/6 0/1/7"}, "0/1/4r 0/1/5r 0/1/6r"},
 		{"not the sum of receivers", []string{"0/1/0", "0/1/1", "0/1/2"}, "0/1/4r"},
-		// N-5-02 B-3.2.4-02 N-5.4.1-04
+		// N-5-02 B-3.2.4-02
 		{"lowest first", []string{"1/0/4", "0/2/4", "0/0/4-5"}, "0/0/4r 0/0/5r 0/2/4r 1/0/4r"},
-		// More than the code has: all that is named. N-4.2.1-26 B-3.2.3.1-02
-		{"explicit", []string{"0/0/2-7"}, "0/0/4r 0/0/5r 0/0/6r 0/0/7r"},
+		{"no more than a block lacks", []string{"0/0/2-7"}, "0/0/4r 0/0/5r 0/0/6r 0/0/7r"},
 		{"erasures form", []string{"0/1/e3"}, "0/1/4r 0/1/5r 0/1/6r"}, // N-4.3.1-15
-		// N-4.3.1-17 N-5.4.1-08 N-5.4.1-09
+		// N-4.3.1-17 N-5.4.1-08
 		{"block", []string{"0/b1"}, "0/1/0r 0/1/1r 0/1/2r 0/1/3r"},
 		{"blocks", []string{"0/b1-2"}, "0/1/0r 0/1/1r 0/1/2r 0/1/3r 0/2/0r 0/2/1r 0/2/2r 0/2/3r"},
 		{"block with segments", []string{"0/1/4", "0/b1", "0/1/5-6"}, "0/1/0r 0/1/1r 0/1/2r 0/1/3r"},
-		{"info", []string{"i1"}, "i1r"}, // N-4.3.1-18 N-4.2.2-05 N-4.2.2-08
+		{"info", []string{"i1"}, "i1r"}, // N-5.4.1-08 N-4.2.2-08
 		{"info of one that has none", []string{"i0"}, ""},
-		// N-4.3.1-19
+		// N-4.3.1-19 N-5.4.1-08
 		{"object", []string{"o1"}, "i1r 1/0/0r 1/0/1r 1/0/2r 1/0/3r"},
 		// N-4.3.1-20
 		{"all in one NACK", []string{"0/0/4 0/b1 i1 1/0/4"}, "0/0/4r 0/1/0r 0/1/1r 0/1/2r 0/1/3r i1r 1/0/4r"},
@@ -173,14 +172,24 @@ func TestRepairFreshParityThenExplicit(t *testing.T) {
 		r.take()
 	}
 	cycle("0/0/4r 0/0/5r", "0/0/4-5")
-	cycle("0/0/6r 0/0/7r", "0/0/4-5")                       // N-5.4.2-03
-	cycle("0/0/4rx 0/0/5rx", "0/0/4", "0/0/5")              // the union. N-5.4.2-04
-	cycle("0/0/1rx 0/0/7rx", "0/0/1 0/0/7", "0/0/7")        // N-5.4.2-05 N-4.2.1-26
-	cycle("0/0/0rx 0/0/1rx", "0/0/e2")                      // names none, so any
-	cycle("0/1/4r", "0/1/6")                                // other blocks still have theirs
-	if s := r.Stats(); s.Explicit != 6 || s.Repairs != 11 { // 4 and 1 by fresh parity
+	cycle("0/0/6r 0/0/7r", "0/0/4-5")                // N-5.4.2-03
+	cycle("0/0/4rx 0/0/5rx", "0/0/4", "0/0/5")       // the union. B-3.2.3.1-02 N-4.2.1-26 N-5.4.2-05
+	cycle("0/0/1rx 0/0/7rx", "0/0/1 0/0/7", "0/0/7") // sources, too
+	cycle("0/0/0rx 0/0/1rx", "0/0/e2")               // names none, so any
+	cycle("0/1/4r 0/1/5r 0/1/6r", "0/1/5-7")         // other blocks still have theirs
+	// One fresh symbol does not do for two erasures: all that is asked for, and not it. N-5.4.2-04 B-3.2.3.1-02
+	cycle("0/1/2rx 0/1/4rx 0/1/5rx", "0/1/4-5", "0/1/2 0/1/4")
+	cycle("0/1/7r", "0/1/4") // it is still fresh
+	cycle("0/1/4rx", "0/1/4")
+	if s := r.Stats(); s.Explicit != 10 || s.Repairs != 18 {
 		t.Errorf("%d repairs, %d explicit", s.Repairs, s.Explicit)
 	}
+
+	// Parity that a block repair comes after stays sent. N-5.4.1-09
+	cycle("0/2/4r 0/2/5r", "0/2/4-5")
+	cycle("0/2/0r 0/2/1r 0/2/2r 0/2/3r", "0/b2")
+	cycle("0/2/6r 0/2/7r", "0/2/4-5")
+	cycle("0/2/4rx", "0/2/4") // there is no symbol 8
 }
 
 // Proactive parity is not fresh any more when a repair is due.
@@ -232,7 +241,7 @@ func TestRepairParityDecodes(t *testing.T) {
 	}
 }
 
-// N-5.4.1-02 N-5.3-23: "T_sndrAggregate = (K_sender + 1) * GRTT_sender", while new data goes on.
+// N-5.4.1-02: "T_sndrAggregate = (K_sender + 1) * GRTT_sender", while new data goes on.
 func TestAggregation(t *testing.T) {
 	for k, wantGRTTs := range map[int]int{-1: 1, 4: 5, 6: 7} {
 		r := newRig(t, func(c *SenderConfig) { c.BackoffFactor = k; c.Rate = 80_000 })
@@ -256,7 +265,7 @@ func TestAggregation(t *testing.T) {
 			if len(of[*wire.Data](sent[:i])) < 5 {
 				t.Errorf("K = %d: new data did not flow meanwhile", k)
 			}
-			// The position goes back and then on where it was. N-5.4.1-04 B-3.1-03
+			// The position goes back and then on where it was. N-5.4.1-04 N-5-02 B-3.1-03
 			before, after := sent[i-1].msg.(*wire.Data), sent[i+1].msg.(*wire.Data)
 			if before.PayloadID(0).Symbol+1 != after.PayloadID(0).Symbol && after.PayloadID(0).Symbol != 0 || after.Flags != 0 {
 				t.Errorf("K = %d: %v before and %v after the repair", k, before, after)
@@ -272,18 +281,22 @@ func TestAggregation(t *testing.T) {
 func TestUnicastRepairsAtOnce(t *testing.T) {
 	r := repaired(t, func(c *SenderConfig) { c.Group = testReceiver })
 	r.nackTo(testServer, "0/1/4")
-	r.wantScript("0/1/4r")
-	if r.Stats().GRTT == 0 || r.cfg.BackoffFactor != 0 {
-		t.Errorf("K = %d in a unicast session", r.cfg.BackoffFactor)
+	sent := r.take()
+	if got := script(sent); got != "0/1/4r" {
+		t.Errorf("sent %s at once", got)
 	}
-	for _, s := range r.sent {
-		if _, ok := s.msg.(*wire.RepairAdv); ok {
-			t.Error("REPAIR_ADV in a unicast session")
+	for _, m := range of[*wire.Data](sent) {
+		if m.Backoff != 0 { // N-5.4.1-01: "the K_sender value SHOULD be set to ZERO for NORM unicast sessions"
+			t.Errorf("K = %d in a unicast session", m.Backoff)
 		}
+	}
+	r.run(time.Second)
+	if n := len(of[*wire.RepairAdv](append(sent, r.take()...))); n != 0 {
+		t.Errorf("%d REPAIR_ADV in a unicast session", n)
 	}
 }
 
-// N-5.4.1-05 N-5.4.1-06 N-5.4.1-07: T_sndrHoldoff = 1*GRTT, in which only what is ahead of the position counts.
+// N-5.4.1-06 N-5.4.1-07: in T_sndrHoldoff only what is ahead of the position counts; behind it a new cycle starts.
 func TestSenderHoldoff(t *testing.T) {
 	// A repair takes 14 ms, so that the hold-off ends while the repairs of three blocks are being sent.
 	r := repaired(t, func(c *SenderConfig) { c.Rate = 80_000 })
@@ -306,6 +319,26 @@ func TestSenderHoldoff(t *testing.T) {
 	r.nackRequest("0/0/1") // the hold-off is over
 	r.run(6 * grtt)
 	r.wantScript("0/0/5r")
+}
+
+// N-5.4.1-05 N-5.3-23: T_sndrHoldoff = 1*GRTT from the rewind on, in which no aggregation begins.
+func TestSenderHoldoffLasts(t *testing.T) {
+	for _, before := range []time.Duration{time.Nanosecond, 0} {
+		r := repaired(t, nil)
+		r.nackRequest("0/0/4")
+		r.run(r.grtts(5) + r.grtts(1) - before)
+		r.wantScript("0/0/4r")
+		r.nackRequest("0/0/4") // behind the position
+		if got, want := r.aggregating(), before == 0; got != want {
+			t.Errorf("%v before the end of the hold-off: aggregating %v", before, got)
+		}
+		want := ""
+		if before == 0 {
+			want = "0/0/5r"
+		}
+		r.run(r.grtts(6))
+		r.wantScript(want)
+	}
 }
 
 // N-5.4.1-07: the next aggregation runs while repairs of the last one, and new data, are sent.
@@ -368,7 +401,7 @@ func TestForeignNacks(t *testing.T) {
 	send(func(m *wire.Nack) { m.Payload = []byte{9, 1, 0, 0} })                     // unknown form
 	send(func(m *wire.Nack) { m.Payload = append([]byte{1, 1, 0, 3}, 5, 0, 0) })    // N-4.3.1-23
 	send(func(m *wire.Nack) { m.Payload = nackPayload(t, r.cfg.FEC, "0/0/4")[:8] }) // cut off
-	send(func(m *wire.Nack) { m.Payload = make([]byte, r.cfg.SegmentSize+1) })      // N-4.3.1-22
+	send(func(m *wire.Nack) { m.Payload = make([]byte, r.cfg.SegmentSize+1) })      // more than a receiver may send
 	other := fec.Params{ID: fec.SmallBlockSystematic, MaxBlockLen: 4, MaxParity: 4} // N-4.3.1-25
 	other.SegmentSize = 100
 	send(func(m *wire.Nack) { m.Payload = nackPayload(t, other, "0/0/4 0/b1") })
@@ -379,7 +412,7 @@ func TestForeignNacks(t *testing.T) {
 	if s.Drops.Foreign != before.Drops.Foreign+2 || s.Drops.Malformed < before.Drops.Malformed+5 || s.RepairCycles != 0 {
 		t.Errorf("%+v", s.Drops)
 	}
-	// An item of another FEC Encoding ID still names its object. N-4.3.1-24 N-4.3.1-25
+	// An item of another FEC Encoding ID still names its object. N-4.3.1-25
 	send(func(m *wire.Nack) { m.Payload = nackPayload(t, other, "o1") })
 	r.run(time.Second)
 	r.wantScript("i1r 1/0/0r 1/0/1r 1/0/2r 1/0/3r")
@@ -436,5 +469,40 @@ func TestRepairStateLimit(t *testing.T) {
 	r.run(time.Second)
 	if len(o.plan.blocks) == 0 {
 		t.Error("nothing of it is planned")
+	}
+}
+
+// B-3.2.4-01: the sender collects NACKs for one GRTT longer than receivers may back off, and then ignores them for one; what
+// receivers are silent for after a NACK is their sum.
+func TestTimersOfBothEndsFit(t *testing.T) {
+	for _, k := range []int{2, 4, 15} {
+		s := newRig(t, func(c *SenderConfig) { c.BackoffFactor = k })
+		s.enqueue(1200, nil)
+		s.idle()
+		s.nackRequest("0/0/4")
+		nacked := s.now
+		for s.aggregating() {
+			s.now = s.Deadline()
+			s.Advance(s.now)
+			s.drain()
+		}
+		aggregate, holdoff := s.now.Sub(nacked), s.timers[timerHoldoff].Sub(s.now)
+
+		r := newReceiverRig(t, ReceiverConfig{})
+		r.grtt, r.backoff = s.grtt.advertised, uint8(k)
+		o := blocks(t, 0, 3)
+		r.block(o, 0, 1)
+		r.data(o, 1, 0)
+		for len(r.sent) == 0 {
+			r.now = r.Deadline()
+			r.Advance(r.now)
+			r.drain()
+		}
+		silent := r.senders[rigSender].nack.until.Sub(r.now)
+
+		longest := time.Duration(k) * r.grtt // T_maxBackoff
+		if aggregate < longest+r.grtt || holdoff != r.grtt || silent != aggregate+holdoff {
+			t.Errorf("K = %d: T_sndrAggregate %v, T_sndrHoldoff %v, T_rcvrHoldoff %v with GRTT %v", k, aggregate, holdoff, silent, r.grtt)
+		}
 	}
 }

@@ -84,7 +84,7 @@ func TestSquelchRate(t *testing.T) {
 	r.wantSquelch(got[1], 0, 3, 4, 5, 6, 7, 8, 9)
 }
 
-// The ids wrap. N-4.2.1-70 N-4.2.1-71 N-4.2.3.3-09
+// The ids wrap. N-4.2.1-71 N-4.2.3.3-09
 func TestSquelchAcrossWrap(t *testing.T) {
 	r := sendWindow(t, 65532, 1, 8) // holds 65533 and 4
 	r.nackRequest("o65532")
@@ -102,7 +102,7 @@ func TestSquelchAcrossWrap(t *testing.T) {
 	}
 }
 
-// N-4.2.3.3-07 N-4.2.3-03: as many as fit a segment.
+// N-4.2.3.3-07 N-4.2.3.3-08 N-4.2.3-03: as many as fit a segment, from the lowest asked for on.
 func TestSquelchListFits(t *testing.T) {
 	r := newRig(t, func(c *SenderConfig) { c.MaxObjects = 400 })
 	first := r.enqueue(100, nil)

@@ -248,9 +248,9 @@ func TestSenderSendsInOrder(t *testing.T) {
 	sent := r.take()
 
 	if _, ok := sent[0].msg.(*wire.CC); !ok || sent[0].at != 0 {
-		t.Errorf("the first message is %v at %v, want CC at once", sent[0].msg, sent[0].at) // N-5.1-03 N-5.1-06
+		t.Errorf("the first message is %v at %v, want CC at once", sent[0].msg, sent[0].at) // N-5.1-03
 	}
-	// N-5-01 N-4.2.1-36 N-4.2.2-03 N-2-04 N-2.1-01 N-1.2-02 F-6-01
+	// Nobody has answered, and all is sent (N-5.1-06): N-5-01 N-4.2.1-36 N-4.2.2-03 N-2-04 N-2.1-01 N-1.2-02 F-6-01
 	if got, want := script(sent), "i0 0/0/0 0/0/1 0/0/2 0/1/0 0/1/1 0/1/2 0/2/0 0/2/1 0/2/2 1/0/0 1/0/1"; got != want {
 		t.Errorf("sent %s\nwant %s", got, want)
 	}
@@ -277,11 +277,11 @@ func TestSenderSendsInOrder(t *testing.T) {
 			t.Errorf("%v: payload of %d bytes", m, len(m.Payload))
 		}
 		if m.FECID != info.FECID {
-			t.Errorf("%v: another fec_id", m) // F-6.1-01 N-6-03
+			t.Errorf("%v: another fec_id", m) // N-6-03
 		}
 		fti, ok := m.Extensions.FTI(m.FECID)
 		if want := (wire.FTI{ObjectSize: size, SegmentSize: 100, MaxBlockLen: 4, MaxN: 8}); !ok || fti != want {
-			t.Errorf("%v: FTI %+v, want %+v", m, fti, want)
+			t.Errorf("%v: FTI %+v, want %+v", m, fti, want) // N-4.2.1-01 N-4.2.1-11 N-4.2.1-12
 		}
 	}
 	if !bytes.Equal(got, content(850)) {
@@ -289,7 +289,6 @@ func TestSenderSendsInOrder(t *testing.T) {
 	}
 	for i, s := range sent {
 		h, sh := s.header()
-		// One sequence for all messages. N-4.1-08 N-4.1-09
 		if int(h.Sequence) != i || h.Source != 1 {
 			t.Errorf("message %d has sequence %d, source %d", i, h.Sequence, h.Source)
 		}
@@ -298,4 +297,73 @@ func TestSenderSendsInOrder(t *testing.T) {
 		}
 	}
 	r.wantEvents(Event{Kind: ObjectSent, Object: a}, Event{Kind: ObjectSent, Object: b})
+}
+
+// N-4.1-08 N-4.1-09: messages of all types, repairs among them, count up in one sequence, which wraps.
+func TestOneSequence(t *testing.T) {
+	r := newRig(t, func(c *SenderConfig) { c.MaxObjects = 2; c.AutoParity = 1 })
+	r.Sender.sequence = 0xffe0
+	for range 3 {
+		r.enqueue(850, func(o *Object) { o.Info = []byte("info") })
+		r.run(100 * time.Millisecond)
+	}
+	r.nackTo(testServer, "o0 1/0/4 i2")
+	r.run(10 * time.Second)
+	r.End(r.now)
+	r.run(10 * time.Second)
+	kinds := map[string]int{}
+	for i, s := range r.take() {
+		h, _ := s.header()
+		if h.Sequence != 0xffe0+wire.Sequence(i) {
+			t.Fatalf("message %d, %v, has sequence %#x", i, s.msg, h.Sequence)
+		}
+		kind := fmt.Sprintf("%T", s.msg)
+		if m, ok := s.msg.(*wire.Data); ok && m.Flags&wire.FlagRepair != 0 {
+			kind = "repair"
+		}
+		kinds[kind]++
+	}
+	for _, kind := range []string{"*wire.Info", "*wire.Data", "repair", "*wire.CC", "*wire.Flush", "*wire.Squelch", "*wire.RepairAdv", "*wire.EOT"} {
+		if kinds[kind] == 0 {
+			t.Errorf("no %s was sent: the test proves nothing of it; %v", kind, kinds)
+		}
+	}
+}
+
+// N-4-03 N-6-02: with the default segment size no message is longer than an Ethernet carries whole, whatever the code; with the
+// longest, none is longer than UDP can be.
+func TestMessagesFitOneDatagram(t *testing.T) {
+	const ethernet, ip6, ip4, udp = 1500, 40, 20, 8
+	for _, tt := range []struct {
+		segment, blocks, limit int
+	}{{0, 100, ethernet - ip6 - udp}, {65000, 2, 65535 - ip4 - udp}} {
+		for _, id := range []uint8{fec.NoCode, fec.ReedSolomon, fec.ReedSolomonGF8, fec.SmallBlockSystematic} {
+			p := fec.Params{ID: id, MaxBlockLen: 8, MaxParity: 4}
+			if id == fec.NoCode {
+				p.MaxParity = 0
+			}
+			r := newRig(t, func(c *SenderConfig) { c.SegmentSize = tt.segment; c.FEC = p; c.Rate = 1e9; c.MaxObjects = 2000 })
+			segment := r.cfg.SegmentSize
+			r.enqueue(8*tt.blocks*segment, func(o *Object) { o.Info = content(segment) })
+			r.run(time.Second)
+			for range 800 {
+				r.Cancel(r.now, r.enqueue(0, nil))
+			}
+			for b := range tt.blocks {
+				r.nackTo(testServer, fmt.Sprintf("0/%d/1 0/%d/3", b, b))
+			}
+			r.nackTo(testServer, "o1-800")
+			r.run(2 * time.Second)
+			longest := 0
+			for _, s := range r.take() {
+				longest = max(longest, s.len)
+			}
+			if longest > tt.limit || longest < segment+16 {
+				t.Errorf("id %d, segments of %d bytes: a message of %d bytes, limit %d", id, segment, longest, tt.limit)
+			}
+			if s := r.Stats(); s.Squelches == 0 || s.Repairs == 0 {
+				t.Errorf("id %d: %+v: the test proves nothing", id, s)
+			}
+		}
+	}
 }

@@ -174,7 +174,7 @@ func TestFTICheck(t *testing.T) {
 
 var fecIDs = []FECID{NoCode, RS, RS8, LargeBlock, SmallBlock, Compact}
 
-func TestPayloadID(t *testing.T) {
+func TestPayloadID(t *testing.T) { // B-3.5-01
 	for _, tt := range []struct {
 		id  FECID
 		m   uint8
@@ -202,6 +202,18 @@ func TestPayloadID(t *testing.T) {
 		if tt.id.PayloadIDSize() != len(want) {
 			t.Errorf("fec_id %v: size %d, want %d", tt.id, tt.id.PayloadIDSize(), len(want))
 		}
+		// The messages that have a payload id are as much longer, and so are items of repair requests.
+		pos := must(NewPosition(tt.id, tt.m, 12, tt.p))
+		for _, m := range []Message{&Data{Header: Header{Source: 1}, Position: pos}, // N-4.2.1-14
+			&Flush{Header: Header{Source: 1}, Position: pos},     // N-4.2.3.1-03
+			&Squelch{Header: Header{Source: 1}, Position: pos}} { // N-4.2.3.3-01
+			if b := must(m.AppendBinary(nil)); int(b[1]) != 4+len(want)/4 || !bytes.Equal(b[16:], want) {
+				t.Errorf("fec_id %v: %T with hdr_len %d: %x", tt.id, m, b[1], b)
+			}
+		}
+		if b := item(pos); len(b) != 4+len(want) || !bytes.Equal(b[4:], want) { // N-4.3.1-13
+			t.Errorf("fec_id %v: repair item %x", tt.id, b)
+		}
 		for n := range want {
 			if _, err := ParsePayloadID(tt.id, tt.m, want[:n]); err != ErrLength {
 				t.Errorf("fec_id %v, %d bytes: %v, want ErrLength", tt.id, n, err)
@@ -224,7 +236,9 @@ func TestPayloadIDRange(t *testing.T) {
 		{NoCode, 0, PayloadID{Symbol: 1 << 16}, ErrRange},
 		{RS8, 0, PayloadID{Block: 1 << 24}, ErrRange},
 		{RS8, 0, PayloadID{Symbol: 1 << 8}, ErrRange},
-		{RS8, 0, PayloadID{BlockLen: 1}, ErrRange},
+		{RS8, 0, PayloadID{BlockLen: 1}, ErrRange}, // N-4.2.1-46: only 129 says how long a block is
+		{RS, 8, PayloadID{BlockLen: 1}, ErrRange},
+		{NoCode, 0, PayloadID{BlockLen: 1}, ErrRange},
 		{RS, 16, PayloadID{Block: 1 << 16}, ErrRange},
 		{RS, 8, PayloadID{Symbol: 1 << 8}, ErrRange},
 		{SmallBlock, 0, PayloadID{Symbol: 1 << 16}, ErrRange},

@@ -225,6 +225,7 @@ func normalize(m Message) any {
 
 func allGoldens() []golden { return append(append([]golden(nil), goldens...), nrlGoldens...) }
 
+// TestGolden: whole messages, big-endian, which name nodes and never addresses. N-4-02
 func TestGolden(t *testing.T) {
 	var d Decoder // reused from message to message, as a driver does
 	for _, g := range allGoldens() {

@@ -241,7 +241,7 @@ func (n need) write(w *RepairWriter) bool {
 
 // TestRepairWriter writes needs until one does not fit: the payload stays within the segment size, and
 // reading gives what was written in its order.
-func TestRepairWriter(t *testing.T) { // N-4.3.1-22
+func TestRepairWriter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limit := rapid.IntRange(0, 300).Draw(t, "limit")
 		header := rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(t, "header")
