@@ -67,7 +67,8 @@ type Session struct {
 	// Owned by the loop; nothing else touches these.
 	tx     *norm.Sender
 	rx     *norm.Receiver
-	due    time.Time // when one of them waits for the time to be told; zero: never
+	due    time.Time     // when one of them waits for the time to be told; zero: never
+	pause  time.Duration // see const pause; zero where there is nothing to be gained
 	files  files
 	out    outbox
 	unsent uint64
@@ -92,6 +93,9 @@ func Open(cfg Config) (*Session, error) {
 	var err error
 	if cfg.Send != nil {
 		c := *cfg.Send
+		if c.Burst == 0 {
+			s.pause = pause
+		}
 		c.Seed = cmp.Or(c.Seed, randomSeed())
 		if s.tx, err = norm.NewSender(c, time.Now()); err != nil {
 			return nil, err
