@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestSegmentsCostLittleMemory holds what the driver allocates beside the core, which allocates nothing for a segment:
-// it grows some queues, and wakes goroutines.
+// TestSegmentsCostLittleMemory holds what core and driver allocate together: nothing for a segment, and little for a
+// block, more of them the more are under way at once.
 func TestSegmentsCostLittleMemory(t *testing.T) {
 	var l line
 	out, in := newPipe()
@@ -21,7 +21,7 @@ func TestSegmentsCostLittleMemory(t *testing.T) {
 	per := float64(after.Mallocs-before.Mallocs) / segments
 	bytes := float64(after.TotalAlloc-before.TotalAlloc) / segments
 	t.Logf("%.4f allocations and %.2f bytes for each of %d segments", per, bytes, segments)
-	if per > 0.05 || bytes > 100 {
-		t.Errorf("%.3f allocations and %.0f bytes for each of %d segments, want at most 0.05 and 100", per, bytes, segments)
+	if per > 0.1 || bytes > 500 {
+		t.Errorf("%.3f allocations and %.0f bytes for each of %d segments, want at most 0.1 and 500", per, bytes, segments)
 	}
 }

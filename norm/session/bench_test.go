@@ -154,7 +154,10 @@ func BenchmarkLoopback(b *testing.B) {
 			}
 			l.open(b, at, bench.rate, openUDP(b, udp.Config{Group: at, Interface: "127.0.0.1", Role: udp.Sender}), conns...)
 			l.measure(b, 32<<20)
-			b.ReportMetric(float64(stats(b, l.sender).Sender.Repairs), "repairs")
+			tx, rx := stats(b, l.sender), stats(b, l.receivers[0])
+			b.ReportMetric(float64(tx.Sender.Repairs), "repairs")
+			b.ReportMetric(float64(tx.UDP.Sent.Datagrams)/float64(tx.UDP.Sent.Calls), "datagrams/send")
+			b.ReportMetric(float64(rx.UDP.Received.Datagrams)/float64(rx.UDP.Received.Calls), "datagrams/recv")
 		})
 	}
 }

@@ -35,7 +35,8 @@ func (s *Session) with(ctx context.Context, has bool, hasNot error, f func(now t
 	return err
 }
 
-// Send queues an object whose bytes are read from src, which must stay readable until the object is purged.
+// Send queues an object behind those already given, as [norm.Sender.Enqueue] does. Its bytes are read from src, once or
+// several times, until [norm.ObjectPurged] tells that the sender let go of it.
 func (s *Session) Send(ctx context.Context, o norm.Object, src Source) (h norm.Handle, id norm.TransportID, err error) {
 	if src == nil && o.Size > 0 {
 		return 0, 0, errNoSource
@@ -49,7 +50,7 @@ func (s *Session) Send(ctx context.Context, o norm.Object, src Source) (h norm.H
 	return h, id, err
 }
 
-// Cancel lets go of an object; requests to repair it are refused from now on.
+// Cancel lets go of an object; requests to repair it are refused from now on. The event norm.ObjectPurged follows.
 func (s *Session) Cancel(ctx context.Context, h norm.Handle) error {
 	return s.send(ctx, func(now time.Time) error { return s.tx.Cancel(now, h) })
 }
@@ -71,7 +72,7 @@ func (s *Session) Flush(ctx context.Context) error {
 	return s.send(ctx, func(now time.Time) error { s.tx.Flush(now); return nil })
 }
 
-// SetRate changes the rate, in bits per second.
+// SetRate changes the rate of everything sent, in bits per second of UDP payload; 0 pauses the sender.
 func (s *Session) SetRate(ctx context.Context, bitsPerSecond float64) error {
 	return s.send(ctx, func(now time.Time) error { s.tx.SetRate(now, bitsPerSecond); return nil })
 }
@@ -81,7 +82,7 @@ func (s *Session) End(ctx context.Context) error {
 	return s.send(ctx, func(now time.Time) error { s.tx.End(now); return nil })
 }
 
-// Expect announces an object to the receiver beforehand.
+// Expect announces an object to the receiver beforehand, as [norm.Receiver.Expect] does; it goes to sink.
 func (s *Session) Expect(ctx context.Context, p norm.Preset, sink Sink) (h norm.Handle, err error) {
 	if sink == nil {
 		return 0, errNoSink
@@ -95,7 +96,8 @@ func (s *Session) Expect(ctx context.Context, p norm.Preset, sink Sink) (h norm.
 	return h, err
 }
 
-// Present declares bytes of an object as already in its sink.
+// Present declares bytes of an object as already in its sink: they are not asked for. If one range is refused, those
+// before it count.
 func (s *Session) Present(ctx context.Context, h norm.Handle, ranges ...norm.Range) error {
 	return s.receive(ctx, func(now time.Time) error {
 		for _, r := range ranges {
@@ -107,17 +109,19 @@ func (s *Session) Present(ctx context.Context, h norm.Handle, ranges ...norm.Ran
 	})
 }
 
-// RejectRange takes back bytes that were delivered: every symbol of the blocks touched is asked for again.
+// RejectRange takes back bytes that were delivered: every symbol of the blocks touched is asked for again. An
+// ObjectComplete that Next has not returned yet may be from before; [Session.Object] tells how it is now.
 func (s *Session) RejectRange(ctx context.Context, h norm.Handle, r norm.Range) error {
 	return s.receive(ctx, func(now time.Time) error { return s.rx.RejectRange(now, h, r) })
 }
 
-// Abort gives up an object that is being received.
+// Abort gives up an object that is being received. The event norm.ObjectAborted follows.
 func (s *Session) Abort(ctx context.Context, h norm.Handle) error {
 	return s.receive(ctx, func(now time.Time) error { return s.rx.Abort(now, h) })
 }
 
-// Object returns what the receiver knows about an object.
+// Object returns what the receiver knows about an object. The error is norm.ErrUnknownObject once it was refused or
+// aborted, or is complete since long.
 func (s *Session) Object(ctx context.Context, h norm.Handle) (info norm.ReceivedObject, err error) {
 	err = s.receive(ctx, func(time.Time) error {
 		var ok bool

@@ -26,11 +26,12 @@ type Conn interface {
 	Close() error
 }
 
-// A Source is the bytes of an object to send.
+// A Source is the bytes of an object to send. As io.ReaderAt says, it must bear several calls at once.
 type Source = io.ReaderAt
 
-// A Sink takes the bytes of an object that is received. It is also read: blocks that do not fit in memory are kept
-// there until they can be decoded.
+// A Sink takes the bytes of an object that is received, block by block in any order. It is also read: blocks that do
+// not fit in memory are kept there until they can be decoded. Up to Config.Workers calls may be under way at once, for
+// ranges that do not overlap; none after norm.ObjectComplete, unless a range is rejected. An error aborts the object.
 type Sink interface {
 	io.WriterAt
 	io.ReaderAt
@@ -42,14 +43,16 @@ type Config struct {
 	Send    *norm.SenderConfig   // what [norm.NewSender] is given; a zero Seed is replaced by a random one
 	Receive *norm.ReceiverConfig // what [norm.NewReceiver] is given; a zero Seed is replaced by a random one
 
-	// Offer is asked where to put an object of a sender that was not expected; a nil Sink refuses it. It runs on the
-	// loop: it must neither block nor call methods of the Session. If nil, all are refused.
+	// Offer is asked where to put an object that was not expected; a nil Sink refuses it for good. What ReceivedObject
+	// says of it is a stranger's word. It runs on the loop: it must neither block nor call methods of the Session. If
+	// nil, all are refused.
 	Offer func(norm.Handle, norm.ReceivedObject) Sink
 
-	// Workers is how many reads and writes of objects are under way at once. If zero, 2.
+	// Workers is how many goroutines read and write objects. If zero, 2.
 	Workers int
 
-	// Log is told what an operator should know. If nil, nobody is.
+	// Log gets what happens once for an object or a sender at Info, what happens in each block or cycle at Debug, and
+	// at Warn what an operator should look after. If nil, nobody is told.
 	Log *slog.Logger
 }
 
@@ -67,7 +70,8 @@ type Session struct {
 	// Owned by the loop; nothing else touches these.
 	tx     *norm.Sender
 	rx     *norm.Receiver
-	due    time.Time // when one of them waits for the time to be told; zero: never
+	due    time.Time     // when one of them waits for the time to be told; zero: never
+	pause  time.Duration // see const pause; zero where there is nothing to be gained
 	files  files
 	out    outbox
 	unsent uint64
@@ -92,6 +96,9 @@ func Open(cfg Config) (*Session, error) {
 	var err error
 	if cfg.Send != nil {
 		c := *cfg.Send
+		if c.Burst == 0 {
+			s.pause = pause
+		}
 		c.Seed = cmp.Or(c.Seed, randomSeed())
 		if s.tx, err = norm.NewSender(c, time.Now()); err != nil {
 			return nil, err
@@ -117,6 +124,9 @@ func randomSeed() uint64 {
 }
 
 // Next waits for the next event. After Close it returns what is left, then ErrClosed, or what made the socket fail.
+//
+// Events are to be fetched: when 16,384 of them wait, no more datagrams are taken from the socket. Several
+// norm.ObjectData that follow one another may be told as one.
 func (s *Session) Next(ctx context.Context) (norm.Event, error) {
 	for {
 		if e, ok := s.events.pop(); ok {
