@@ -23,6 +23,9 @@ type brakeWire struct {
 // Encode returns the payload that is signed.
 func (b Brake) Encode() []byte { return encode(brakeWire{format, b.Campaign, b.Sequence, b.Hold}) }
 
+// Sign returns the signed message.
+func (b Brake) Sign(server Signer) ([]byte, error) { return server.Sign(contextBrake, b.Encode()) }
+
 func parseBrake(payload []byte) (Brake, error) {
 	var w brakeWire
 	if err := decode(payload, &w, MaxMessage); err != nil {

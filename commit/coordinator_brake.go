@@ -34,7 +34,7 @@ func (c *Coordinator) brakeForFailures() error {
 
 func (c *Coordinator) signBrake() (err error) {
 	if c.brake.Sequence > 0 && c.brakeSigned == nil {
-		c.brakeSigned, err = c.key.Sign(contextBrake, c.brake.Encode())
+		c.brakeSigned, err = c.brake.Sign(c.key)
 	}
 	return err
 }

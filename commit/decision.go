@@ -60,6 +60,11 @@ func (d Decision) Encode() []byte {
 		toSeconds(d.NotBefore), toSeconds(d.NotAfter), uint64(d.Spread / time.Second)})
 }
 
+// Sign returns the signed message.
+func (d Decision) Sign(server Signer) ([]byte, error) {
+	return server.Sign(contextDecision, d.Encode())
+}
+
 func parseDecision(payload []byte) (Decision, error) {
 	var w decisionWire
 	if err := decode(payload, &w, MaxMessage); err != nil {

@@ -136,44 +136,19 @@ func refusal(name string, counter uint64, r commit.Reason) commit.Message {
 }
 
 func vote(signer string, v commit.Vote) commit.Message {
-	return commit.Message{Kind: commit.VoteMessage, Device: v.Device, Bytes: signVote(deviceKey(signer), v), Counter: v.Counter}
-}
-
-func signVote(key *manifest.PrivateKey, v commit.Vote) []byte {
-	b, err := key.Sign("multicast-upgrade commit vote 1", v.Encode())
-	if err != nil {
-		panic(err)
-	}
-	return b
+	return commit.Message{Kind: commit.VoteMessage, Device: v.Device, Bytes: sign(v, deviceKey(signer)), Counter: v.Counter}
 }
 
 func report(name string, counter uint64, outcome commit.State, r commit.Reason) commit.Message {
 	rep := commit.Report{Round: round, Device: name, Outcome: outcome, Reason: r, Counter: counter}
-	b, err := deviceKey(name).Sign("multicast-upgrade commit report 1", rep.Encode())
-	if err != nil {
-		panic(err)
-	}
-	return commit.Message{Kind: commit.ReportMessage, Device: name, Bytes: b, Counter: counter}
+	return commit.Message{Kind: commit.ReportMessage, Device: name, Bytes: sign(rep, deviceKey(name)), Counter: counter}
 }
 
-func signDecision(key *manifest.PrivateKey, d commit.Decision) []byte {
-	b, err := key.Sign("multicast-upgrade commit decision 1", d.Encode())
-	if err != nil {
-		panic(err)
-	}
-	return b
-}
-
-func signBrake(key *manifest.PrivateKey, b commit.Brake) []byte {
-	signed, err := key.Sign("multicast-upgrade commit brake 1", b.Encode())
-	if err != nil {
-		panic(err)
-	}
-	return signed
-}
-
-func signTime(t time.Time) []byte {
-	b, err := commit.SignTimestamp(serverKey, t)
+// sign signs a message, with whatever key the test says.
+func sign(m interface {
+	Sign(commit.Signer) ([]byte, error)
+}, key *manifest.PrivateKey) []byte {
+	b, err := m.Sign(key)
 	if err != nil {
 		panic(err)
 	}

@@ -112,7 +112,7 @@ func (c *Coordinator) sign(wave uint32) error {
 	if w.decision.Verdict == Undecided || len(w.signed) > 0 {
 		return nil
 	}
-	signed, err := c.key.Sign(contextDecision, w.decision.Encode())
+	signed, err := w.decision.Sign(c.key)
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,9 @@ func (r Report) Encode() []byte {
 	return encode(reportWire{format, r.Campaign, r.Wave, r.Manifest, r.Device, r.Outcome, r.Reason, r.Counter})
 }
 
+// Sign returns the signed message.
+func (r Report) Sign(device Signer) ([]byte, error) { return device.Sign(contextReport, r.Encode()) }
+
 // ParseReport reads the payload of a report. It may have come without a signature.
 func ParseReport(payload []byte) (Report, error) {
 	var w reportWire

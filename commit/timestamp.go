@@ -17,9 +17,12 @@ type timestampWire struct {
 	Time   uint64 `cbor:"2,keyasint"` // seconds since 1970
 }
 
-// SignTimestamp returns the time as devices believe it: server, for the server's clock at now.
-func SignTimestamp(server Signer, now time.Time) ([]byte, error) {
-	return server.Sign(contextTimestamp, encode(timestampWire{format, toSeconds(now)}))
+// Encode returns the payload that is signed.
+func (t Timestamp) Encode() []byte { return encode(timestampWire{format, toSeconds(t.Time)}) }
+
+// Sign returns the signed message.
+func (t Timestamp) Sign(server Signer) ([]byte, error) {
+	return server.Sign(contextTimestamp, t.Encode())
 }
 
 // OpenTimestamp returns the time that key has signed.

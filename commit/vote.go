@@ -31,6 +31,9 @@ func (v Vote) Encode() []byte {
 	return encode(voteWire{format, v.Campaign, v.Wave, v.Manifest, v.Roots, v.Device, v.Ready, v.Reason, v.Counter})
 }
 
+// Sign returns the signed message.
+func (v Vote) Sign(device Signer) ([]byte, error) { return device.Sign(contextVote, v.Encode()) }
+
 // ParseVote reads the payload of a vote. It may have come without a signature.
 func ParseVote(payload []byte) (Vote, error) {
 	var w voteWire

@@ -19,8 +19,9 @@
 // Both documents are CBOR maps with small integer keys in the deterministic
 // encoding of RFC 8949, Section 4.2.1. One content has one encoding: anything
 // else is refused after decoding, so a digest names a content. Unknown fields
-// are refused; what later versions add goes into extensions, of which those
-// marked critical must be understood.
+// are refused. What is added to releases later goes into their extensions, of
+// which those marked critical must be understood; any other change raises the
+// format version.
 //
 // A signed message is a tagged COSE_Sign1 (RFC 9052) with alg -8 (EdDSA with
 // Ed25519) and an 8-byte kid in the protected header, nothing in the

@@ -89,9 +89,12 @@ func TestMessageForOtherPurposeRefused(t *testing.T) {
 	if _, err := (PublicKey{}).Verify("session", signed); !errors.Is(err, ErrSignature) {
 		t.Errorf("no key: %v, want ErrSignature", err)
 	}
-	detached, _ := k.signDetached("session", []byte("x"))
+	detached, _ := k.signDetached("session", nil)
 	if _, err := k.Public().Verify("session", detached); !errors.Is(err, ErrSignature) {
-		t.Errorf("detached signature: %v, want ErrSignature", err)
+		t.Errorf("detached signature of nothing as a message of nothing: %v, want ErrSignature", err)
+	}
+	if err := k.Public().verifyDetached("session", nil, detached); err != nil {
+		t.Errorf("detached signature: %v", err)
 	}
 	if err := k.Public().verifyDetached("session", []byte("x"), signed); !errors.Is(err, ErrSignature) {
 		t.Errorf("attached message as detached signature: %v, want ErrSignature", err)

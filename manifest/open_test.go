@@ -3,6 +3,7 @@ package manifest
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"testing"
 	"time"
 
@@ -183,16 +184,21 @@ func TestBitFlipsRefused(t *testing.T) {
 
 func TestUnknownFormatRefused(t *testing.T) {
 	key := testKey(t, RoleRelease, 1)
-	payload, _ := smallManifest(t).encode()
+	m := smallManifest(t)
+	payload, _ := m.encode()
 	var fields map[int]any
 	if err := cbor.Unmarshal(payload, &fields); err != nil {
 		t.Fatal(err)
 	}
-	encode := func(change func(map[int]any)) []byte {
-		changed := map[int]any{}
-		for k, v := range fields {
-			changed[k] = v
+	image := func(field int, value any) func(map[int]any) {
+		return func(f map[int]any) {
+			im := maps.Clone(f[14].([]any)[0].(map[any]any))
+			im[uint64(field)] = value
+			f[14] = []any{im}
 		}
+	}
+	encode := func(change func(map[int]any)) []byte {
+		changed := maps.Clone(fields)
 		change(changed)
 		b, err := encMode.Marshal(changed)
 		if err != nil {
@@ -218,6 +224,12 @@ func TestUnknownFormatRefused(t *testing.T) {
 		{"sequence null", encode(func(f map[int]any) { f[5] = nil }), ErrMalformed},
 		{"optional field written empty", encode(func(f map[int]any) { f[1] = []string{} }), ErrMalformed},
 		{"images absent", encode(func(f map[int]any) { delete(f, 14) }), ErrMalformed},
+		{"image digest short", encode(image(2, make([]byte, 31))), ErrMalformed},
+		{"image digest long", encode(image(2, make([]byte, 33))), ErrMalformed},
+		{"root short", encode(image(4, make([]byte, 31))), ErrMalformed},
+		{"root long", encode(image(4, append(m.Images[0].Root[:], 0))), ErrMalformed},
+		{"nodes long", encode(image(5, append(appendHashes(nil, m.Images[0].Nodes), 0))), ErrMalformed},
+		{"unknown image field", encode(image(9, 1)), ErrMalformed},
 		{"names not valid", encode(func(f map[int]any) { f[2] = "../x" }), ErrMalformed},
 		{"approver not a key", encode(func(f map[int]any) { f[12], f[13] = [][]byte{{1}}, 1 }), ErrMalformed},
 		{"expiry beyond int64", encode(func(f map[int]any) { f[8] = uint64(1) << 63 }), ErrMalformed},

@@ -228,6 +228,13 @@ func TestPieces(t *testing.T) {
 				if !p.Verify(i, node, piece) {
 					t.Fatalf("%d leaves: piece %d does not verify", n, i)
 				}
+				// The node, or the two below it, in place of the leaves lead to the right hash, but are too few.
+				if len(piece) > 1 && p.Verify(i, node, []Hash{node}) {
+					t.Fatalf("%d leaves: the node itself passes for piece %d", n, i)
+				}
+				if k := len(piece); k > 2 && p.Verify(i, node, []Hash{Root(piece[:split(k)]), Root(piece[split(k):])}) {
+					t.Fatalf("%d leaves: inner nodes pass for piece %d", n, i)
+				}
 				piece[len(piece)-1][0] ^= 1
 				if p.Verify(i, node, piece) || p.Verify(i, node, piece[:len(piece)-1]) || p.Verify(len(nodes), node, leaves[first:end]) {
 					t.Fatalf("%d leaves: a forged piece %d verifies", n, i)

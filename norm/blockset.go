@@ -2,8 +2,8 @@ package norm
 
 import "slices"
 
-// maxBlockRanges bounds the memory of a blockSet whatever is added to it: 256 KiB.
-const maxBlockRanges = 1 << 14
+// maxBlockRanges bounds the memory of a blockSet, and the time to add to it, whatever is added: 64 KiB.
+const maxBlockRanges = 1 << 12
 
 // A blockRange is the blocks [lo, hi).
 type blockRange struct{ lo, hi uint64 }
@@ -58,7 +58,7 @@ func (s *blockSet) add(lo, hi uint64) bool {
 // remove removes [lo, hi).
 func (s *blockSet) remove(lo, hi uint64) {
 	i := s.search(lo)
-	for i < len(*s) && (*s)[i].lo < hi {
+	for lo < hi && i < len(*s) && (*s)[i].lo < hi {
 		e := (*s)[i]
 		var rest [2]blockRange
 		n := 0

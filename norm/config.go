@@ -33,7 +33,7 @@ type SenderConfig struct {
 	// MinGRTT and MaxGRTT bound what measurement may make of it. If zero, 1 ms and 10 s (RFC 5401, Section 3.7.4).
 	MinGRTT, MaxGRTT time.Duration
 	// ProbeInterval is the time between NORM_CMD(CC). If zero, the current GRTT, at least 100 ms, doubling up to 30 s while
-	// nothing is to be sent (RFC 5740, Section 5.5.2.1).
+	// nothing is to be sent or nobody answers (RFC 5740, Section 5.5.2.1).
 	ProbeInterval time.Duration
 	// BackoffFactor is K_sender, 0 to 15. If zero, 4 for a multicast group and none for a unicast one; if negative, none
 	// (RFC 5740, Sections 5.3 and 5.4.1). 1 is refused for a multicast group: nothing would be suppressed.
@@ -52,7 +52,7 @@ type SenderConfig struct {
 	// MaxBytes is how many bytes of objects are held for repair, counted alike. If zero, no limit: the bytes are not
 	// in our memory.
 	MaxBytes int64
-	// Buffer is the memory for blocks being read and coded, in bytes. If zero, 8 MiB.
+	// Buffer is the memory for blocks being read and coded, in bytes: room for at least two blocks. If zero, 8 MiB.
 	Buffer int
 
 	// Seed makes the random choices repeatable.

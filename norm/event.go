@@ -27,7 +27,7 @@ const (
 	// ObjectAborted: the object will not be completed; Err says why ([ErrSquelched], [ErrSenderEnded], [ErrSenderRestarted],
 	// [ErrEvicted], or the error of the sink). Its handle is released. Receiver: Sender, Object, Err.
 	ObjectAborted
-	// ObjectSent: every symbol of the object was sent once. Sender: Object.
+	// ObjectSent: every symbol of the object was sent once (never of one that is RepairOnly). Sender: Object.
 	ObjectSent
 	// ObjectPurged: the sender let go of the object to make room, or because it was cancelled, or because reading failed
 	// (Err). Repair requests for it are answered by NORM_CMD(SQUELCH) from now on. Sender: Object, Err.

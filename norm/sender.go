@@ -50,9 +50,6 @@ type Sender struct {
 	nack   wire.Nack
 	ack    wire.Ack
 	source [][]byte
-
-	requestsSeq iter.Seq[*IO]
-	eventsSeq   iter.Seq[Event]
 }
 
 // Deadlines of a Sender.
@@ -96,7 +93,6 @@ func NewSender(cfg SenderConfig, now time.Time) (*Sender, error) {
 	s.limitGRTT()
 	s.timers[timerProbe] = now
 	s.interval = s.baseInterval()
-	s.requestsSeq, s.eventsSeq = s.drainRequests, s.drainEvents
 	return s, nil
 }
 
@@ -231,7 +227,9 @@ func (s *Sender) SetRate(now time.Time, bitsPerSecond float64) {
 }
 
 // Requests drains the reads to be performed.
-func (s *Sender) Requests() iter.Seq[*IO] { return s.requestsSeq }
+func (s *Sender) Requests() iter.Seq[*IO] {
+	return func(yield func(*IO) bool) { s.drainRequests(yield) } // inlined, the loop of the caller costs no memory
+}
 
 func (s *Sender) drainRequests(yield func(*IO) bool) {
 	for len(s.cache.reads) > 0 {
@@ -244,16 +242,18 @@ func (s *Sender) drainRequests(yield func(*IO) bool) {
 }
 
 // Events drains what the application should know.
-func (s *Sender) Events() iter.Seq[Event] { return s.eventsSeq }
+func (s *Sender) Events() iter.Seq[Event] {
+	return func(yield func(Event) bool) { s.drainEvents(yield) }
+}
 
 func (s *Sender) drainEvents(yield func(Event) bool) {
-	for len(s.events) > 0 {
-		e := s.events[0]
-		s.events = slices.Delete(s.events, 0, 1)
-		if !yield(e) {
+	for i := 0; i < len(s.events); i++ { // there may be more by then
+		if !yield(s.events[i]) {
+			s.events = slices.Delete(s.events, 0, i+1)
 			return
 		}
 	}
+	s.events = s.events[:0]
 }
 
 // multicast reports whether the session has a group, and not a single receiver.

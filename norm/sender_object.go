@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-
 	"time"
 
 	"github.com/multicast-upgrade/tool/norm/wire"
@@ -108,7 +107,7 @@ func (s *Sender) newOutgoing(obj Object) (*outgoing, error) {
 		return nil, ErrEnding
 	case obj.Size < 0:
 		return nil, fmt.Errorf("norm: Size %d: want bytes", obj.Size)
-	case len(obj.Info) > s.cfg.SegmentSize: // "atomic in that it fits within a single segment", RFC 5740, Section 1.2
+	case len(obj.Info) > s.cfg.SegmentSize: // "its size MUST fit into the payload portion of a single NORM message"
 		return nil, fmt.Errorf("norm: Info of %d bytes: NORM_INFO holds at most the segment size, %d", len(obj.Info), s.cfg.SegmentSize)
 	case obj.Kind > File:
 		return nil, fmt.Errorf("norm: Kind %d is no kind of object", obj.Kind)
@@ -170,7 +169,7 @@ func (s *Sender) purge(o *outgoing, err error) {
 	s.repairPool.release(&o.asked)
 	s.repairPool.release(&o.plan)
 	if s.repair == o {
-		s.repair = s.lowestRepair()
+		s.repair = s.firstRepair(i)
 	}
 	if s.current == o {
 		s.current = nil
@@ -216,7 +215,7 @@ func (s *Sender) passed(o *outgoing) {
 		last := uint32(o.N - 1)
 		s.position = o.position(o.id, last, o.BlockLen(last)-1)
 	}
-	s.transmitted = true
+	s.transmitted, s.flushing = true, false // a flush series begins anew
 }
 
 func (s *Sender) byHandle(h Handle) *outgoing {

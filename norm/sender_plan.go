@@ -117,7 +117,7 @@ func (r *repairs) pending() iter.Seq[uint32] {
 }
 
 // repairMemory bounds, in bytes, what NACKs can make the sender remember; what is beyond is asked for again later.
-const repairMemory = 4 << 20
+const repairMemory = 1 << 20
 
 // A repairPool keeps and reuses blockRepairs.
 type repairPool struct {

@@ -57,7 +57,7 @@ func (s *Sender) incorporate() {
 			s.planObject(o)
 		}
 	}
-	s.repair = s.lowestRepair()
+	s.repair = s.firstRepair(0)
 	s.readAheadDue = true
 }
 
@@ -112,9 +112,9 @@ func (s *Sender) chooseSymbols(o *outgoing, need *blockRepair) {
 	}
 }
 
-// lowestRepair returns the first object with something to be repaired, or nil.
-func (s *Sender) lowestRepair() *outgoing {
-	for _, o := range s.objects {
+// firstRepair returns the first object from index i on with something to be repaired, or nil.
+func (s *Sender) firstRepair(i int) *outgoing {
+	for _, o := range s.objects[i:] {
 		if !o.plan.empty() {
 			return o
 		}
@@ -206,7 +206,7 @@ func (s *Sender) headRepair(o *outgoing) *blockRepair {
 // endRepair goes on to the next object if all repairs of this one are sent.
 func (s *Sender) endRepair() {
 	if s.repair.plan.empty() {
-		s.repair = s.lowestRepair()
+		s.repair = s.firstRepair(s.repairIndex())
 		s.readAheadDue = true
 	}
 }

@@ -241,7 +241,7 @@ func (r *rig) wantEvents(want ...Event) {
 
 func TestSenderSendsInOrder(t *testing.T) {
 	r := newRig(t, nil)
-	// T = 9 symbols in N = 3 blocks of 3, by RFC 5052, Section 9.1.
+	// T = 9 symbols in N = 3 blocks of 3, by RFC 5052, Section 9.1. N-5.1.1-02 F-9-01
 	a := r.enqueue(850, func(o *Object) { o.Info = []byte("a.bin"); o.Kind = File })
 	b := r.enqueue(150, nil)
 	r.run(time.Second)
@@ -258,6 +258,9 @@ func TestSenderSendsInOrder(t *testing.T) {
 	if string(info.Payload) != "a.bin" || info.Flags != wire.FlagInfo|wire.FlagFile {
 		t.Errorf("%v", info)
 	}
+	if fti, ok := info.Extensions.FTI(info.FECID); !ok || fti.ObjectSize != 850 {
+		t.Errorf("%v: FTI %+v", info, fti) // N-4.2.1-01
+	}
 	var got []byte
 	for _, m := range of[*wire.Data](sent) {
 		flags, size := wire.FlagInfo|wire.FlagFile, uint64(850)
@@ -269,8 +272,12 @@ func TestSenderSendsInOrder(t *testing.T) {
 		if m.Flags != flags {
 			t.Errorf("%v: flags %v, want %v", m, m.Flags, flags) // N-4.2.1-28
 		}
-		if len(m.Payload) > 100 {
-			t.Errorf("%v: payload of %d bytes", m, len(m.Payload)) // N-4.2.1-48
+		// Whole segments, and what is left in the last of each object. N-4.2.1-48 N-4.2.1-52 N-4.2.1-07
+		if last := m.Object == 0 && m.PayloadID(0) == (wire.PayloadID{Block: 2, Symbol: 2}) || m.PayloadID(0).Symbol == 1 && m.Object == 1; len(m.Payload) != 100 != last {
+			t.Errorf("%v: payload of %d bytes", m, len(m.Payload))
+		}
+		if m.FECID != info.FECID {
+			t.Errorf("%v: another fec_id", m) // F-6.1-01 N-6-03
 		}
 		fti, ok := m.Extensions.FTI(m.FECID)
 		if want := (wire.FTI{ObjectSize: size, SegmentSize: 100, MaxBlockLen: 4, MaxN: 8}); !ok || fti != want {

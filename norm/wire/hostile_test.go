@@ -197,6 +197,13 @@ func TestFlags(t *testing.T) {
 		FlagStream != 0x20 {
 		t.Error("NORM_DATA flags are not those of RFC 5740, Section 4.2.1")
 	}
+	for _, m := range []Message{ // N-4.2.1-24: undefined bits are sent as zero
+		&Data{Header: Header{Source: 1}, Flags: 0xff}, &Info{Header: Header{Source: 1}, Flags: 0xff},
+	} {
+		if b := must(m.AppendBinary(nil)); b[12] != 0x3f {
+			t.Errorf("%T with all flags set: %#x on the wire", m, b[12])
+		}
+	}
 	if got := Flags(0x3f).String(); got != "repair|explicit|info|unreliable|file|stream" {
 		t.Error(got)
 	}
