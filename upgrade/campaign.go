@@ -205,11 +205,11 @@ func (c *Campaign) openCoordinator() (err error) {
 		Key: c.cfg.Key, Public: c.cfg.Key.Public(), Open: c.state.openLog,
 	})
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.state.fs.Path(logName), err)
+		return fmt.Errorf("%s: %w", c.state.fs.Path(coordinatorLog), err)
 	}
 	if p, started := c.coordinator.Plan(); c.state.exists && (!started || p.Campaign != c.frozen.Campaign) {
 		return fmt.Errorf("%s is not the log of this campaign: what it has promised is lost; start a new one with another --state",
-			c.state.fs.Path(logName))
+			c.state.fs.Path(coordinatorLog))
 	}
 	return nil
 }

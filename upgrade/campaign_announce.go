@@ -78,7 +78,7 @@ func (c *signedClock) now(key *manifest.PrivateKey) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if now := time.Now().Truncate(time.Second); !now.Equal(c.at) {
-		signed, err := commit.SignTimestamp(key, now)
+		signed, err := commit.Timestamp{Time: now}.Sign(key)
 		if err != nil {
 			return nil // devices wait for the next
 		}

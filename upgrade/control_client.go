@@ -160,10 +160,10 @@ func (c *Control) read() (CampaignStatus, error) {
 	}
 	coordinator, err := commit.OpenCoordinator(commit.CoordinatorConfig{Public: f.Server,
 		Open: func(replay func(rec []byte) error) (commit.Log, error) {
-			return readOnly{}, filestore.Read(c.fs, logName, replay)
+			return readOnly{}, filestore.Read(c.fs, coordinatorLog, replay)
 		}})
 	if err != nil {
-		return CampaignStatus{}, fmt.Errorf("%s: %w", c.fs.Path(logName), err)
+		return CampaignStatus{}, fmt.Errorf("%s: %w", c.fs.Path(coordinatorLog), err)
 	}
 	return campaignStatus(f, m, coordinator, nil), nil
 }
