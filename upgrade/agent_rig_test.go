@@ -56,8 +56,8 @@ func testImage(size int, seed uint64) []byte {
 	return b
 }
 
-// A release is what a test signs.
-type release struct {
+// A testRelease is what a test signs.
+type testRelease struct {
 	m      manifest.Manifest
 	signed []byte
 	hashes []byte
@@ -65,10 +65,10 @@ type release struct {
 }
 
 // makeRelease signs images named fw0, fw1, …; change may make it another release than the usual.
-func makeRelease(t *testing.T, change func(*manifest.Manifest), images ...[]byte) *release {
+func makeRelease(t *testing.T, change func(*manifest.Manifest), images ...[]byte) *testRelease {
 	t.Helper()
 	now := time.Now().Truncate(time.Second)
-	r := &release{images: images, m: manifest.Manifest{
+	r := &testRelease{images: images, m: manifest.Manifest{
 		Product: "router", Hardware: []string{"r1"}, Version: "2.0", Sequence: 5, Epoch: 3, Created: now, Expires: now.AddDate(0, 6, 0)}}
 	var leaves [][]merkle.Hash
 	for i, b := range images {
@@ -96,7 +96,7 @@ type server struct {
 	t       *testing.T
 	net     *hub.Hub
 	handler *discovery.Handler
-	rel     *release
+	rel     *testRelease
 	sess    manifest.Session
 
 	mu       sync.Mutex
@@ -126,7 +126,7 @@ func (l *memoryLog) Append(recs ...[]byte) error {
 var campaigns byte
 
 // newServer starts a campaign for the devices.
-func newServer(t *testing.T, rel *release, policy commit.Policy, devices ...string) *server {
+func newServer(t *testing.T, rel *testRelease, policy commit.Policy, devices ...string) *server {
 	t.Helper()
 	campaigns++
 	now := time.Now().Truncate(time.Second)
