@@ -25,7 +25,7 @@ func TestImageIsReceivedVotedOnAndActivated(t *testing.T) {
 			agents = append(agents, run(t, s.config(dirs[i], device, w), w))
 		}
 		s.publish()
-		s.send(1)
+		s.sendTo(agents[0].watcher, agents[1].watcher)
 		eventually(t, time.Minute, "decision", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.decided })
 		for i, dir := range dirs {
 			if b := readFile(t, dir, "current/fw0"); b != nil {
