@@ -163,7 +163,9 @@ func (a *Agent) hello(ctx context.Context) error {
 	}
 	h := discovery.Hello{Device: a.cfg.Device, Product: a.cfg.Product, Hardware: a.cfg.Hardware, Version: runningVersion(a.fs), Agent: g.instance}
 	if a.cfg.Key != nil {
-		h.Key = a.cfg.Key.Public().String()
+		if err := h.Sign(a.cfg.Key); err != nil {
+			return err
+		}
 	}
 	err := a.client.Hello(ctx, h)
 	g.done = err == nil

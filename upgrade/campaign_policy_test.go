@@ -309,10 +309,10 @@ func TestStrangerCannotMakeADeviceADuplicate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newCampaignRig(t, 1, 0)
 		victim := r.devices[0]
-		c := r.open()
+		c, stolen := r.open(), victim.hello
 		go func() {
 			for i := range 6 {
-				h := victim.hello
+				h := stolen
 				h.Key, h.Agent = victim.key.Public().String(), slices.Repeat([]byte{byte(i % 2)}, 16)
 				if err := victim.client.Hello(t.Context(), h); err == nil {
 					t.Error("a hello without proof was taken")

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
@@ -163,22 +162,12 @@ func (s *campaignState) close() {
 	}
 }
 
+const maxState = 1 << 20 // bytes of a JSON file
+
 // readJSON reads a file that writeJSON wrote.
 func readJSON(fsys disk.FS, name string, v any) error {
-	f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
+	b, err := disk.ReadFile(fsys, name, maxState)
 	if err != nil {
-		return err
-	}
-	defer f.Close()
-	size, err := f.Size()
-	if err != nil {
-		return err
-	}
-	if size > maxState {
-		return fmt.Errorf("%s is too long", fsys.Path(name))
-	}
-	b := make([]byte, size)
-	if _, err := f.ReadAt(b, 0); err != nil && err != io.EOF {
 		return err
 	}
 	if err := json.Unmarshal(b, v); err != nil {
@@ -187,27 +176,11 @@ func readJSON(fsys disk.FS, name string, v any) error {
 	return nil
 }
 
-const maxState = 1 << 20
-
-// writeJSON replaces a file in one step: after a crash it is as it was or as it should be.
+// writeJSON replaces a file, in one step.
 func writeJSON(fsys disk.FS, name string, v any) error {
 	b, err := json.MarshalIndent(v, "", "\t")
 	if err != nil {
 		return err
 	}
-	fresh := name + ".new"
-	f, err := fsys.OpenFile(fresh, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	if _, err = f.WriteAt(append(b, '\n'), 0); err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := fsys.Rename(fresh, name); err != nil {
-		return err
-	}
-	return fsys.SyncDir(".")
+	return disk.WriteFile(fsys, name, append(b, '\n'), 0o600)
 }

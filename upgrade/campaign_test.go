@@ -39,6 +39,7 @@ type campaignRig struct {
 	lan     *lan
 	cfg     upgrade.CampaignConfig
 	devices []*fakeDevice
+	deaths  int // power cuts of the server
 
 	mu     sync.Mutex // guards all below
 	events []upgrade.Event

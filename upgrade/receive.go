@@ -79,15 +79,18 @@ func (r *reception) event(ctx context.Context, e norm.Event) {
 	case norm.ObjectData:
 		r.health.progressed(time.Now())
 		r.tail.everything = false // what comes need not be fetched
-		if i, ok := r.net.objects[e.Object]; ok && i != hashObject && !r.done {
+		i, ok := r.net.objects[e.Object]
+		switch {
+		case !ok || r.done:
+		case i == hashObject:
+			r.checkHashes(ctx, span{e.Range.Offset, e.Range.Length})
+		default:
 			events, err := r.stage.images[i].stored(e.Range.Offset, e.Range.Length)
 			r.leaves(ctx, i, events)
 			r.failed(err)
 		}
 	case norm.ObjectComplete:
-		if i, ok := r.net.objects[e.Object]; ok && i == hashObject && !r.done {
-			r.checkHashes(ctx)
-		} else if decision, ok := r.net.decision(e.Object); ok {
+		if decision, ok := r.net.decision(e.Object); ok {
 			r.a.do(func(now time.Time) { r.a.decide(now, decision) })
 		}
 	case norm.ObjectAborted:
@@ -121,16 +124,22 @@ func (r *reception) failed(err error) {
 	}
 }
 
-// checkHashes takes the pieces of the hash list, when all its bytes are in, that a node of the manifest confirms. Leaves
-// that came before are verified now. Other pieces are asked for again, the second time by HTTP.
-func (r *reception) checkHashes(ctx context.Context) {
-	for i, piece := range r.stage.hashes.missing() {
-		hashes, ok := r.stage.hashes.confirm(i)
-		if !ok {
-			r.reject(ctx, part{hashObject, i}, span{piece.Offset, piece.Length})
+// checkHashes takes the pieces of the hash list that a node of the manifest confirms, of those that bytes came for.
+// Leaves that came before are verified now. When all bytes are in, the other pieces are asked for again, the second time by
+// HTTP.
+func (r *reception) checkHashes(ctx context.Context, came span) {
+	list, all := r.stage.hashes, r.net.received(ctx, hashObject) == r.stage.m.HashListSize()
+	for i, piece := range list.missing() {
+		if !all && (piece.Offset >= came.off+came.length || piece.Offset+piece.Length <= came.off) {
 			continue
 		}
-		r.expect(ctx, piece, hashes)
+		hashes, ok := list.confirm(i)
+		switch {
+		case ok:
+			r.expect(ctx, piece, hashes)
+		case all:
+			r.reject(ctx, part{hashObject, i}, span{piece.Offset, piece.Length})
+		}
 	}
 }
 
@@ -192,12 +201,12 @@ func (r *reception) finishIfWhole() {
 	if r.done || !r.stage.whole() {
 		return
 	}
-	r.done = true
 	bytes, _ := r.stage.progress()
-	if err := r.stage.close(); err != nil {
-		r.done, r.fatal = false, err
+	// The commit will note that the stage is there, which must not be more durable than the stage.
+	if r.fatal = errors.Join(r.stage.sync(), r.stage.close()); r.fatal != nil {
 		return
 	}
+	r.done = true
 	r.a.do(func(now time.Time) {
 		r.a.noteProgress(now, r.c, bytes)
 		r.c.whole = r.c.stop != nil

@@ -119,6 +119,15 @@ func (m *multicast) reject(ctx context.Context, object int, s span) {
 	m.RejectRange(ctx, m.handles[object], norm.Range{Offset: s.off, Length: s.length}) // likewise
 }
 
+// received returns how many bytes of an object are there.
+func (m *multicast) received(ctx context.Context, object int) int64 {
+	o, err := m.Object(ctx, m.handles[object])
+	if err != nil {
+		return 0
+	}
+	return o.Received
+}
+
 func (m *multicast) stats(ctx context.Context) norm.ReceiverStats {
 	st, err := m.Stats(ctx)
 	if err != nil {
