@@ -8,7 +8,8 @@ const (
 	SenderSeen EventKind = iota + 1
 	// SenderRestarted: the sender's instance_id changed, its state was dropped. Receiver: Sender, Instance (new).
 	SenderRestarted
-	// SenderLost: nothing was heard from the sender in ROBUST_FACTOR inactivity periods. Receiver: Sender, Instance.
+	// SenderLost: nothing was heard from the sender in ROBUST_FACTOR inactivity periods, and not in a minute, in which even
+	// an idle one probes. Receiver: Sender, Instance.
 	SenderLost
 	// SenderEnded: the sender said that it ends (NORM_CMD(EOT)). Receiver: Sender, Instance.
 	SenderEnded

@@ -43,6 +43,9 @@ func (r *Receiver) Accept(now time.Time, h Handle) error {
 		}
 	}
 	r.checkComplete(o)
+	if s := o.remote; s.reached {
+		r.startNack(now, s, s.position) // the boundary was entered just now, with the message that announced the object
+	}
 	return nil
 }
 
@@ -260,6 +263,9 @@ func (r *Receiver) checkComplete(o *incoming) {
 	o.done, o.blocks = nil, nil
 	r.events.push(Event{Kind: ObjectComplete, Sender: o.remote.id, Object: o.handle})
 	o.remote.settle(o)
+	if r.held.oldest == nil {
+		r.pool.trim(keptBuffers)
+	}
 	if o.preset {
 		return
 	}

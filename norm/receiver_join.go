@@ -36,20 +36,20 @@ func (r *Receiver) sender(now time.Time, h wire.Header, sh wire.SenderHeader) (*
 	return s, nil
 }
 
-// addSender makes state for a new sender. Any source_id would, so there is a bound: the sender longest silent gives
-// way. It returns nil if none can, because objects are expected from all.
+// addSender makes state for a new sender. Any source_id would, so there is a bound: another sender gives way. It
+// returns nil if none can, because objects are expected from all.
 func (r *Receiver) addSender(id NodeID) *remote {
 	if len(r.order) >= r.cfg.MaxSenders {
-		var oldest *remote
+		var victim *remote
 		for _, s := range r.order {
-			if len(s.presets) == 0 && (oldest == nil || s.heardAt.Before(oldest.heardAt)) {
-				oldest = s
+			if len(s.presets) == 0 && (victim == nil || s.givesWayBefore(victim)) {
+				victim = s
 			}
 		}
-		if oldest == nil {
+		if victim == nil {
 			return nil
 		}
-		r.removeSender(oldest, ErrEvicted)
+		r.removeSender(victim, ErrEvicted)
 	}
 	if r.senders == nil {
 		r.senders = make(map[NodeID]*remote)
@@ -58,6 +58,22 @@ func (r *Receiver) addSender(id NodeID) *remote {
 	r.senders[id] = s
 	r.order = append(r.order, s)
 	return s
+}
+
+// givesWayBefore reports whether s is the lesser loss: a sender of which nothing is being received goes first, so that
+// forged ids push out each other, and then the one longest silent.
+func (s *remote) givesWayBefore(t *remote) bool {
+	if a, b := s.receiving(), t.receiving(); a != b {
+		return b
+	}
+	return s.heardAt.Before(t.heardAt)
+}
+
+// receiving reports whether an object of the sender is accepted and incomplete.
+func (s *remote) receiving() bool {
+	return slices.ContainsFunc(s.window.objects, func(o *incoming) bool {
+		return o != nil && o != settled && o.state == accepted
+	})
 }
 
 // removeSender forgets a sender.
@@ -72,6 +88,9 @@ func (r *Receiver) removeSender(s *remote, why error) {
 func (r *Receiver) restartSender(s *remote, instance InstanceID) {
 	r.abortAll(s, ErrSenderRestarted)
 	s.restart(instance)
+	for _, o := range s.presets {
+		o.squelched = false // what the run before did not repair, this one may
+	}
 	r.senderEvent(SenderRestarted, s)
 }
 
@@ -81,17 +100,12 @@ func (r *Receiver) senderEvent(kind EventKind, s *remote) {
 
 // abortAll aborts the incomplete objects of a sender, except preset ones.
 func (r *Receiver) abortAll(s *remote, why error) {
-	for _, o := range s.window.objects {
-		if o != nil && o != settled && !o.preset {
+	// Objects that were complete and then rejected are among the presets, and may be in the window too.
+	for _, o := range slices.Concat(s.window.objects, s.presets) {
+		if o != nil && o.state != released && !o.preset {
 			r.abort(o, why)
 		}
 	}
-	s.presets = slices.DeleteFunc(s.presets, func(o *incoming) bool {
-		if !o.preset { // complete once, then rejected
-			r.abort(o, why)
-		}
-		return !o.preset
-	})
 	s.window, s.synced, s.current = window{}, false, nil
 }
 
@@ -138,15 +152,21 @@ func (r *Receiver) extend(s *remote, id TransportID) {
 		}
 	}
 	for _, o := range s.presets {
-		if s.window.contains(o.id) && s.window.get(o.id) == nil {
+		if !s.window.contains(o.id) || s.window.get(o.id) != nil {
+			continue
+		}
+		if o.state == complete {
+			s.window.set(o.id, settled)
+		} else {
 			s.window.set(o.id, o)
 		}
 	}
 }
 
 // handleEOT processes a NORM_CMD(EOT), which "allows receivers to gracefully reach closure of operation with this
-// sender (without requiring any timeout) and free any resources", RFC 5740, Section 4.2.3.2. One of another run than the one known is not believed: it would end a transfer by a single forged datagram. What
-// the application expects is kept, for the sender may come back in another run.
+// sender (without requiring any timeout) and free any resources", RFC 5740, Section 4.2.3.2. One of another run than
+// the one known is not believed: it would end a transfer by a single forged datagram. What the application expects is
+// kept, for the sender may come back in another run.
 func (r *Receiver) handleEOT(now time.Time, m *wire.EOT) error {
 	s := r.senders[m.Source]
 	if s == nil || !s.heard || s.instance != m.Instance || s.ended {
@@ -187,16 +207,15 @@ func (r *Receiver) handleSquelch(now time.Time, m *wire.Squelch) error {
 	}
 	for id := range m.Invalid.All() {
 		if o := s.preset(id); o != nil {
-			o.squelched = true
-		}
-		if s.synced && s.window.contains(id) {
+			o.squelched = true // and keeps its place in the window
+		} else if s.synced && s.window.contains(id) {
 			r.squelch(s, id)
 		}
 	}
 	return nil
 }
 
-// squelch settles one object of the window.
+// squelch settles one object of the window. A preset one is still asked for when it is heard again.
 func (r *Receiver) squelch(s *remote, id TransportID) {
 	o := s.window.get(id)
 	s.window.set(id, settled)

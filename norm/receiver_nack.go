@@ -13,6 +13,9 @@ type nackCycle struct {
 	limit  mark       // the sender's transmit position when the cycle was initiated
 	others requestSet // asked for by others meanwhile
 	due    bool       // Poll is to make the NORM_NACK
+
+	// advertised: limit is what a NORM_CMD(REPAIR_ADV) came to that did not hold all; nothing beyond it is asked for.
+	advertised bool
 }
 
 type nackState uint8
@@ -75,23 +78,35 @@ func (s *remote) through(id TransportID, block uint32, symbol int) mark {
 	return mark{object: id, block: block + 1, whole: true}
 }
 
+// longestSilence is how long a sender may be silent at the least before it is given up: one that is idle is heard every
+// 30 s (RFC 5740, Section 5.5.2.1), and a probe can be lost.
+const longestSilence = 2 * mostProbeInterval
+
 // inactivityTimeout initiates a NACK by itself. "The NORM receiver SHOULD reset this inactivity timer and repeat NACK
 // initiation upon timeout for up to NORM_ROBUST_FACTOR times or more depending upon the application's need for
 // persistence by its receivers." It goes on while anything is heard of the sender, which then has nothing to send but
 // its probes, and whose FLUSHes were lost.
 func (r *Receiver) inactivityTimeout(now time.Time, s *remote) {
 	s.active = now
-	if s.silent++; s.silent >= r.cfg.RobustFactor {
+	s.silent++
+	if s.silent >= r.cfg.RobustFactor && now.Sub(s.heardAt) >= longestSilence {
 		s.active, s.lost = time.Time{}, true
 		r.senderEvent(SenderLost, s)
 	}
-	if !s.reached {
-		return
+	if s.silent > r.cfg.RobustFactor {
+		return // asked often enough
 	}
 	s.patient = false
-	if !s.position.whole {
+	if s.reached && !s.position.whole {
 		// Nothing will tell how far the sender came; the block it was in counts as sent.
 		s.position = mark{object: s.position.object, block: s.position.block + 1, whole: true}
+	}
+	if o := s.expected(); o != nil && (!s.reached || !s.lacks(s.position)) {
+		// We were not there when what we expect was sent, nor for the FLUSHes. If it was not sent yet, the sender ignores us.
+		end := mark{object: o.id, block: 1<<32 - 1, whole: true}
+		if !s.reached || s.earlier(s.position, end) == s.position {
+			s.position = end
+		}
 	}
 	r.startNack(now, s, s.position)
 }
@@ -102,7 +117,7 @@ func (r *Receiver) startNack(now time.Time, s *remote, limit mark) {
 	if c.state == nackBackoff || c.state == nackHoldoff && !due(c.until, now) || !s.lacks(limit) {
 		return
 	}
-	c.limit = limit
+	c.limit, c.advertised = limit, false
 	c.others.reset()
 	// "T_backoff = RandomBackoff(K_sender*GRTT_sender, GSIZE_sender)". With K = 0, as in unicast sessions, at once.
 	c.state = nackBackoff
@@ -222,7 +237,7 @@ func (r *Receiver) handleRepairAdv(now time.Time, m *wire.RepairAdv) error {
 		}
 	}
 	if highest != (mark{}) {
-		c.limit = s.earlier(c.limit, highest)
+		c.limit, c.advertised = s.earlier(c.limit, highest), true
 	}
 	return nil
 }

@@ -82,6 +82,11 @@ func object(t testing.TB, id TransportID, size int) *testObject {
 	return objectWith(t, id, size, fec.Params{ID: fec.ReedSolomonGF8, SegmentSize: 16, MaxBlockLen: 8, MaxParity: 4})
 }
 
+// blocks returns an object of n blocks of 8 symbols of 64 bytes, with 4 parity symbols each.
+func blocks(t testing.TB, id TransportID, n int) *testObject {
+	return objectWith(t, id, n*8*64, fec.Params{ID: fec.ReedSolomonGF8, SegmentSize: 64, MaxBlockLen: 8, MaxParity: 4})
+}
+
 func objectWith(t testing.TB, id TransportID, size int, p fec.Params) *testObject {
 	t.Helper()
 	l, err := newLayout(p, uint64(size))
@@ -324,6 +329,11 @@ func (g *receiverRig) nacks() string {
 	var lines []string
 	for _, m := range g.sent {
 		if n, ok := m.(*wire.Nack); ok {
+			for r := range n.Requests() {
+				if r.Form == wire.RepairErasures { // N-4.3.1-26
+					g.Errorf("erasure counts in %v", n)
+				}
+			}
 			lines = append(lines, requests(n.Payload))
 		}
 	}

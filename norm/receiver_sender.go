@@ -46,6 +46,9 @@ type remote struct {
 // as the sender's advertised GRTT changes": timers hold when they began, not when they end. RFC 5740, Section 5.3.
 func (s *remote) update(r *Receiver, now time.Time, h wire.Header, sh wire.SenderHeader) {
 	s.heardAt, s.silent = now, 0
+	if s.active.IsZero() {
+		s.active = now // watched from now on; that it probes alone does not make it active again
+	}
 	s.grtt = min(max(wire.DecodeRTT(sh.GRTT), r.cfg.MinGRTT), r.cfg.MaxGRTT)
 	s.backoff = int(sh.Backoff)
 	s.groupSize = wire.DecodeGroupSize(sh.GroupSize)
@@ -109,6 +112,8 @@ func (s *remote) formerly(instance InstanceID) bool {
 
 // restart makes s forget the run it knows, except for what the application expects of it.
 func (s *remote) restart(instance InstanceID) {
-	former, n := [2]InstanceID{s.instance, s.former[0]}, min(s.formerN+1, 2)
-	*s = remote{id: s.id, instance: instance, former: former, formerN: n, presets: s.presets, heard: true}
+	*s = remote{
+		id: s.id, instance: instance, former: [2]InstanceID{s.instance, s.former[0]}, formerN: min(s.formerN+1, 2),
+		heard: true, presets: s.presets, fecID: s.fecID, segmentSize: s.segmentSize,
+	}
 }

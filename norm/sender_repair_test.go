@@ -284,7 +284,7 @@ func TestUnicastRepairsAtOnce(t *testing.T) {
 }
 
 // N-5.4.1-05 N-5.4.1-06 N-5.4.1-07: T_sndrHoldoff = 1*GRTT, in which only what is ahead of the position counts.
-func TestHoldoff(t *testing.T) {
+func TestSenderHoldoff(t *testing.T) {
 	// A repair takes 14 ms, so that the hold-off ends while the repairs of three blocks are being sent.
 	r := repaired(t, func(c *SenderConfig) { c.Rate = 80_000 })
 	grtt := r.grtt.advertised

@@ -46,7 +46,7 @@ func sendWindow(t *testing.T, first TransportID, held ...int) *rig {
 	return r
 }
 
-func TestSquelch(t *testing.T) {
+func TestSquelchListsGaps(t *testing.T) {
 	r := sendWindow(t, 0, 2, 3, 6, 7)
 	// N-4.2.3.3-02 N-5.4.3-02 N-4.2.3.3-06: lists the gaps; the lowest asked for begins it. N-4.2.3.3-08 N-5.4.3-01
 	r.nackRequest("o5 3/0/1")
@@ -142,7 +142,7 @@ func TestSquelchOfEmptyWindow(t *testing.T) {
 }
 
 // N-4.2.1-30 N-4.2.1-32: an unreliable object is not repaired; a NACK for it gets SQUELCH.
-func TestUnreliableObject(t *testing.T) {
+func TestSquelchUnreliableObject(t *testing.T) {
 	r := newRig(t, nil)
 	r.enqueue(100, nil)
 	r.enqueue(300, func(o *Object) { o.Unreliable = true })

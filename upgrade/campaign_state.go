@@ -16,11 +16,11 @@ import (
 
 // The files of a state directory.
 const (
-	lockName     = "lock"          // locked by the process that runs the campaign
-	campaignName = "campaign.json" // what is frozen; the campaign exists once this does
-	coordinatorLog      = "log"           // of the coordinator: plan, votes, decision, outcomes
-	issueName    = "session.json"  // what was last announced
-	controlName  = "control.json"  // how to reach the process, while there is one
+	lockName       = "lock"          // locked by the process that runs the campaign
+	campaignName   = "campaign.json" // what is frozen; the campaign exists once this does
+	coordinatorLog = "log"           // of the coordinator: plan, votes, decision, outcomes
+	issueName      = "session.json"  // what was last announced
+	controlName    = "control.json"  // how to reach the process, while there is one
 )
 
 const stateFormat = 1

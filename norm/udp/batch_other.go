@@ -24,7 +24,7 @@ func (*socket) gso() bool { return false }
 func (*socket) gro() bool { return false }
 
 // ignoreOwn does nothing: the protocol ignores its own messages by node id.
-func (*socket) ignoreOwn(uint16) {}
+func (*socket) ignoreOwn(uint16, *resolved) {}
 
 func (b *batch) readBatch(msgs []Message) (int, error) {
 	s := b.s

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"slices"
@@ -227,6 +228,8 @@ func (r *resolved) checkNumbers() error {
 		return fmt.Errorf("ECN %d is not within 0 to 3", r.ECN)
 	case r.ReadBuffer < 0 || r.WriteBuffer < 0:
 		return errors.New("a buffer size is negative")
+	case r.ReadBuffer > math.MaxInt32 || r.WriteBuffer > math.MaxInt32:
+		return errors.New("a buffer size is over 2 GiB")
 	}
 	return nil
 }

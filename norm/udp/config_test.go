@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -143,10 +142,8 @@ func TestPortInUse(t *testing.T) {
 
 // TestTTL reads the TTL, or hop limit, that datagrams arrive with.
 func TestTTL(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("no control messages on Windows")
-	}
-	eachFamily(t, func(t *testing.T, n net_) {
+	needControl(t)
+	eachFamily(t, func(t *testing.T, n testNet) {
 		receiver := n.open(t, Config{Group: n.at(1)})
 		err := ipv6.NewPacketConn(receiver.out.conn).SetControlMessage(ipv6.FlagHopLimit, true)
 		if n.host.Is4() {

@@ -45,34 +45,28 @@ func Open(c Config) (*Conn, error) {
 	}
 	conn := &Conn{config: r}
 	if r.Role == Receiver {
-		conn.out, err = openSession(r, &conn.stats)
-		return conn.orError(err)
+		if conn.out, err = openSession(r, &conn.stats); err != nil {
+			return nil, err
+		}
+		return conn, nil
 	}
-	var group *socket
+	var group *socket // nil where all feedback is unicast
 	if r.multicast() && !r.sourceSpecific() {
 		if group, err = openSession(r, &conn.stats); err != nil {
 			return nil, err
 		}
 	}
-	conn.out, err = openSource(r, &conn.stats)
-	if err != nil {
+	if conn.out, err = openSource(r, &conn.stats); err != nil {
 		if group != nil {
 			group.close()
 		}
 		return nil, err
 	}
 	if group != nil {
-		group.ignoreOwn(conn.out.local.Port())
+		group.ignoreOwn(conn.out.local.Port(), r)
 		conn.merge = newMerge(conn.out, group)
 	}
 	return conn, nil
-}
-
-func (c *Conn) orError(err error) (*Conn, error) {
-	if err != nil {
-		return nil, err
-	}
-	return c, nil
 }
 
 // ReadBatch waits for datagrams and fills in msgs from the first on, as many
@@ -89,8 +83,9 @@ func (c *Conn) ReadBatch(msgs []Message) (n int, err error) {
 }
 
 // WriteBatch sends msgs in order and returns how many were handed to the
-// kernel. If that is not all of them, err tells what is wrong with msgs[n];
-// those after it may still be sent by another call. After Close the error is
+// kernel. If that is not all of them, err tells what is wrong with msgs[n],
+// such as a route that is gone for now; it is as good as lost on the way, and
+// those after it may be sent by another call. After Close the error is
 // net.ErrClosed. A payload may be reused once WriteBatch has returned.
 func (c *Conn) WriteBatch(msgs []Message) (n int, err error) {
 	n, err = c.out.writeBatch(msgs)

@@ -28,7 +28,7 @@ func openOn(t *testing.T, h *netns.Host, c Config) *Conn {
 	if conn == nil {
 		t.FailNow()
 	}
-	t.Cleanup(func() { conn.Close() })
+	closeAfter(t, conn)
 	return conn
 }
 
@@ -163,6 +163,27 @@ func TestNoLoopback(t *testing.T) {
 	}
 }
 
+// TestSameSourcePort has two hosts send to one group from one port: each hears
+// the other one, and not itself.
+func TestSameSourcePort(t *testing.T) {
+	netns.Require(t)
+	n := netns.New(t, 2)
+	for _, group := range []string{"239.77.61.1:6003", "[ff15::77:61:1]:6003"} {
+		t.Run(group, func(t *testing.T) {
+			config := Config{Group: netip.MustParseAddrPort(group), Interface: netns.Interface, Role: Sender, SourcePort: 7003}
+			a, b := openOn(t, n.Host(0), config), openOn(t, n.Host(1), config)
+			send(t, a, netip.AddrPort{}, []byte("a"))
+			if got := receive(t, b, 1)[0]; string(got.B) != "a" || got.From.Port() != 7003 {
+				t.Errorf("b got %q from %v", got.B, got.From)
+			}
+			send(t, b, netip.AddrPort{}, []byte("b"))
+			if got := receive(t, a, 1)[0]; string(got.B) != "b" {
+				t.Errorf("a got %q", got.B)
+			}
+		})
+	}
+}
+
 // TestSourceSpecificHosts has two hosts send to one source-specific group.
 func TestSourceSpecificHosts(t *testing.T) {
 	netns.Require(t)
@@ -202,7 +223,7 @@ func TestInsideNamespace(t *testing.T) {
 	}
 	netns.Require(t)
 	host := netns.New(t, 1).Host(0)
-	cmd := host.Exec(os.Args[0], "-test.v", "-test.skip=TestInsideNamespace|TestIndependentLoss|TestNoLoopback|TestSourceSpecificHosts")
+	cmd := host.Exec(os.Args[0], "-test.v", "-test.skip=TestInsideNamespace|TestIndependentLoss|TestNoLoopback|TestSameSourcePort|TestSourceSpecificHosts")
 	cmd.Env = append(os.Environ(), host6Env+"="+host.IPv6().String())
 	out, err := cmd.CombinedOutput()
 	if err != nil || strings.Contains(string(out), "no multicast comes back") {

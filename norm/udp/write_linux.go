@@ -91,7 +91,7 @@ func (w *writer) refused() bool {
 
 // build puts as many of msgs under headers as there is room for.
 func (w *writer) build(msgs []Message) {
-	w.headers, w.sent = 0, 0
+	w.headers, w.sent, w.errno = 0, 0, 0
 	for iov := 0; len(msgs) > 0 && w.headers < writeHeaders && iov < maxIovecs; w.headers++ {
 		run := 1
 		if w.gso.Load() {
@@ -162,6 +162,5 @@ func (w *writer) send(fd uintptr) bool {
 			return true
 		}
 	}
-	w.errno = 0
 	return true
 }
