@@ -131,6 +131,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	a.ctx = ctx
 	a.tell.tell(Event{Kind: EventListening, Server: a.cfg.Server})
 	a.work.Go(func() { a.follow(ctx) })
+	a.work.Go(func() { a.greetServer(ctx) })
 	a.work.Go(func() { a.watchRequests(ctx) })
 	timer := time.NewTimer(0)
 	defer timer.Stop()

@@ -56,7 +56,8 @@ func (a *Agent) follow(ctx context.Context) {
 		down = false
 		a.do(func(now time.Time) { a.notice(now, n) })
 	}, func(err error) {
-		if !down { // once each time it goes away
+		a.greet.again() // it may come back as another one
+		if !down {      // once each time it goes away
 			a.tell.tell(Event{Kind: EventTrouble, Server: a.cfg.Server, Detail: err.Error()})
 		}
 		down = true

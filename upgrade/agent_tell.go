@@ -172,6 +172,24 @@ func (a *Agent) hello(ctx context.Context) error {
 	return err
 }
 
+const greetInterval = 20 * time.Second
+
+// greetServer shows the device as soon as the server can be reached, and when it is back after it was away: a server
+// that expects a number of devices announces nothing before they came.
+func (a *Agent) greetServer(ctx context.Context) {
+	for failures := 0; ; failures++ {
+		pause := min(retryAfter(failures), greetInterval)
+		if err := a.hello(ctx); err == nil {
+			failures, pause = -1, greetInterval
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // A statusBox holds what the server is to be shown next. Only the latest matters, and none of it has to arrive.
 type statusBox struct {
 	busy bool

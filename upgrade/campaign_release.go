@@ -23,8 +23,8 @@ type release struct {
 }
 
 // openRelease opens the images and checks that they are those of the manifest.
-func openRelease(f frozen) (r *release, err error) {
-	r = &release{signed: f.Manifest}
+func openRelease(f frozen) (_ *release, err error) {
+	r := &release{signed: f.Manifest}
 	// The server passes on what devices check; it only has to see that the images belong to it.
 	if r.manifest, _, err = manifest.OpenUnverified(f.Manifest); err != nil {
 		return nil, fmt.Errorf("--manifest: %w", err)
