@@ -122,7 +122,7 @@ func TestFileReachesFourLossyReceivers(t *testing.T) {
 func (x *transfer) describe(sender *process) {
 	x.t.Helper()
 	st, _ := sender.awaitEvent("stats")["sender"].(map[string]any)
-	line := fmt.Sprintf("sender: %v datagrams, %v repairs, %v NACKs, GRTT %v", st["Datagrams"], st["Repairs"], st["NacksHeard"], st["GRTT"])
+	line := fmt.Sprintf("sender: %v datagrams, %v repairs, %v NACKs, GRTT %.4f s", st["datagrams"], st["repairs"], st["nacks_heard"], st["grtt"])
 	for _, p := range x.receivers {
 		line += fmt.Sprintf("; %.1f s", p.awaitEvent("complete")["seconds"])
 	}
