@@ -28,6 +28,7 @@ type Hello struct {
 	Version  string `cbor:"4,keyasint,omitempty"` // what it runs, if it knows
 	Key      string `cbor:"5,keyasint,omitempty"` // its public key in text form
 	Agent    []byte `cbor:"6,keyasint,omitempty"` // random, one for each start of an agent: two at once are a cloned device
+	Proof    []byte `cbor:"7,keyasint,omitempty"` // all of the above, signed with Key: see [Hello.Sign]
 }
 
 // A Status is how far a device is with a campaign. Nobody has to believe it: it is for people to look at.

@@ -58,7 +58,7 @@ func (s *blockSet) add(lo, hi uint64) bool {
 // remove removes [lo, hi).
 func (s *blockSet) remove(lo, hi uint64) {
 	i := s.search(lo)
-	for i < len(*s) && (*s)[i].lo < hi {
+	for lo < hi && i < len(*s) && (*s)[i].lo < hi {
 		e := (*s)[i]
 		var rest [2]blockRange
 		n := 0

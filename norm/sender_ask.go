@@ -162,8 +162,8 @@ func (r *nackReader) askSegments(o *outgoing, b uint32, lo, hi int) {
 	r.count(e, hi-lo+1, o.BlockLen(b), planned)
 }
 
-// askErasures asks for any n symbols of a block. "NORM_NACK_ERASURES [...] the encoding_symbol_id [...] is the erasure
-// count", RFC 5740, Section 4.3.1.
+// askErasures asks for any n symbols of a block: under NORM_NACK_ERASURES the encoding_symbol_id "is to be interpreted as
+// an erasure count for the FEC coding block" (RFC 5740, Section 4.3.1).
 func (r *nackReader) askErasures(o *outgoing, b uint32, n int) {
 	if uint64(b) >= o.blocksSent() || n == 0 {
 		r.useless = true

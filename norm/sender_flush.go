@@ -20,9 +20,8 @@ type flusher struct {
 
 // flushWhenIdle begins the series when all content and repairs are sent, and gives it up when there is more to be sent.
 //
-// "If the sender receives a NORM_NACK message [...] during the flush process, it [...] restarts the flush process after
-// the repair transmissions": NACKs that are being collected stop the series; it begins anew behind their repairs, as it
-// does behind new data (RFC 5740, Section 4.2.3.1).
+// "If a NORM_NACK message interrupts the flush process, the sender SHALL re-initiate the flush process after any resulting
+// repair transmissions are completed." RFC 5740, Section 4.2.3.1. It begins anew behind new data, too.
 func (s *Sender) flushWhenIdle(now time.Time) {
 	idle := s.transmitted && !s.contentPending() && !s.aggregating() && !s.ending
 	switch {
@@ -48,6 +47,17 @@ func (s *Sender) endFlush() {
 		s.timers[timerFlush] = time.Time{}
 		s.emit(Event{Kind: Flushed})
 	}
+}
+
+// Flush begins the series of NORM_CMD(FLUSH) anew if it is over, for receivers that came since: they learn the transmit
+// position from it, and so what they may ask for. While there is something to send it does nothing, as the series
+// follows anyway.
+func (s *Sender) Flush(now time.Time) {
+	s.expire(now)
+	if s.flushing && s.flushesLeft == 0 {
+		s.flushing = false
+	}
+	s.settle(now)
 }
 
 // End ends the session: whatever is not sent or repaired by now will not be. NORM_CMD(EOT) is sent with the repetition

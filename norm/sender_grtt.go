@@ -31,15 +31,16 @@ func newGRTTEstimate(cfg SenderConfig) grttEstimate {
 	return grttEstimate{measured: cfg.GRTT, ceiling: growth * cfg.GRTT, min: cfg.MinGRTT, max: cfg.MaxGRTT}
 }
 
-// sample takes the RTT of a receiver: "If the new RTT is greater than the current GRTT, GRTT is set to it immediately".
+// sample takes the RTT of a receiver. If it is greater than GRTT, then "the "GRTT" is immediately updated to this new peak
+// value", but for what a forged timestamp could do to it.
 func (g *grttEstimate) sample(rtt time.Duration) {
 	rtt = max(rtt, time.Microsecond) // zero would mean that there was none
 	g.peak = max(g.peak, rtt)
 	g.measured = g.clamp(max(g.measured, min(rtt, g.ceiling)))
 }
 
-// endInterval ends a probe interval: GRTT falls towards the peak that was heard, by a tenth at most. Without feedback it
-// stays.
+// endInterval ends a probe interval: if the peak is less than GRTT, "GRTT = MAX(0.9*GRTT, RTT_peak)". "If no feedback is
+// received, the sender "GRTT" estimate remains unchanged."
 func (g *grttEstimate) endInterval() {
 	if g.peak > 0 && g.peak < g.measured {
 		g.measured = g.clamp(max(g.measured*9/10, g.peak))
@@ -66,8 +67,9 @@ func (s *Sender) timestamp(now time.Time) wire.Timestamp {
 	return wire.MakeTimestamp(s.start).Add(now.Sub(s.start))
 }
 
-// handleResponse takes the grtt_response of feedback. "[...] the sender [...] MUST ignore [it] if zero". A response from
-// the future, from before our first probe or beyond MaxGRTT was not made by a receiver that follows the protocol.
+// handleResponse takes the grtt_response of feedback. If it is zero, the receiver has heard no probe yet "and the sender
+// MUST ignore the "grtt_response" in this message" (RFC 5740, Section 4.3.1). One from the future, from before our first
+// probe or beyond MaxGRTT was not made by a receiver that follows the protocol.
 func (s *Sender) handleResponse(now time.Time, response wire.Timestamp) {
 	if response.IsZero() || s.firstProbe.IsZero() {
 		return

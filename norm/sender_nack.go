@@ -50,8 +50,8 @@ func (s *Sender) handleOwn(d Datagram, h wire.Header) {
 	}
 }
 
-// addressed reports whether feedback is for us. "The sender SHOULD ignore feedback messages with an invalid instance_id":
-// RFC 5740, Section 4.3.1.
+// addressed reports whether feedback is for us. "The sender SHOULD ignore feedback messages containing an invalid
+// "instance_id" value." RFC 5740, Section 4.3.1.
 func (s *Sender) addressed(f wire.FeedbackHeader) bool {
 	return f.Server == s.cfg.Node && f.Instance == s.cfg.Instance
 }
@@ -75,7 +75,8 @@ func (s *Sender) handleNack(now time.Time, d Datagram) {
 	m := &s.nack
 	switch {
 	case m.Parse(d.B) != nil, len(m.Payload) > s.cfg.SegmentSize:
-		// "The nack_payload [...] SHALL be limited by the NormSegmentSize of the addressed sender."
+		// "The "nack_payload" size SHALL NOT exceed the NormSegmentSize for the sender to which the NORM_NACK is
+		// destined." RFC 5740, Section 4.3.1. It also bounds the time that a NACK takes.
 		s.stats.Drops.Malformed++
 	case !s.addressed(m.FeedbackHeader):
 		s.stats.Drops.Foreign++

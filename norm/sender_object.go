@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-
 	"time"
 
 	"github.com/multicast-upgrade/tool/norm/wire"
@@ -108,7 +107,7 @@ func (s *Sender) newOutgoing(obj Object) (*outgoing, error) {
 		return nil, ErrEnding
 	case obj.Size < 0:
 		return nil, fmt.Errorf("norm: Size %d: want bytes", obj.Size)
-	case len(obj.Info) > s.cfg.SegmentSize: // "atomic in that it fits within a single segment", RFC 5740, Section 1.2
+	case len(obj.Info) > s.cfg.SegmentSize: // "its size MUST fit into the payload portion of a single NORM message"
 		return nil, fmt.Errorf("norm: Info of %d bytes: NORM_INFO holds at most the segment size, %d", len(obj.Info), s.cfg.SegmentSize)
 	case obj.Kind > File:
 		return nil, fmt.Errorf("norm: Kind %d is no kind of object", obj.Kind)

@@ -6,8 +6,9 @@ import (
 	"github.com/multicast-upgrade/tool/norm/wire"
 )
 
-// header returns the common header of the next message. "[...] senders MUST set [sequence] in each NORM_INFO, NORM_DATA
-// and NORM_CMD"; repairs get a fresh number too (RFC 5740, Section 4.1).
+// header returns the common header of the next message. "NORM senders MUST set the "sequence" field of sender messages
+// (NORM_INFO, NORM_DATA, and NORM_CMD)": one space for all of them, and repairs get a fresh number too (RFC 5740,
+// Section 4.1).
 func (s *Sender) header() wire.Header {
 	h := wire.Header{Source: s.cfg.Node, Sequence: s.sequence}
 	s.sequence++
@@ -32,9 +33,9 @@ func encoded(b []byte, err error) []byte {
 	return b
 }
 
-// appendNew appends the next message of new content: the NORM_INFO of an object first ("SHALL be the first message
-// transmitted", RFC 5740, Section 4.2.2), its blocks in order, and in each the source symbols and then the proactive
-// parity. It appends nothing while the block is being read.
+// appendNew appends the next message of new content: the NORM_INFO of an object, which "SHALL be transmitted as the first
+// message for the NormObject" (RFC 5740, Section 4.2.2), then its blocks in order, and in each the source symbols and then
+// the proactive parity. It appends nothing while the block is being read.
 func (s *Sender) appendNew(b []byte) []byte {
 	o := s.current
 	if o.info != nil && !o.infoSent {
@@ -95,7 +96,8 @@ func (s *Sender) appendData(b []byte, buf *blockBuffer, symbol int, flags wire.F
 	if symbol < o.BlockLen(buf.block) {
 		return append(b, buf.symbol(symbol)...)
 	}
-	// "parity [...] segments are always of NormSegmentSize" (RFC 5740, Section 4.2.1), whatever the data segments are.
+	// "the length of this field for messages containing parity content will always be of length NormSegmentSize":
+	// RFC 5740, Section 4.2.1.
 	n := len(b)
 	b = slices.Grow(b, o.E)[:n+o.E]
 	s.source = buf.source(s.source[:0])

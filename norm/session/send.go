@@ -49,6 +49,23 @@ func (s *Session) Cancel(ctx context.Context, h norm.Handle) error {
 	return s.send(ctx, func(now time.Time) error { return s.tx.Cancel(now, h) })
 }
 
+// Sent returns what the sender knows about an object.
+func (s *Session) Sent(ctx context.Context, h norm.Handle) (info norm.SentObject, err error) {
+	err = s.send(ctx, func(time.Time) error {
+		var ok bool
+		if info, ok = s.tx.Object(h); !ok {
+			return norm.ErrUnknownObject
+		}
+		return nil
+	})
+	return info, err
+}
+
+// Flush tells receivers that came late how far the sender is, so that they ask for what they lack.
+func (s *Session) Flush(ctx context.Context) error {
+	return s.send(ctx, func(now time.Time) error { s.tx.Flush(now); return nil })
+}
+
 // SetRate changes the rate, in bits per second.
 func (s *Session) SetRate(ctx context.Context, bitsPerSecond float64) error {
 	return s.send(ctx, func(now time.Time) error { s.tx.SetRate(now, bitsPerSecond); return nil })
