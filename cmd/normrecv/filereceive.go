@@ -189,7 +189,7 @@ func (f *fileReceiver) report(ctx context.Context, s *session.Session) (heard bo
 func (f *fileReceiver) stats(ctx context.Context, s *session.Session) error {
 	st, err := s.Stats(ctx)
 	if err == nil {
-		f.events.Emit("stats", cli.Fields{"receiver": st.Receiver, "udp": st.UDP})
+		f.events.Emit("stats", cli.Fields{"receiver": cli.Counters(st.Receiver), "udp": cli.Counters(st.UDP)})
 	}
 	return err
 }

@@ -215,7 +215,7 @@ func (f *fileSender) finish(ctx context.Context, s *session.Session) error {
 	}
 	f.progress.Line("sent %s in %d datagrams (%s), %d of them repairs; %d NACKs heard",
 		cli.HumanBytes(f.sent), st.Sender.Datagrams, cli.HumanBytes(int64(st.Sender.Bytes)), st.Sender.Repairs, st.Sender.NacksHeard)
-	f.events.Emit("stats", cli.Fields{"sender": st.Sender, "udp": st.UDP})
+	f.events.Emit("stats", cli.Fields{"sender": cli.Counters(st.Sender), "udp": cli.Counters(st.UDP)})
 	for h := range f.open {
 		f.close(h)
 	}

@@ -2,9 +2,13 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
+	"reflect"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 )
 
 // Events writes events as JSON, one a line. The zero value, and nil, write nothing. Safe for concurrent use.
@@ -32,21 +36,51 @@ func (e *Events) Emit(event string, fields Fields) {
 	if !e.On() {
 		return
 	}
-	line := make(map[string]any, len(fields)+2)
-	for k, v := range fields {
-		line[k] = v
+	line := fmt.Appendf(nil, `{"time":%q,"event":%q`, time.Now().UTC().Format(time.RFC3339Nano), event)
+	if rest, err := json.Marshal(fields); err == nil && len(fields) > 0 {
+		line = append(append(line, ','), rest[1:]...)
+	} else {
+		line = append(line, '}')
 	}
-	line["time"] = time.Now().UTC().Format(time.RFC3339Nano)
-	line["event"] = event
-	e.Write(line)
+	e.Line(line)
 }
 
-// Write writes an event that is complete in itself.
-func (e *Events) Write(event any) {
+// Line writes an event that is JSON already.
+func (e *Events) Line(event []byte) {
 	if !e.On() {
 		return
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	json.NewEncoder(e.out).Encode(event) // a reader that went away is no reason to end a transfer
+	e.out.Write(append(event, '\n')) // a reader that went away is no reason to end a transfer
+}
+
+// Counters returns the fields of a struct of counters under their names in JSON events: NacksHeard is nacks_heard, and
+// times are in seconds.
+func Counters(v any) Fields {
+	fields := make(Fields)
+	for field, value := range reflect.ValueOf(v).Fields() {
+		name := counterName(field.Name)
+		switch d, ok := value.Interface().(time.Duration); {
+		case ok:
+			fields[name] = d.Seconds()
+		case value.Kind() == reflect.Struct:
+			fields[name] = Counters(value.Interface())
+		default:
+			fields[name] = value.Interface()
+		}
+	}
+	return fields
+}
+
+// counterName puts a _ where a word begins.
+func counterName(name string) string {
+	var b strings.Builder
+	for i, r := range name {
+		if i > 0 && unicode.IsUpper(r) && !unicode.IsUpper(rune(name[i-1])) {
+			b.WriteByte('_')
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
 }
