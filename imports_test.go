@@ -29,6 +29,7 @@ var rooms = map[string]room{
 	"norm/udp":              {may: []string{"golang.org/x/net", "golang.org/x/sys"}},
 	"norm/session":          {may: []string{module + "norm", module + "norm/udp"}},
 	"norm/normtest":         {may: []string{module + "norm", module + "norm/wire", module + "norm/fec"}},
+	"norm/normtest/hub":     {may: []string{module + "norm/udp"}},
 	"merkle":                {sansIO: true},
 	"manifest":              {may: []string{module + "merkle", "github.com/fxamacker/cbor/v2", "github.com/veraison/go-cose"}},
 	"commit":                {may: []string{module + "manifest", "github.com/fxamacker/cbor/v2"}, sansIO: true},

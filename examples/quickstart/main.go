@@ -1,5 +1,7 @@
 // Quickstart brings a signed image to three devices by multicast on this host: a server and three agents in one process,
 // each device losing one datagram in twenty. It leaves nothing behind.
+//
+//	go run ./examples/quickstart
 package main
 
 import (
