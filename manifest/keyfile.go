@@ -53,7 +53,7 @@ func writeNew(path, text string, mode os.FileMode) error {
 // Windows), ErrKeyRole if the key is for another purpose than want, and
 // ErrKeyFormat if it is not a private key.
 func LoadPrivateKey(path string, want Role) (*PrivateKey, error) {
-	word, err := readKeyFile(path, checkExposure)
+	word, info, err := readKeyFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -63,6 +63,9 @@ func LoadPrivateKey(path string, want Role) (*PrivateKey, error) {
 	}
 	if len(fields) != 4 || fields[0] != privateWord {
 		return nil, fmt.Errorf("%s: %w", path, ErrKeyFormat)
+	}
+	if err := checkExposure(info); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	raw, err := decodeKey(fields[1], fields[2], fields[3], ed25519.PrivateKeySize)
 	if err != nil {
@@ -82,7 +85,7 @@ func LoadPrivateKey(path string, want Role) (*PrivateKey, error) {
 // ErrKeyRole if the key is for another purpose than want, and ErrKeyFormat if
 // it is not a public key.
 func LoadPublicKey(path string, want Role) (PublicKey, error) {
-	word, err := readKeyFile(path, nil)
+	word, _, err := readKeyFile(path)
 	if err != nil {
 		return PublicKey{}, err
 	}
@@ -103,42 +106,36 @@ func roleError(path string, got, want Role) error {
 	return fmt.Errorf("%s: %w: it is a %s key, a %s key is needed", path, ErrKeyRole, got, want)
 }
 
-// readKeyFile returns the one word in a key file that is not a comment.
-func readKeyFile(path string, check func(os.FileInfo) error) (string, error) {
+// readKeyFile returns the one word in a key file that is not a comment, and what the file is.
+func readKeyFile(path string) (word string, info os.FileInfo, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat() // of the open file: it cannot be exchanged in between
+	info, err = f.Stat() // of the open file: it cannot be exchanged in between
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%s: %w: not a regular file", path, ErrKeyFormat)
-	}
-	if check != nil {
-		if err := check(info); err != nil {
-			return "", fmt.Errorf("%s: %w", path, err)
-		}
+		return "", nil, fmt.Errorf("%s: %w: not a regular file", path, ErrKeyFormat)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if len(text) > maxKeyFile {
-		return "", fmt.Errorf("%s: %w: longer than %d bytes", path, ErrKeyFormat, maxKeyFile)
+		return "", nil, fmt.Errorf("%s: %w: longer than %d bytes", path, ErrKeyFormat, maxKeyFile)
 	}
-	var word string
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSpace(line)
 		switch {
 		case line == "" || strings.HasPrefix(line, "#"):
 		case word != "":
-			return "", fmt.Errorf("%s: %w: more than one key in the file", path, ErrKeyFormat)
+			return "", nil, fmt.Errorf("%s: %w: more than one key in the file", path, ErrKeyFormat)
 		default:
 			word = line
 		}
 	}
-	return word, nil
+	return word, info, nil
 }

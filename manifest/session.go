@@ -26,6 +26,16 @@ type CampaignID [16]byte
 // String returns the id in hexadecimal.
 func (id CampaignID) String() string { return hex.EncodeToString(id[:]) }
 
+// MarshalText returns the form of String.
+func (id CampaignID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText reads the form of String.
+func (id *CampaignID) UnmarshalText(text []byte) error {
+	parsed, err := ParseCampaignID(string(text))
+	*id = parsed
+	return err
+}
+
 // ParseCampaignID reads the form of String.
 func ParseCampaignID(s string) (id CampaignID, err error) {
 	if len(s) != 2*len(id) {

@@ -528,3 +528,39 @@ func BenchmarkVerifier(b *testing.B) {
 		}
 	}
 }
+
+func TestStoredBytesAreReadBack(t *testing.T) {
+	image := testImage(3*MinLeafSize+100, 1)
+	leaves, _, err := HashImage(bytes.NewReader(image), MinLeafSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := &memStore{b: slices.Clone(image)}
+	store.b[2*MinLeafSize] ^= 1
+	v, err := NewVerifier(store, int64(len(image)), MinLeafSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Expect(0, leaves[:3]); err != nil {
+		t.Fatal(err)
+	}
+	// Not aligned with the leaves, and the last one before its hash is known.
+	for off, n := int64(0), int64(MinLeafSize+7); off < int64(len(image)); off += n {
+		if err := v.Stored(off, min(n, int64(len(image))-off)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []Event{{0, 2, true}, {2, 3, false}}
+	if got := slices.Collect(v.Events()); !slices.Equal(got, want) {
+		t.Errorf("events %v, want %v", got, want)
+	}
+	if !v.Complete(3) || v.Verified(3) || v.Complete(2) {
+		t.Error("want leaf 3 complete and not verified, leaf 2 neither")
+	}
+	if err := v.Expect(3, leaves[3:]); err != nil || !v.Verified(3) {
+		t.Errorf("leaf 3 verified %v, %v", v.Verified(3), err)
+	}
+	if err := v.Stored(int64(len(image))-1, 2); err != ErrBounds {
+		t.Errorf("beyond the end: %v", err)
+	}
+}

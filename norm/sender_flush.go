@@ -49,6 +49,17 @@ func (s *Sender) endFlush() {
 	}
 }
 
+// Flush begins the series of NORM_CMD(FLUSH) anew if it is over, for receivers that came since: they learn the transmit
+// position from it, and so what they may ask for. While there is something to send it does nothing, as the series
+// follows anyway.
+func (s *Sender) Flush(now time.Time) {
+	s.expire(now)
+	if s.flushing && s.flushesLeft == 0 {
+		s.flushing = false
+	}
+	s.settle(now)
+}
+
 // End ends the session: whatever is not sent or repaired by now will not be. NORM_CMD(EOT) is sent with the repetition
 // of FLUSH, RobustFactor times at intervals of 2*GRTT (RFC 5740, Section 4.2.3.2); then there is an Ended event, and the
 // Sender is of no more use. An application that wants its objects delivered waits for Flushed first.

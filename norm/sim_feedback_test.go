@@ -36,7 +36,7 @@ func TestUnicastFeedback(t *testing.T) {
 	net.OnSend = func(p *normtest.Packet) {
 		switch p.Message().(type) {
 		case *wire.Nack:
-			if nacks++; p.To != s.Host.Addr {
+			if nacks++; p.To != s.Host.Addr { // N-5.3-22
 				t.Errorf("NACK to %v, want it at %v", p.To, s.Host.Addr)
 			}
 		case *wire.RepairAdv:

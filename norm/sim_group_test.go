@@ -20,6 +20,7 @@ type scene struct {
 	link      normtest.Link // to each receiver
 	site      normtest.Link // to all receivers but the first
 	io        time.Duration
+	late      time.Duration // a fourth of the receivers come late, by up to that
 	sender    norm.SenderConfig
 	receiver  norm.ReceiverConfig
 }
@@ -53,6 +54,9 @@ func drawScene(seed uint64) scene {
 	}
 	if maybe(0.3) {
 		sc.site.Loss = &normtest.Bursts{Begin: share(0.02), End: 0.1 + share(0.5)}
+	}
+	if maybe(0.3) {
+		sc.late = upTo(300 * time.Millisecond) // while the sender sends, or flushes
 	}
 	if maybe(0.3) {
 		sc.io = upTo(20 * time.Millisecond)
@@ -89,7 +93,7 @@ func (sc scene) play(t *testing.T, seed uint64) {
 	receivers := make([]*normtest.Receiver, sc.receivers)
 	for i := range receivers {
 		cfg := sc.receiver
-		cfg.Node, cfg.Seed = norm.NodeID(i+2), uint64(i)
+		cfg.Group, cfg.Node, cfg.Seed = normtest.Group, norm.NodeID(i+2), uint64(i)
 		place := site
 		if i == 0 {
 			place = nil
@@ -99,6 +103,14 @@ func (sc scene) play(t *testing.T, seed uint64) {
 		}
 		receivers[i].Create = func(o norm.ReceivedObject) normtest.File { return make(normtest.Memory, o.Size) }
 		receivers[i].Host.IODelay, receivers[i].Host.IOShuffle = sc.io, true
+		if sc.late > 0 && i%4 == 3 {
+			receivers[i].Host.Kill()
+			net.At(time.Duration(i)*sc.late/time.Duration(sc.receivers), func() {
+				if err := receivers[i].Restart(cfg); err != nil {
+					t.Error(err)
+				}
+			})
+		}
 	}
 	watch(t, net, sc)
 
@@ -202,6 +214,9 @@ func watch(t *testing.T, net *normtest.Net, sc scene) {
 		m, ok := p.Message().(*wire.Nack)
 		if !ok {
 			return
+		}
+		if p.To != normtest.Group { // N-5.3-22
+			t.Errorf("NACK to %v, want it for the group", p.To)
 		}
 		// "a "holdoff" period during which it constrains itself to not re-initiate the NACKing process": RFC 5740, Section
 		// 5.3. N-5.3-12 B-3.2.2-06

@@ -74,6 +74,9 @@ func TestSuppression(t *testing.T) {
 		{receivers / 10, 5, 12},
 		{receivers * 10, 5, 4.5},
 	} {
+		if testing.Short() && test.gsize != receivers {
+			continue
+		}
 		var nacks, events uint64
 		for seed := range test.seeds {
 			shared := &normtest.Rule{Count: 1, Match: func(p *normtest.Packet) bool { return p.String() == "DATA 0/0/17" }}
@@ -87,6 +90,9 @@ func TestSuppression(t *testing.T) {
 		}
 	}
 
+	if testing.Short() {
+		return
+	}
 	n, e := nacksPerEvent(t, 1, receivers, receivers, 20, normtest.Link{Loss: normtest.Random(0.01)}, nil)
 	t.Logf("1 %% independent loss at %d receivers: %.1f NACKs per repair event (%d in %d)", receivers, float64(n)/float64(e), n, e)
 }

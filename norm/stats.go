@@ -4,45 +4,47 @@ import "time"
 
 // Drops counts datagrams and messages that were ignored, by reason. A stranger may cost us a counter, never memory.
 type Drops struct {
-	Malformed uint64 // not a NORM message of version 1, or a length that does not fit
-	Foreign   uint64 // another sender, another instance, another address, or our own echo
-	Useless   uint64 // of a type or code we do not use, or naming content that cannot exist
-	Refused   uint64 // announced something beyond our limits
+	Malformed uint64 `json:"malformed"` // not a NORM message of version 1, or a length that does not fit
+	Foreign   uint64 `json:"foreign"`   // another sender, another instance, another address, or our own echo
+	Useless   uint64 `json:"useless"`   // of a type or code we do not use, or naming content that cannot exist
+	Refused   uint64 `json:"refused"`   // announced something beyond our limits
 }
 
-// SenderStats are the counters of a [Sender] since its start.
+// SenderStats are the counters of a [Sender] since its start. In JSON a duration is in nanoseconds.
 type SenderStats struct {
-	Datagrams, Bytes uint64 // everything sent; Bytes is UDP payload
-	Data             uint64 // NORM_DATA of new source symbols
-	Parity           uint64 // NORM_DATA of proactive parity
-	Repairs          uint64 // NORM_DATA with NORM_FLAG_REPAIR
-	Explicit         uint64 // those of them with NORM_FLAG_EXPLICIT
-	Infos            uint64
-	Flushes          uint64
-	Squelches        uint64
-	Probes           uint64 // NORM_CMD(CC)
-	NacksHeard       uint64
-	NacksIgnored     uint64 // arrived in the hold-off for content behind the transmit position
-	RepairCycles     uint64 // aggregation periods that ended in repairs
-	Acks             uint64 // NORM_ACK(CC) heard
-	GRTT             time.Duration
-	Rate             float64 // bits per second
-	Drops            Drops
+	Datagrams    uint64        `json:"datagrams"` // everything sent
+	Bytes        uint64        `json:"bytes"`     // their UDP payload
+	Data         uint64        `json:"data"`      // NORM_DATA of new source symbols
+	Parity       uint64        `json:"parity"`    // NORM_DATA of proactive parity
+	Repairs      uint64        `json:"repairs"`   // NORM_DATA with NORM_FLAG_REPAIR
+	Explicit     uint64        `json:"explicit"`  // those of them with NORM_FLAG_EXPLICIT
+	Infos        uint64        `json:"infos"`
+	Flushes      uint64        `json:"flushes"`
+	Squelches    uint64        `json:"squelches"`
+	Probes       uint64        `json:"probes"` // NORM_CMD(CC)
+	NacksHeard   uint64        `json:"nacks_heard"`
+	NacksIgnored uint64        `json:"nacks_ignored"` // arrived in the hold-off for content behind the transmit position
+	RepairCycles uint64        `json:"repair_cycles"` // aggregation periods that ended in repairs
+	Acks         uint64        `json:"acks"`          // NORM_ACK(CC) heard
+	GRTT         time.Duration `json:"grtt_ns"`
+	Rate         float64       `json:"rate"` // bits per second
+	Drops        Drops         `json:"drops"`
 }
 
 // ReceiverStats are the counters of a [Receiver] since its start.
 type ReceiverStats struct {
-	Datagrams, Bytes uint64 // everything handled; Bytes is UDP payload
-	Data             uint64 // NORM_DATA that was new to us
-	Duplicates       uint64 // NORM_DATA that was not
-	Repairs          uint64 // NORM_DATA with NORM_FLAG_REPAIR
-	Decoded          uint64 // source symbols rebuilt from parity
-	Lost             uint64 // gaps in the senders' sequence numbers
-	NacksSent        uint64
-	NacksSuppressed  uint64 // NACK cycles that ended without a NACK because others had asked
-	NacksHeard       uint64
-	AcksSent         uint64
-	Spilled          uint64 // blocks written out incomplete because Buffer was full
-	NoBuffer         uint64 // symbols that found no buffer and count as not received
-	Drops            Drops
+	Datagrams       uint64 `json:"datagrams"`  // everything handled
+	Bytes           uint64 `json:"bytes"`      // their UDP payload
+	Data            uint64 `json:"data"`       // NORM_DATA that was new to us
+	Duplicates      uint64 `json:"duplicates"` // NORM_DATA that was not
+	Repairs         uint64 `json:"repairs"`    // NORM_DATA with NORM_FLAG_REPAIR
+	Decoded         uint64 `json:"decoded"`    // source symbols rebuilt from parity
+	Lost            uint64 `json:"lost"`       // gaps in the senders' sequence numbers
+	NacksSent       uint64 `json:"nacks_sent"`
+	NacksSuppressed uint64 `json:"nacks_suppressed"` // NACK cycles that ended without a NACK because others had asked
+	NacksHeard      uint64 `json:"nacks_heard"`
+	AcksSent        uint64 `json:"acks_sent"`
+	Spilled         uint64 `json:"spilled"`   // blocks written out incomplete because Buffer was full
+	NoBuffer        uint64 `json:"no_buffer"` // symbols that found no buffer and count as not received
+	Drops           Drops  `json:"drops"`
 }

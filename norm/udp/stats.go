@@ -4,37 +4,41 @@ import "sync/atomic"
 
 // Stats counts what a Conn has done since it was opened.
 type Stats struct {
-	Received Traffic // datagrams given to ReadBatch's caller
-	Sent     Traffic
-	Dropped  Dropped
-	Failed   uint64 // calls of WriteBatch that ended with an error
+	Received Traffic `json:"received"` // datagrams given to ReadBatch's caller
+	Sent     Traffic `json:"sent"`
+	Dropped  Dropped `json:"dropped"`
+	Failed   uint64  `json:"failed"` // calls of WriteBatch that ended with an error
 
-	ReadBuffer  Buffer // the kernel's queue of the socket that hears the group
-	WriteBuffer Buffer // the kernel's queue of the socket that sends
+	ReadBuffer  Buffer `json:"read_buffer"`  // the kernel's queue of the socket that hears the group
+	WriteBuffer Buffer `json:"write_buffer"` // the kernel's queue of the socket that sends
 
-	GSO bool // datagrams of one size are sent as one (UDP_SEGMENT)
-	GRO bool // and received as one (UDP_GRO)
+	GSO bool `json:"gso"` // datagrams of one size are sent as one (UDP_SEGMENT)
+	GRO bool `json:"gro"` // and received as one (UDP_GRO)
 }
 
 // Traffic counts datagrams in one direction. Calls is below Datagrams where
 // batches pay.
 type Traffic struct {
-	Datagrams, Bytes uint64
-	Calls            uint64 // system calls
+	Datagrams uint64 `json:"datagrams"`
+	Bytes     uint64 `json:"bytes"`
+	Calls     uint64 `json:"calls"` // system calls
 }
 
 // Dropped counts datagrams that arrived and were not delivered, by reason.
 type Dropped struct {
-	Destination uint64 // sent to another group, or on another interface
-	Source      uint64 // sent to a source-specific group by another host
-	Truncated   uint64 // longer than a datagram can be
-	Overflow    uint64 // the kernel's queue was full (Linux only)
+	Destination uint64 `json:"destination"` // sent to another group, or on another interface
+	Source      uint64 `json:"source"`      // sent to a source-specific group by another host
+	Truncated   uint64 `json:"truncated"`   // longer than a datagram can be
+	Overflow    uint64 `json:"overflow"`    // the kernel's queue was full (Linux only)
 }
 
 // A Buffer is the size of a kernel queue in bytes. What is granted below what
 // was asked for is a limit of the system: net.core.rmem_max and wmem_max on
 // Linux.
-type Buffer struct{ Asked, Granted int }
+type Buffer struct {
+	Asked   int `json:"asked"`
+	Granted int `json:"granted"`
+}
 
 // counters are Stats as they are counted: by the reader, the writer and a
 // merge's goroutines at once.

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/multicast-upgrade/tool/commit/disk"
+	"github.com/multicast-upgrade/tool/internal/cli"
+	"github.com/multicast-upgrade/tool/norm"
+	"github.com/multicast-upgrade/tool/norm/session"
+	"github.com/multicast-upgrade/tool/norm/udp"
+	"github.com/spf13/cobra"
+)
+
+// silence is after how long without a datagram a person is told.
+const silence = 10 * time.Second
+
+func fileCommand(w cli.World) *cobra.Command {
+	f := fileReceiver{world: w}
+	c := &cobra.Command{
+		Use:   "file --group G [flags]",
+		Short: "Receive files",
+		Long: `file receives the files that normsend, or another NORM sender, sends to a group. Each gets its name when it
+is complete and on disk, never before. Without --count it ends when all senders it heard have said goodbye.`,
+		Example: `  normrecv file --group 239.1.2.3:6003 --interface eth0 --out incoming --count 1`,
+		Args:    cli.NoArgs,
+		RunE:    func(c *cobra.Command, _ []string) error { return f.run(c.Context()) },
+	}
+	fs := c.Flags()
+	fs.StringVar(&f.group, "group", "", "multicast group (or this host's address) and port, such as 239.1.2.3:6003 or [ff15::1]:6003")
+	fs.StringVar(&f.ifi, "interface", "", "network `interface` by name or address; if empty, the routing table decides")
+	fs.StringVar(&f.source, "source", "", "listen to this sender's `address` only (source-specific multicast)")
+	fs.StringVar(&f.out, "out", ".", "`directory` to write to")
+	fs.IntVar(&f.count, "count", 0, "end when so many files are complete")
+	fs.DurationVar(&f.timeout, "timeout", 0, "give up after this long; 0 never")
+	fs.Uint32Var(&f.nodeID, "node-id", 0, "our NORM node id; 0 takes one at random")
+	fs.StringVar(&f.join, "join", "all", "what to ask for of what was sent before: all, the current object and later ones (object), or only what comes (current)")
+	fs.StringVar(&f.dialect, "dialect", "auto", "whose reading of the code: auto, rfc or nrl")
+	fs.BoolVar(&f.json, "json", false, "print one JSON event per line to stdout")
+	c.MarkFlagRequired("group")
+	return c
+}
+
+// A fileReceiver is one run of normrecv file.
+type fileReceiver struct {
+	world                                  cli.World
+	group, ifi, source, out, join, dialect string
+	count                                  int
+	timeout                                time.Duration
+	nodeID                                 uint32
+	json                                   bool
+
+	events   *cli.Events
+	progress *cli.Progress
+	inbox    *session.Inbox
+	tally    tally
+}
+
+func (f *fileReceiver) run(ctx context.Context) error {
+	f.events, f.progress = cli.NewEvents(f.world.Stdout, f.json), cli.NewProgress(f.world.Stderr)
+	f.tally = newTally()
+	config, err := f.config()
+	if err != nil {
+		return cli.Usage(err)
+	}
+	dir, err := f.openOut()
+	if err != nil {
+		return cli.Usage(err)
+	}
+	defer dir.Close()
+	defer f.inbox.Close()
+	conn, err := udp.Open(udp.Config{Group: config.Group, Interface: f.ifi, Source: config.SenderAddr})
+	if err != nil {
+		return cli.Usage(err)
+	}
+	s, err := session.Open(session.Config{Conn: conn, Receive: &config, Offer: f.inbox.Offer})
+	if err != nil {
+		conn.Close()
+		return cli.Usage(err)
+	}
+	defer s.Close()
+	defer f.progress.Clear()
+	on := "the default interface"
+	if ifi := conn.Interface(); ifi != nil {
+		on = ifi.Name
+	}
+	f.progress.Line("listening to %v on %s, TTL %d, writing to %s", config.Group, on, conn.TTL(), f.out)
+	f.events.Emit("listening", cli.Fields{"group": config.Group.String(), "interface": on, "node": config.Node})
+	if f.timeout > 0 {
+		var cancel context.CancelFunc
+		late := &cli.Exit{Status: cli.TimedOut, Err: fmt.Errorf("not complete after %v", f.timeout)}
+		ctx, cancel = context.WithTimeoutCause(ctx, f.timeout, late)
+		defer cancel()
+	}
+	return f.receive(ctx, s, fmt.Sprintf("no datagram heard in %v on %s from %v: is a sender running, with enough --ttl, and does the "+
+		"network carry multicast to this interface?", silence, on, config.Group))
+}
+
+func (f *fileReceiver) config() (c norm.ReceiverConfig, err error) {
+	c = norm.ReceiverConfig{Node: norm.NodeID(f.nodeID)}
+	if c.Node == 0 {
+		c.Node = norm.NodeID(1 + rand.Uint32N(0xfffffffe))
+	}
+	if c.Group, err = udp.ParseGroup(f.group); err != nil {
+		return c, err
+	}
+	if f.source == "" && udp.IsSourceSpecific(c.Group.Addr()) {
+		return c, fmt.Errorf("group %v is source-specific (RFC 4607): give the sender's address by --source", c.Group)
+	}
+	if c.Node == math.MaxUint32 {
+		return c, fmt.Errorf("--node-id %d: it stands for any node; want 1 to %d", c.Node, uint32(math.MaxUint32-1))
+	}
+	if f.source != "" {
+		if c.SenderAddr, err = netip.ParseAddr(f.source); err != nil {
+			return c, fmt.Errorf("--source %q is not an address", f.source)
+		}
+	}
+	joins := map[string]norm.JoinPolicy{"all": norm.JoinAll, "object": norm.JoinObject, "current": norm.JoinCurrent}
+	dialects := map[string]norm.DialectPolicy{"auto": norm.DialectAuto, "rfc": norm.DialectRFC, "nrl": norm.DialectNRL}
+	var ok bool
+	if c.Join, ok = joins[f.join]; !ok {
+		return c, fmt.Errorf("--join %q: want all, object or current", f.join)
+	}
+	if c.Dialect, ok = dialects[f.dialect]; !ok {
+		return c, fmt.Errorf("--dialect %q: want auto, rfc or nrl", f.dialect)
+	}
+	if f.count < 0 || f.timeout < 0 {
+		return c, errors.New("--count and --timeout cannot be negative")
+	}
+	return c, nil
+}
+
+// openOut opens the directory to write to and proves that it can be written.
+func (f *fileReceiver) openOut() (*disk.Dir, error) {
+	if err := os.MkdirAll(f.out, 0o755); err != nil {
+		return nil, err
+	}
+	dir, err := disk.Open(f.out)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(f.out)
+	if err != nil {
+		return nil, err
+	}
+	f.inbox = session.NewInbox(root)
+	if err := f.inbox.Writable(); err != nil {
+		return nil, fmt.Errorf("directory %s cannot be written: %w", f.out, err)
+	}
+	f.inbox.Free = dir.Free
+	return dir, nil
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"errors"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/multicast-upgrade/tool/internal/cli"
+	"github.com/multicast-upgrade/tool/norm"
+	"github.com/multicast-upgrade/tool/norm/fec"
+	"github.com/multicast-upgrade/tool/norm/udp"
+	"github.com/spf13/cobra"
+)
+
+// linkFlags say where to send.
+type linkFlags struct {
+	group     string
+	ifi       string
+	ttl, dscp int
+}
+
+func (l *linkFlags) register(c *cobra.Command) {
+	fs := c.Flags()
+	fs.StringVar(&l.group, "group", "", "multicast group (or one host) and port, such as 239.1.2.3:6003 or [ff15::1]:6003")
+	fs.StringVar(&l.ifi, "interface", "", "network `interface` by name or address; if empty, the routing table decides")
+	fs.IntVar(&l.ttl, "ttl", 1, "how many routers may pass it on; 0 stays on this host")
+	fs.IntVar(&l.dscp, "dscp", 0, "differentiated services codepoint, 0 to 63")
+	c.MarkFlagRequired("group")
+}
+
+func (l *linkFlags) open() (*udp.Conn, error) {
+	group, err := udp.ParseGroup(l.group)
+	if err != nil {
+		return nil, err
+	}
+	if l.ttl < 0 || l.ttl > 255 {
+		return nil, cli.Usagef("--ttl %d: want 0 to 255", l.ttl)
+	}
+	ttl := l.ttl
+	if ttl == 0 {
+		ttl = -1 // udp's word for it
+	}
+	return udp.Open(udp.Config{Group: group, Role: udp.Sender, Interface: l.ifi, TTL: ttl, DSCP: l.dscp})
+}
+
+// interfaceName says which interface is used.
+func interfaceName(c *udp.Conn) string {
+	if ifi := c.Interface(); ifi != nil {
+		return ifi.Name
+	}
+	return "the default interface"
+}
+
+// transportFlags say how the sender sends.
+type transportFlags struct {
+	rate        cli.BitRate
+	burst       cli.Size
+	segmentSize int
+	fec         string
+	dialect     string
+	autoParity  int
+	grtt        time.Duration
+	backoff     int
+	groupSize   int
+	nodeID      uint32
+}
+
+func (t *transportFlags) register(c *cobra.Command) {
+	t.rate = 10e6
+	fs := c.Flags()
+	fs.Var(&t.rate, "rate", "limit of everything sent, in bits per second: 64k, 10M, 1.5G")
+	fs.Var(&t.burst, "burst", "bytes that may leave at once; 0 is what the rate gives in 2 ms")
+	fs.IntVar(&t.segmentSize, "segment-size", 1400, "bytes of content in a datagram")
+	fs.StringVar(&t.fec, "fec", "rs8:64,32", "code: rs8:K,P (K source and P parity segments a block), rs8-129:K,P, none")
+	fs.StringVar(&t.dialect, "dialect", "rfc", "whose reading of the code: rfc, or nrl for receivers by NRL")
+	fs.IntVar(&t.autoParity, "parity-auto", 0, "parity segments sent with each block unasked")
+	fs.DurationVar(&t.grtt, "grtt", 500*time.Millisecond, "first estimate of the group's greatest round trip time; then it is measured")
+	fs.IntVar(&t.backoff, "backoff", 4, "how many round trip times receivers spread their requests over; 0 only for a single host")
+	fs.IntVar(&t.groupSize, "group-size", 10_000, "about how many receivers there are")
+	fs.Uint32Var(&t.nodeID, "node-id", 0, "our NORM node id; 0 takes one at random")
+}
+
+func (t *transportFlags) config(group netip.AddrPort) (norm.SenderConfig, error) {
+	c := norm.SenderConfig{
+		Node: norm.NodeID(t.nodeID), Instance: norm.InstanceID(rand.Uint32()), Group: group,
+		SegmentSize: t.segmentSize, AutoParity: t.autoParity,
+		Rate: float64(t.rate), Burst: int(t.burst),
+		GRTT: t.grtt, BackoffFactor: t.backoff, GroupSize: t.groupSize,
+	}
+	if c.Node == 0 {
+		c.Node = randomNode()
+	}
+	if t.backoff == 0 {
+		c.BackoffFactor = -1 // norm's word for none
+	}
+	dialect, err := fec.ParseDialect(t.dialect)
+	if err != nil {
+		return c, err
+	}
+	if c.FEC, err = fec.ParseSpec(t.fec); err != nil {
+		return c, err
+	}
+	c.FEC.Dialect = dialect
+	return c, nil
+}
+
+// fieldFlags are the flags that fill the fields of a norm.SenderConfig.
+var fieldFlags = map[string]string{
+	"Node": "--node-id", "SegmentSize": "--segment-size", "AutoParity": "--parity-auto", "Rate": "--rate", "Burst": "--burst",
+	"GRTT": "--grtt", "BackoffFactor": "--backoff", "GroupSize": "--group-size", "FEC": "--fec",
+}
+
+// asFlags names flags where an error about a norm.SenderConfig names a field.
+func asFlags(err error) error {
+	field, rest, _ := strings.Cut(strings.TrimPrefix(err.Error(), "norm: "), " ")
+	name, colon := strings.CutSuffix(field, ":")
+	flag, ok := fieldFlags[name]
+	if !ok {
+		return err
+	}
+	if colon {
+		flag += ":"
+	}
+	return errors.New(flag + " " + rest)
+}

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/multicast-upgrade/tool/commit/disk"
+	"github.com/multicast-upgrade/tool/internal/cli"
+	"github.com/multicast-upgrade/tool/manifest"
+	"github.com/spf13/cobra"
+)
+
+func signCommand(w cli.World) *cobra.Command {
+	s := signer{world: w, expires: cli.Duration(180 * 24 * time.Hour)}
+	c := &cobra.Command{
+		Use:   "sign --key release.key (--product P --version V --compatible HW,… IMAGE… | --add fw.manifest)",
+		Short: "Sign a release, or add a signature to one",
+		Long: `sign writes the manifest of a release: what its images are, for which devices and until when, signed by one
+release key or several. A device installs it if enough keys that it trusts have signed.
+
+With --add it adds a signature to a manifest that another key has signed, and leaves everything else as it is.`,
+		Example: `  normsend sign --key release.key --product router --version 2.1.0 --compatible ar9331,mt7621 fw.bin
+  normsend sign --add fw.manifest --key second.key`,
+		RunE: func(c *cobra.Command, images []string) error { return s.run(c, images) },
+	}
+	fs := c.Flags()
+	fs.StringArrayVar(&s.keys, "key", nil, "release key `file`; give it again for each signature")
+	fs.StringVar(&s.product, "product", "", "product the release is for")
+	fs.StringVar(&s.version, "version", "", "version, for people")
+	fs.StringSliceVar(&s.hardware, "compatible", nil, "hardware `names` the release is for, or any")
+	fs.Uint64Var(&s.sequence, "sequence", 0, "rises with each release, devices refuse a lower one; default: the time in seconds since 1970")
+	fs.Uint64Var(&s.epoch, "epoch", 0, "rises when what was released before must never run again")
+	fs.Var(&s.expires, "expires", "how long the release may be installed")
+	fs.StringVar(&s.add, "add", "", "`manifest` to add a signature to")
+	fs.StringVar(&s.out, "out", "", "`file` to write; default: fw.manifest, or what is given to --add")
+	c.MarkFlagRequired("key")
+	return c
+}
+
+// A signer is one run of normsend sign.
+type signer struct {
+	world            cli.World
+	keys             []string
+	product, version string
+	hardware         []string
+	sequence, epoch  uint64
+	expires          cli.Duration
+	add, out         string
+}
+
+func (s *signer) run(c *cobra.Command, images []string) error {
+	var keys []*manifest.PrivateKey
+	for _, path := range s.keys {
+		key, err := manifest.LoadPrivateKey(path, manifest.RoleRelease)
+		if err != nil {
+			return cli.Usage(err)
+		}
+		keys = append(keys, key)
+	}
+	signed, err := s.sign(c, keys, images)
+	if err != nil {
+		return cli.Usage(err)
+	}
+	if err := writeFile(s.out, signed); err != nil {
+		return cli.Usage(err)
+	}
+	m, ids, err := manifest.OpenUnverified(signed)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.world.Stdout, "%s  %s %s for %s, sequence %d, expires %s, %s\n", s.out, m.Product, m.Version,
+		strings.Join(m.Hardware, ", "), m.Sequence, m.Expires.Format(time.DateOnly), count(len(ids), "signature"))
+	return nil
+}
+
+func (s *signer) sign(c *cobra.Command, keys []*manifest.PrivateKey, images []string) (signed []byte, err error) {
+	if s.add == "" {
+		if s.out == "" {
+			s.out = "fw.manifest"
+		}
+		m, err := s.release(images, time.Now())
+		if err != nil {
+			return nil, err
+		}
+		return m.Sign(keys...)
+	}
+	for _, name := range []string{"product", "version", "compatible", "sequence", "epoch", "expires"} {
+		if c.Flags().Changed(name) {
+			return nil, fmt.Errorf("--%s cannot be given with --add: what was signed stays as it is", name)
+		}
+	}
+	if len(images) > 0 {
+		return nil, fmt.Errorf("%s: images cannot be given with --add: what was signed stays as it is", images[0])
+	}
+	if s.out == "" {
+		s.out = s.add
+	}
+	if signed, err = readManifest(s.add); err != nil {
+		return nil, err
+	}
+	for _, key := range keys {
+		if signed, err = manifest.AddSignature(signed, key); err != nil {
+			return nil, fmt.Errorf("%s: %w", s.add, err)
+		}
+	}
+	return signed, nil
+}
+
+// release describes the images.
+func (s *signer) release(images []string, now time.Time) (*manifest.Manifest, error) {
+	switch {
+	case s.product == "" || s.version == "" || len(s.hardware) == 0:
+		return nil, errors.New("--product, --version and --compatible are required; see normsend sign --help")
+	case len(images) == 0:
+		return nil, errors.New("name the images to sign")
+	case s.expires <= 0:
+		return nil, fmt.Errorf("--expires %v: a release that has expired cannot be installed", &s.expires)
+	}
+	for flag, name := range map[string]string{"--product": s.product, "--version": s.version} {
+		if !manifest.ValidName(name) {
+			return nil, fmt.Errorf("%s %q: %s", flag, name, wantName)
+		}
+	}
+	for _, name := range s.hardware {
+		if !manifest.ValidName(name) {
+			return nil, fmt.Errorf("--compatible %q: %s", name, wantName)
+		}
+	}
+	now = now.UTC().Truncate(time.Second)
+	m := &manifest.Manifest{
+		Product: s.product, Hardware: s.hardware, Version: s.version, Sequence: s.sequence, Epoch: s.epoch,
+		Created: now, Expires: now.Add(time.Duration(s.expires)).Truncate(time.Second),
+	}
+	if m.Sequence == 0 {
+		m.Sequence = uint64(now.Unix())
+	}
+	for _, path := range images {
+		image, err := readImage(path)
+		if err != nil {
+			return nil, err
+		}
+		m.Images = append(m.Images, image)
+	}
+	return m, nil
+}
+
+const wantName = "want a letter or digit and up to 63 letters, digits, '.', '_', '+' or '-'"
+
+func readImage(path string) (image manifest.Image, err error) {
+	name := filepath.Base(path)
+	if !manifest.ValidName(name) {
+		return image, fmt.Errorf("image %q: devices could not store it under this name: %s", path, wantName)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return image, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return image, err
+	case !info.Mode().IsRegular():
+		return image, fmt.Errorf("image %s is not a file", path)
+	case info.Size() == 0:
+		return image, fmt.Errorf("image %s is empty", path)
+	}
+	if image, _, err = manifest.NewImage(name, f, info.Size()); err != nil {
+		return image, fmt.Errorf("image %s: %w", path, err)
+	}
+	return image, nil
+}
+
+// readManifest reads a file as far as a manifest may be long.
+func readManifest(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a file", path)
+	case info.Size() > manifest.MaxFile:
+		return nil, fmt.Errorf("%s: %w: a manifest has at most %d bytes", path, manifest.ErrTooLarge, manifest.MaxFile)
+	}
+	return os.ReadFile(path)
+}
+
+// writeFile replaces a file in one step. Its directory has to exist.
+func writeFile(path string, content []byte) error {
+	at := filepath.Dir(path)
+	if _, err := os.Stat(at); err != nil {
+		return err
+	}
+	dir, err := disk.Open(at)
+	if err == nil {
+		defer dir.Close()
+		err = disk.WriteFile(dir, filepath.Base(path), content, 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("%s cannot be written: %w", path, err)
+	}
+	return nil
+}
+
+// count says how many of something there are.
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

@@ -1,0 +1,221 @@
+package commit
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/multicast-upgrade/tool/manifest"
+)
+
+// A coordRecord is a record of a coordinator's log: exactly one field besides Format is set.
+type coordRecord struct {
+	Format    uint64           `cbor:"1,keyasint"`
+	Plan      *planRecord      `cbor:"2,keyasint,omitempty"`
+	Target    *targetRecord    `cbor:"3,keyasint,omitempty"` // of the list, in one append with Plan; or one that was expected
+	Message   *messageRecord   `cbor:"4,keyasint,omitempty"` // a vote or report, whose signature held
+	Decided   *decidedRecord   `cbor:"5,keyasint,omitempty"` // before the decision is signed
+	Signed    *signedRecord    `cbor:"6,keyasint,omitempty"` // before the decision is told
+	Brake     *brakeRecord     `cbor:"7,keyasint,omitempty"` // before the brake is signed
+	Duplicate *duplicateRecord `cbor:"8,keyasint,omitempty"`
+	Closed    bool             `cbor:"9,keyasint,omitempty"`
+	Restored  bool             `cbor:"10,keyasint,omitempty"`
+}
+
+type planRecord struct {
+	Campaign      CampaignID     `cbor:"1,keyasint"`
+	Manifest      Digest         `cbor:"2,keyasint"`
+	Roots         []Digest       `cbor:"3,keyasint"`
+	Expect        int            `cbor:"5,keyasint,omitempty"`
+	Waves         []policyRecord `cbor:"6,keyasint"`
+	MaxFailures   int            `cbor:"7,keyasint,omitempty"`
+	AllowUnsigned bool           `cbor:"8,keyasint,omitempty"`
+}
+
+type policyRecord struct {
+	Quorum     int           `cbor:"1,keyasint,omitempty"`
+	SiteQuorum int           `cbor:"2,keyasint,omitempty"`
+	Must       []string      `cbor:"3,keyasint,omitempty"`
+	Deadline   int64         `cbor:"4,keyasint"` // nanoseconds since 1970
+	Ask        bool          `cbor:"5,keyasint,omitempty"`
+	NotBefore  int64         `cbor:"6,keyasint,omitempty"`
+	Window     time.Duration `cbor:"7,keyasint,omitempty"`
+	Spread     time.Duration `cbor:"8,keyasint,omitempty"`
+}
+
+type targetRecord struct {
+	Device string `cbor:"1,keyasint"`
+	Site   string `cbor:"2,keyasint,omitempty"`
+	Wave   uint32 `cbor:"3,keyasint,omitempty"`
+	Key    string `cbor:"4,keyasint,omitempty"`
+}
+
+type messageRecord struct {
+	Kind     MessageKind `cbor:"1,keyasint"`
+	Payload  []byte      `cbor:"2,keyasint"`
+	Evidence []byte      `cbor:"3,keyasint,omitempty"` // the signed message; none if unsigned
+}
+
+type decidedRecord struct {
+	Payload []byte `cbor:"1,keyasint"`
+	Reason  Reason `cbor:"2,keyasint,omitempty"`
+}
+
+type signedRecord struct {
+	Wave   uint32 `cbor:"1,keyasint"`
+	Signed []byte `cbor:"2,keyasint"`
+}
+
+type brakeRecord struct {
+	Sequence uint64 `cbor:"1,keyasint"`
+	Hold     bool   `cbor:"2,keyasint,omitempty"`
+	Reason   Reason `cbor:"3,keyasint,omitempty"`
+}
+
+type duplicateRecord struct {
+	Devices []string `cbor:"1,keyasint"`
+}
+
+const maxRecord = 1 << 20
+
+func (r coordRecord) encode() []byte {
+	r.Format = format
+	return encode(r)
+}
+
+func (p Plan) records() [][]byte {
+	head := planRecord{p.Campaign, p.Manifest, p.Roots, p.Expect, nil, p.MaxFailures, p.AllowUnsigned}
+	for _, w := range p.Waves {
+		head.Waves = append(head.Waves, policyRecord{w.Quorum, w.SiteQuorum, w.Must, nanoseconds(w.Deadline), w.Ask,
+			nanoseconds(w.NotBefore), w.Window, w.Spread})
+	}
+	recs := make([][]byte, 0, 1+len(p.Targets))
+	recs = append(recs, coordRecord{Plan: &head}.encode())
+	for _, t := range p.Targets {
+		recs = append(recs, coordRecord{Target: new(t.record())}.encode())
+	}
+	return recs
+}
+
+func (r planRecord) plan() Plan {
+	p := Plan{Campaign: r.Campaign, Manifest: r.Manifest, Roots: r.Roots, Expect: r.Expect,
+		MaxFailures: r.MaxFailures, AllowUnsigned: r.AllowUnsigned}
+	for _, w := range r.Waves {
+		p.Waves = append(p.Waves, Policy{w.Quorum, w.SiteQuorum, w.Must, fromNanoseconds(w.Deadline), w.Ask,
+			fromNanoseconds(w.NotBefore), w.Window, w.Spread})
+	}
+	return p
+}
+
+func (t Target) record() targetRecord {
+	r := targetRecord{t.Device, t.Site, t.Wave, ""}
+	if !t.Key.IsZero() {
+		r.Key = t.Key.String()
+	}
+	return r
+}
+
+func (r targetRecord) target() (t Target, err error) {
+	t = Target{Device: r.Device, Site: r.Site, Wave: r.Wave}
+	if r.Key != "" {
+		t.Key, err = manifest.ParsePublicKey(r.Key)
+	}
+	return t, err
+}
+
+func nanoseconds(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func fromNanoseconds(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n).UTC()
+}
+
+// replay applies a record of an earlier run. The log vouches for it: signatures are not checked again.
+func (c *Coordinator) replay(rec []byte) error {
+	var r coordRecord
+	if err := decode(rec, &r, maxRecord); err != nil {
+		return fmt.Errorf("%w: %w", ErrRecord, err)
+	}
+	if r.Format != format {
+		return fmt.Errorf("%w: format %d", ErrRecord, r.Format)
+	}
+	if (r.Plan == nil) == (c.plan == nil) {
+		return fmt.Errorf("%w: want one plan, and first", ErrRecord)
+	}
+	switch {
+	case r.Plan != nil:
+		c.begin(r.Plan.plan())
+		return nil
+	case r.Target != nil:
+		t, err := r.Target.target()
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrRecord, err)
+		}
+		if int(t.Wave) >= len(c.waves) {
+			return fmt.Errorf("%w: target in wave %d", ErrRecord, t.Wave)
+		}
+		c.addTarget(t)
+		return nil
+	case r.Message != nil:
+		return c.replayMessage(*r.Message)
+	case r.Decided != nil:
+		d, err := parseDecision(r.Decided.Payload)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrRecord, err)
+		}
+		if int(d.Wave) >= len(c.waves) {
+			return fmt.Errorf("%w: decision of wave %d", ErrRecord, d.Wave)
+		}
+		c.waves[d.Wave].decision, c.waves[d.Wave].reason = d, r.Decided.Reason
+		return nil
+	case r.Signed != nil:
+		if int(r.Signed.Wave) >= len(c.waves) {
+			return fmt.Errorf("%w: decision of wave %d", ErrRecord, r.Signed.Wave)
+		}
+		c.waves[r.Signed.Wave].signed = r.Signed.Signed
+		return nil
+	case r.Brake != nil:
+		c.takeBrake(Brake{c.plan.Campaign, r.Brake.Sequence, r.Brake.Hold}, r.Brake.Reason)
+		return nil
+	case r.Duplicate != nil:
+		for _, device := range r.Duplicate.Devices {
+			if d := c.devices[device]; d != nil {
+				c.change(d, func() { d.duplicate = true })
+			}
+		}
+		return nil
+	}
+	c.closed = c.closed || r.Closed
+	c.restored = c.restored || r.Restored
+	return nil
+}
+
+func (c *Coordinator) replayMessage(m messageRecord) error {
+	switch m.Kind {
+	case VoteMessage:
+		v, err := ParseVote(m.Payload)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrRecord, err)
+		}
+		if d := c.devices[v.Device]; d != nil {
+			c.takeVote(d, v, m)
+		}
+	case ReportMessage:
+		r, err := ParseReport(m.Payload)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrRecord, err)
+		}
+		if d := c.devices[r.Device]; d != nil {
+			c.takeReport(d, r, m)
+		}
+	default:
+		return fmt.Errorf("%w: message of kind %d", ErrRecord, m.Kind)
+	}
+	return nil
+}

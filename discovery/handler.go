@@ -1,0 +1,248 @@
+package discovery
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+const (
+	maxWait        = 60 * time.Second // of a long poll
+	defaultWaiters = 20_000
+)
+
+// A Backend answers what devices ask and takes what they tell. Its methods are called concurrently. An error that is a
+// *Refusal is told to the device; any other is an internal error that the device will try again after.
+type Backend interface {
+	Hello(ctx context.Context, h Hello) error
+	Status(ctx context.Context, s Status) error
+	Vote(ctx context.Context, s Statement) error
+	Outcome(ctx context.Context, s Statement) error
+
+	// Decision returns the signed decision of a wave, ErrUndecided, or ErrUnknown.
+	Decision(ctx context.Context, campaign string, wave uint32) ([]byte, error)
+	// Adopt takes a signed decision that a device showed.
+	Adopt(ctx context.Context, campaign string, wave uint32, decision []byte) error
+	// Brake returns the signed HOLD or RESUME last given, nil if none was, or ErrUnknown.
+	Brake(ctx context.Context, campaign string) ([]byte, error)
+	// Object returns the bytes of an object of a campaign, or ErrUnknown.
+	Object(ctx context.Context, campaign string, toi uint16) (content io.ReaderAt, size int64, err error)
+	// Timestamp returns the current time, signed.
+	Timestamp() []byte
+}
+
+// A Handler serves the rendezvous.
+type Handler struct {
+	// MaxWaiters bounds the long polls that wait at once; one more is asked to come back later. If zero, 20,000.
+	MaxWaiters int
+
+	backend Backend
+	mux     *http.ServeMux
+
+	mu      sync.Mutex    // guards all below
+	notice  *Notice       // nil: nothing is announced
+	etag    string        // of notice
+	changed chan struct{} // closed when notice changes
+	waiting int
+}
+
+// NewHandler returns a Handler that has nothing to announce yet.
+func NewHandler(b Backend) *Handler {
+	h := &Handler{backend: b, mux: http.NewServeMux(), changed: make(chan struct{}), etag: `"none"`}
+	h.mux.HandleFunc("GET /v1/notice", h.poll)
+	h.mux.HandleFunc("POST /v1/hello", take(b.Hello))
+	h.mux.HandleFunc("POST /v1/status", take(b.Status))
+	h.mux.HandleFunc("POST /v1/vote", take(b.Vote))
+	h.mux.HandleFunc("POST /v1/outcome", take(b.Outcome))
+	h.mux.HandleFunc("GET /v1/campaigns/{campaign}/decision/{wave}", h.decision)
+	h.mux.HandleFunc("POST /v1/campaigns/{campaign}/decision/{wave}", h.adopt)
+	h.mux.HandleFunc("GET /v1/campaigns/{campaign}/brake", h.brake)
+	h.mux.HandleFunc("GET /v1/campaigns/{campaign}/objects/{toi}", h.object)
+	return h
+}
+
+// ServeHTTP serves one request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
+
+// Publish replaces what is announced and wakes all who wait for it. Its Timestamp is ignored.
+func (h *Handler) Publish(n Notice) {
+	n.Timestamp = nil
+	sum := sha256.Sum256(must(encoding.Marshal(n)))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if etag := `"` + hex.EncodeToString(sum[:16]) + `"`; etag != h.etag {
+		h.notice, h.etag = &n, etag
+		close(h.changed)
+		h.changed = make(chan struct{})
+	}
+}
+
+// poll answers at once when the notice is another than the device has, else when it changes or the device's patience
+// ends.
+func (h *Handler) poll(w http.ResponseWriter, r *http.Request) {
+	wait := time.Duration(0)
+	if s, err := strconv.ParseUint(r.URL.Query().Get("wait"), 10, 16); err == nil {
+		wait = min(time.Duration(s)*time.Second, maxWait)
+	}
+	n, etag, changed := h.current()
+	if known := r.Header.Get("If-None-Match"); wait > 0 && known == etag {
+		if !h.enter() {
+			w.Header().Set("Retry-After", "10")
+			problem(w, &Refusal{Status: http.StatusServiceUnavailable, Reason: "busy", Detail: "too many devices wait; come back later"})
+			return
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-changed:
+		case <-timer.C:
+		case <-r.Context().Done():
+		}
+		timer.Stop()
+		h.leave()
+		n, etag, _ = h.current()
+	}
+	w.Header().Set("ETag", etag)
+	w.Header().Set("Cache-Control", "no-cache")
+	switch {
+	case r.Header.Get("If-None-Match") == etag:
+		w.WriteHeader(http.StatusNotModified)
+	case n == nil:
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		fresh := *n
+		fresh.Timestamp = h.backend.Timestamp()
+		w.Header().Set("Content-Type", "application/cbor")
+		w.Write(must(encoding.Marshal(fresh)))
+	}
+}
+
+func (h *Handler) current() (*Notice, string, <-chan struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.notice, h.etag, h.changed
+}
+
+func (h *Handler) enter() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.waiting == cmp.Or(h.MaxWaiters, defaultWaiters) {
+		return false
+	}
+	h.waiting++
+	return true
+}
+
+func (h *Handler) leave() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.waiting--
+}
+
+// take returns a handler that reads a message and gives it to f.
+func take[M any](f func(context.Context, M) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var m M
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+		if err == nil {
+			err = decoding.Unmarshal(body, &m)
+		}
+		if err != nil {
+			problem(w, &Refusal{Status: http.StatusBadRequest, Reason: "format", Detail: "the body is not the message this path takes"})
+			return
+		}
+		done(w, f(r.Context(), m))
+	}
+}
+
+// done answers a request that has no content to return.
+func done(w http.ResponseWriter, err error) {
+	if err != nil {
+		problem(w, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (h *Handler) decision(w http.ResponseWriter, r *http.Request) {
+	wave, ok := pathNumber(w, r, "wave", 32)
+	if !ok {
+		return
+	}
+	b, err := h.backend.Decision(r.Context(), r.PathValue("campaign"), uint32(wave))
+	signed(w, b, err)
+}
+
+func (h *Handler) adopt(w http.ResponseWriter, r *http.Request) {
+	wave, ok := pathNumber(w, r, "wave", 32)
+	if !ok {
+		return
+	}
+	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err == nil {
+		err = h.backend.Adopt(r.Context(), r.PathValue("campaign"), uint32(wave), b)
+	}
+	done(w, err)
+}
+
+func (h *Handler) brake(w http.ResponseWriter, r *http.Request) {
+	b, err := h.backend.Brake(r.Context(), r.PathValue("campaign"))
+	signed(w, b, err)
+}
+
+// signed answers with signed bytes; none means there is nothing yet.
+func signed(w http.ResponseWriter, b []byte, err error) {
+	if errors.Is(err, ErrUndecided) {
+		b, err = nil, nil
+	}
+	if err != nil || b == nil {
+		done(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/cose")
+	w.Write(b)
+}
+
+func (h *Handler) object(w http.ResponseWriter, r *http.Request) {
+	toi, ok := pathNumber(w, r, "toi", 16)
+	if !ok {
+		return
+	}
+	content, size, err := h.backend.Object(r.Context(), r.PathValue("campaign"), uint16(toi))
+	if err != nil {
+		problem(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(content, 0, size))
+}
+
+func pathNumber(w http.ResponseWriter, r *http.Request, name string, bits int) (uint64, bool) {
+	n, err := strconv.ParseUint(r.PathValue(name), 10, bits)
+	if err != nil {
+		problem(w, &Refusal{Status: http.StatusBadRequest, Reason: "format", Detail: "the " + name + " is not a number"})
+	}
+	return n, err == nil
+}
+
+// problem answers with a problem document (RFC 9457). What went wrong inside is not told to strangers.
+func problem(w http.ResponseWriter, err error) {
+	refusal, ok := errors.AsType[*Refusal](err)
+	switch {
+	case ok:
+	case errors.Is(err, ErrUnknown):
+		refusal = &Refusal{Status: http.StatusNotFound, Reason: "unknown", Detail: "this server does not know the campaign"}
+	default:
+		refusal = &Refusal{Status: http.StatusInternalServerError, Reason: "internal", Detail: "the server could not do that"}
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(refusal.Status)
+	json.NewEncoder(w).Encode(map[string]any{"title": refusal.Reason, "detail": refusal.Detail, "status": refusal.Status})
+}

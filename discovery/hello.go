@@ -1,0 +1,48 @@
+package discovery
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/multicast-upgrade/tool/manifest"
+)
+
+// helloContext keeps the signature of a Hello from counting for anything else.
+const helloContext = "multicast-upgrade hello 1"
+
+// ErrProof: a Hello shows a key without proof that whoever says it holds the private half.
+var ErrProof = errors.New("discovery: hello without proof of its key")
+
+// Sign puts the public half of a device key into h, and the proof that whoever says h holds the key. Anybody could show
+// another device's key otherwise, and make it pass for a cloned one.
+func (h *Hello) Sign(key interface {
+	Public() manifest.PublicKey
+	Sign(context string, payload []byte) ([]byte, error)
+}) error {
+	h.Key, h.Proof = key.Public().String(), nil
+	proof, err := key.Sign(helloContext, must(encoding.Marshal(*h)))
+	h.Proof = proof
+	return err
+}
+
+// OpenKey returns the device key that h shows, once its proof holds: the zero key if it shows none.
+func (h Hello) OpenKey() (manifest.PublicKey, error) {
+	if h.Key == "" {
+		return manifest.PublicKey{}, nil
+	}
+	key, err := manifest.ParsePublicKey(h.Key)
+	if err != nil {
+		return manifest.PublicKey{}, fmt.Errorf("%w: %w", ErrProof, err)
+	}
+	if key.Role() != manifest.RoleDevice {
+		return manifest.PublicKey{}, fmt.Errorf("%w: a %s key", ErrProof, key.Role())
+	}
+	said := h
+	said.Proof = nil
+	signed, err := key.Verify(helloContext, h.Proof)
+	if err != nil || !bytes.Equal(signed, must(encoding.Marshal(said))) {
+		return manifest.PublicKey{}, ErrProof
+	}
+	return key, nil
+}

@@ -1,0 +1,87 @@
+package discovery
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+// maxBody bounds what either side reads of one message, in bytes: a notice holds a manifest and a session description
+// of at most 64 KiB each, and small signed messages beside them.
+const maxBody = 256 << 10
+
+// A Notice is what the server announces. Every part is signed and means nothing before its signature is checked.
+type Notice struct {
+	Manifest  []byte   `cbor:"1,keyasint"`           // the signed release
+	Session   []byte   `cbor:"2,keyasint"`           // the signed session description
+	Decisions [][]byte `cbor:"3,keyasint,omitempty"` // the signed decisions so far, at most one a wave
+	Brake     []byte   `cbor:"4,keyasint,omitempty"` // the signed HOLD or RESUME last given
+	Timestamp []byte   `cbor:"5,keyasint,omitempty"` // the server's time, signed; not part of the ETag
+}
+
+// A Hello is how a device shows itself.
+type Hello struct {
+	Device   string `cbor:"1,keyasint"`
+	Product  string `cbor:"2,keyasint"`
+	Hardware string `cbor:"3,keyasint"`
+	Version  string `cbor:"4,keyasint,omitempty"` // what it runs, if it knows
+	Key      string `cbor:"5,keyasint,omitempty"` // its public key in text form
+	Agent    []byte `cbor:"6,keyasint,omitempty"` // random, one for each start of an agent: two at once are a cloned device
+	Proof    []byte `cbor:"7,keyasint,omitempty"` // all of the above, signed with Key: see [Hello.Sign]
+}
+
+// A Status is how far a device is with a campaign. Nobody has to believe it: it is for people to look at.
+type Status struct {
+	Device   string `cbor:"1,keyasint"`
+	Campaign string `cbor:"2,keyasint"`
+	State    string `cbor:"3,keyasint"`
+	Reason   string `cbor:"4,keyasint,omitempty"`
+	Bytes    int64  `cbor:"5,keyasint,omitempty"` // verified so far
+	Total    int64  `cbor:"6,keyasint,omitempty"`
+}
+
+// A Statement is a vote or an outcome. Body is a signed message or, if Signed is false, its payload alone.
+type Statement struct {
+	Device string `cbor:"1,keyasint"`
+	Signed bool   `cbor:"2,keyasint"`
+	Body   []byte `cbor:"3,keyasint"`
+}
+
+var (
+	encoding = must(cbor.CoreDetEncOptions().EncMode())
+	decoding = must(cbor.DecOptions{
+		DupMapKey:        cbor.DupMapKeyEnforcedAPF,
+		IndefLength:      cbor.IndefLengthForbidden,
+		TagsMd:           cbor.TagsForbidden,
+		MaxNestedLevels:  4,
+		MaxArrayElements: 1024,
+		MaxMapPairs:      16,
+	}.DecMode())
+)
+
+func must[M any](mode M, err error) M {
+	if err != nil {
+		panic(err) // the options are constants
+	}
+	return mode
+}
+
+// A Refusal is a request the server understood and turned down.
+type Refusal struct {
+	Status     int    // HTTP status code, 4xx or 5xx
+	Reason     string // a word for programs, such as one of commit's reasons
+	Detail     string // a sentence for people
+	retryAfter int    // seconds the server asks to wait
+}
+
+func (r *Refusal) Error() string {
+	return fmt.Sprintf("discovery: the server refused: %s (%s)", r.Detail, r.Reason)
+}
+
+var (
+	// ErrUnknown: the server does not know the campaign. It says nothing about a decision.
+	ErrUnknown = errors.New("discovery: the server does not know the campaign")
+	// ErrUndecided: there is no decision yet.
+	ErrUndecided = errors.New("discovery: not decided")
+)

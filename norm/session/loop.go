@@ -1,0 +1,166 @@
+package session
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/multicast-upgrade/tool/norm"
+	"github.com/multicast-upgrade/tool/norm/udp"
+)
+
+// pause is the least time between turns of a sender that nothing but its rate asks for. What may leave meanwhile leaves
+// together, in few system calls. The burst that a sender has by default lasts four times as long, so it loses no rate.
+const pause = 500 * time.Microsecond
+
+// loop owns the protocol state until the session is closed.
+func (s *Session) loop() {
+	in, used := make(chan []udp.Message), make(chan struct{})
+	s.done.Go(func() { s.read(in, used) })
+	defer s.files.finish()
+
+	alarm := time.NewTimer(0)
+	defer alarm.Stop()
+	at := time.Now()             // when alarm rings
+	again := make(chan struct{}) // always ready
+	close(again)
+
+	for {
+		now := time.Now()
+		next, more := s.turn(now)
+		if !next.Equal(at) {
+			at = next
+			if at.IsZero() {
+				alarm.Stop()
+			} else {
+				alarm.Reset(max(at.Sub(now), s.pause))
+			}
+		}
+		datagrams, atOnce := in, again
+		if s.events.full() {
+			datagrams = nil // until the application has caught up
+		}
+		if !more {
+			atOnce = nil
+		}
+		select {
+		case msgs := <-datagrams:
+			s.handle(msgs)
+			used <- struct{}{}
+		case j := <-s.files.done:
+			s.complete(j)
+		case f := <-s.calls:
+			f(time.Now())
+		case <-s.events.room:
+		case <-atOnce:
+		case <-alarm.C:
+			at = time.Time{}
+		case <-s.closed:
+			return
+		}
+	}
+}
+
+// turn does what is due and drains the endpoints. It returns when the next turn is due, zero for when something
+// happens; more says that there is more to send now.
+func (s *Session) turn(now time.Time) (next time.Time, more bool) {
+	s.advance(now)
+	s.drain(now)
+	s.fill(now)
+	more = s.out.full()
+	s.flush()
+	s.drain(now) // what sending asked for: reads of the blocks that follow
+	s.files.give()
+	s.due = s.deadline()
+	return s.due, more
+}
+
+// advance tells the endpoints the time if one of them waits for it.
+func (s *Session) advance(now time.Time) {
+	if s.due.IsZero() || now.Before(s.due) {
+		return
+	}
+	if s.rx != nil {
+		s.rx.Advance(now)
+	}
+	if s.tx != nil {
+		s.tx.Advance(now)
+	}
+}
+
+func (s *Session) deadline() (first time.Time) {
+	if s.rx != nil {
+		first = s.rx.Deadline()
+	}
+	if s.tx != nil {
+		if d := s.tx.Deadline(); first.IsZero() || !d.IsZero() && d.Before(first) {
+			first = d
+		}
+	}
+	return first
+}
+
+// handle gives a batch of datagrams to the endpoints.
+func (s *Session) handle(msgs []udp.Message) {
+	now := time.Now()
+	for i := range msgs {
+		d := norm.Datagram{From: msgs[i].From, To: msgs[i].To, ECN: msgs[i].ECN, B: msgs[i].B}
+		if s.rx != nil {
+			s.rx.Handle(now, d)
+			s.drainReceiver(now) // an offer is to be answered before the next datagram
+		}
+		if s.tx != nil {
+			s.tx.Handle(now, d)
+		}
+	}
+}
+
+// complete hands back what a worker has done, and what the others have done meanwhile.
+func (s *Session) complete(j job) {
+	now := time.Now()
+	for {
+		if j.tx {
+			s.tx.Complete(now, j.io)
+		} else {
+			s.rx.Complete(now, j.io)
+		}
+		select {
+		case j = <-s.files.done:
+		default:
+			return
+		}
+	}
+}
+
+// fill polls the endpoints until the outbox is full: first the receiver, whose feedback is little and waits for nothing.
+func (s *Session) fill(now time.Time) {
+	if s.rx != nil {
+		s.poll(now, s.rx.Poll)
+	}
+	if s.tx != nil {
+		s.poll(now, s.tx.Poll)
+	}
+}
+
+func (s *Session) poll(now time.Time, poll func(time.Time, []byte) ([]byte, netip.AddrPort, bool)) {
+	for !s.out.full() {
+		pkt, to, ok := poll(now, s.out.room())
+		if !ok {
+			return
+		}
+		s.out.add(pkt, to)
+	}
+}
+
+// flush sends what is in the outbox, and tells the log when that begins to fail and when it works again.
+func (s *Session) flush() {
+	sent, refused, err := s.out.send()
+	s.unsent += refused
+	switch {
+	case refused > 0 && !s.mute:
+		s.mute = true
+		s.cfg.Log.Warn("datagrams cannot be sent", "error", err)
+	case sent > 0 && refused == 0 && s.mute:
+		s.mute = false
+		s.cfg.Log.Info("datagrams are sent again", "lost", s.unsent)
+	}
+}

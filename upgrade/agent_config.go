@@ -1,0 +1,169 @@
+package upgrade
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/commit/disk"
+	"github.com/multicast-upgrade/tool/commit/filestore"
+	"github.com/multicast-upgrade/tool/discovery"
+	"github.com/multicast-upgrade/tool/manifest"
+	"github.com/multicast-upgrade/tool/norm/session"
+	"github.com/multicast-upgrade/tool/norm/udp"
+)
+
+// An AgentConfig says what an Agent is and whom it trusts.
+type AgentConfig struct {
+	// Server is where the rendezvous is, such as "https://updates.example.net:8443". Plain http is for loopback only.
+	Server string
+	// Transport carries HTTP. If nil, one is made that trusts no certificate but TrustServer's.
+	Transport http.RoundTripper
+
+	Trust       manifest.Keys      // the release keys
+	TrustServer manifest.PublicKey // the server key: announces and decides, never says what may run
+
+	Product, Hardware, Device string               // names
+	Key                       *manifest.PrivateKey // the device key; nil: what the device says is unsigned
+
+	Dir string  // where everything is kept; made if it is not there
+	FS  disk.FS // takes the place of Dir
+
+	Interface string // network interface by name or address; empty: the routing table decides
+	Hooks     Hooks  // nil: none
+	Boot      string // id of this boot of the system; if empty, what the system says
+	Once      bool   // end after one campaign
+
+	// Silence is how long nothing may be heard of a sender that should be sending before the rest is fetched by HTTP. If
+	// zero, 30 s.
+	Silence time.Duration
+
+	Log   *slog.Logger // if nil, nobody is told
+	Event func(Event)  // called for each event, one at a time; it must not block. May be nil
+
+	// Conn opens the sockets of a session. If nil, UDP.
+	Conn func(*manifest.Session) (session.Conn, error)
+}
+
+// resolve returns the config with its defaults filled in.
+func (c AgentConfig) resolve() (AgentConfig, error) {
+	for _, name := range []struct{ field, value string }{{"product", c.Product}, {"hardware", c.Hardware}, {"device", c.Device}} {
+		if !manifest.ValidName(name.value) {
+			return c, fmt.Errorf("%s %.70q: want 1 to 64 of A-Z a-z 0-9 . _ + -, a letter or digit first", name.field, name.value)
+		}
+	}
+	switch {
+	case c.TrustServer.Role() != manifest.RoleServer:
+		return c, fmt.Errorf("trusted server key: %w: want a server key", manifest.ErrKeyRole)
+	case len(c.Trust.Keys) == 0 || c.Trust.Threshold < 1 || c.Trust.Threshold > len(c.Trust.Keys):
+		return c, fmt.Errorf("%d of %d release keys are to be trusted", c.Trust.Threshold, len(c.Trust.Keys))
+	case c.Key != nil && c.Key.Role() != manifest.RoleDevice:
+		return c, fmt.Errorf("device key: %w: want a device key", manifest.ErrKeyRole)
+	case c.Dir == "" && c.FS == nil:
+		return c, errors.New("a directory is required")
+	}
+	if c.Hooks == nil {
+		c.Hooks = &CommandHooks{}
+	}
+	if !c.Hooks.Has(StepActivate) && (c.Hooks.Has(StepHealth) || c.Hooks.Has(StepRollback)) {
+		return c, errors.New("health and rollback hooks need an activate hook: without one there is nothing to go back to")
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Boot == "" {
+		id, err := bootID()
+		if err != nil || id == "" {
+			return c, fmt.Errorf("the system does not tell its boot id: %w", cmp.Or(err, errors.ErrUnsupported))
+		}
+		c.Boot = id
+	}
+	c.Silence = cmp.Or(c.Silence, 30*time.Second)
+	if c.Conn == nil {
+		c.Conn = func(s *manifest.Session) (session.Conn, error) {
+			return udp.Open(udp.Config{Group: s.Group, Interface: c.Interface, Source: s.Source})
+		}
+	}
+	return c, nil
+}
+
+func (c AgentConfig) newClient() (*discovery.Client, error) {
+	transport := c.Transport
+	if transport == nil {
+		u, err := url.Parse(c.Server)
+		if err != nil {
+			return nil, err
+		}
+		if u.Scheme == "http" && !isLoopback(u.Hostname()) {
+			return nil, fmt.Errorf("server %s: plain http is for loopback only", c.Server)
+		}
+		t := http.DefaultTransport.(*http.Transport).Clone()
+		t.Proxy = nil // the server's origin and no other
+		t.TLSClientConfig = discovery.ClientTLS(c.TrustServer, u.Hostname(), func() time.Time { return time.Time{} })
+		transport = t
+	}
+	return discovery.NewClient(c.Server, transport)
+}
+
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback() || strings.EqualFold(host, "localhost")
+}
+
+// signer is nil, and not an interface of a nil pointer, without a key.
+func (c AgentConfig) signer() commit.Signer {
+	if c.Key == nil {
+		return nil
+	}
+	return c.Key
+}
+
+// buildTime returns when the program's source was committed: it cannot be earlier than that.
+func buildTime() time.Time {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return time.Time{}
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.time" {
+			t, _ := time.Parse(time.RFC3339, s.Value)
+			return t
+		}
+	}
+	return time.Time{}
+}
+
+const (
+	logName = "commit.log"
+	logSize = 1 << 20 // bytes from which on the log is rewritten
+)
+
+// A shortLog keeps the log of a participant short: only its last record matters.
+type shortLog struct{ *filestore.Log }
+
+func (l shortLog) Append(recs ...[]byte) error {
+	if l.Size() > logSize {
+		return l.Rewrite(recs[len(recs)-1])
+	}
+	return l.Log.Append(recs...)
+}
+
+func (a *Agent) openLog(replay func(rec []byte) error) (commit.Log, error) {
+	l, err := filestore.Open(a.fs, logName, replay)
+	if err != nil {
+		return nil, err
+	}
+	if n := l.Torn(); n > 0 {
+		a.log.Info("the last write to the log was cut off by a crash", "bytes", n)
+	}
+	a.logFile = l
+	return shortLog{l}, nil
+}

@@ -1,0 +1,232 @@
+package upgrade
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/commit/disk"
+	"github.com/multicast-upgrade/tool/discovery"
+	"github.com/multicast-upgrade/tool/manifest"
+)
+
+// A campaign is one that the agent follows.
+type campaign struct {
+	round   commit.Round
+	session *manifest.Session
+	release *manifest.Manifest
+	signed  discovery.Notice // its two documents as they came
+	err     error            // why nothing is known but the round
+
+	stop     context.CancelFunc // ends the reception; nil: there is none
+	whole    bool               // all leaves are verified
+	offered  bool               // and the commit knows
+	turned   bool               // the server, or storage, turned the device away
+	decision []byte             // the signed decision, if one was heard
+	bytes    int64              // verified so far
+	shown    time.Time          // the server is told no more of them before this
+}
+
+// loadCampaign reads the campaign of a round from its stage. Whether its documents have expired does not matter any more.
+func loadCampaign(fsys disk.FS, round commit.Round, trust manifest.Keys, server manifest.PublicKey) (*campaign, error) {
+	release, session, err := readStage(fsys, stageDir(round.Manifest))
+	if err != nil {
+		return nil, err
+	}
+	c := &campaign{round: round, signed: discovery.Notice{Manifest: release, Session: session}}
+	if c.release, err = manifest.OpenSigned(release, trust); err != nil {
+		return nil, err
+	}
+	if c.session, err = manifest.OpenSession(session, server, nil, time.Time{}); err != nil {
+		return nil, err
+	}
+	if c.round.Manifest != c.release.Digest() {
+		return nil, fmt.Errorf("the stage is that of manifest %s", c.release.Digest())
+	}
+	return c, nil
+}
+
+// follow hears what the server announces until ctx ends.
+func (a *Agent) follow(ctx context.Context) {
+	down := false
+	a.client.Follow(ctx, func(n *discovery.Notice) {
+		down = false
+		a.do(func(now time.Time) { a.notice(now, n) })
+	}, func(err error) {
+		a.greet.again() // it may come back as another one
+		if !down {      // once each time it goes away
+			a.tell.tell(Event{Kind: EventTrouble, Server: a.cfg.Server, Detail: err.Error()})
+		}
+		down = true
+	})
+}
+
+// notice takes an announcement.
+func (a *Agent) notice(now time.Time, n *discovery.Notice) {
+	if len(n.Timestamp) > 0 {
+		if err := a.p.Timestamp(now, n.Timestamp); err != nil {
+			a.log.Warn("the server's timestamp does not count", "error", err)
+		}
+	}
+	if len(n.Brake) > 0 {
+		a.brake(now, n.Brake)
+	}
+	for _, d := range n.Decisions {
+		a.decide(now, d)
+	}
+	var known *manifest.Session
+	if a.following != nil {
+		known = a.following.session
+	}
+	s, err := manifest.OpenSession(n.Session, a.cfg.TrustServer, known, a.utc(now))
+	switch {
+	case errors.Is(err, manifest.ErrRollback):
+		return // replayed, or delivered late
+	case err != nil:
+		a.turnDown(n, err)
+		return
+	}
+	round := commit.Round{Campaign: s.Campaign, Manifest: s.Manifest}
+	if held, ok := a.p.Holds(); ok && held == round {
+		a.reissued(a.held, s, n)
+		return
+	}
+	if a.following != nil && a.following.round == round {
+		a.reissued(a.following, s, n)
+		return
+	}
+	if last := a.p.Status().Last; last.Round == round && a.p.Finished(round) && a.outcome == commit.StateNone {
+		a.outcome, a.why = last.State, last.Reason // it ended before this start
+	}
+	if a.p.Finished(round) || a.abandoned(round) || a.aborted(round, n.Decisions) {
+		return
+	}
+	for _, c := range []*campaign{a.following, a.held} {
+		if c != nil && c.session != nil && (c.stop != nil || c == a.held) && s.Issued.Before(c.session.Issued) {
+			return // of two campaigns the one announced last
+		}
+	}
+	a.accept(now, n, s, round)
+}
+
+// turnDown tells, once, that an announcement is none by the trusted server.
+func (a *Agent) turnDown(n *discovery.Notice, err error) {
+	if digest := sha256.Sum256(n.Session); digest != a.refused {
+		a.refused = digest
+		a.tell.tell(Event{Kind: EventRefused, State: commit.StateRefused, Reason: refusalReason(err, 0, commit.Floors{}), Detail: err.Error()})
+	}
+}
+
+// accept checks the release and begins to receive it, or refuses it: before a byte of it is received, and for good.
+func (a *Agent) accept(now time.Time, n *discovery.Notice, s *manifest.Session, round commit.Round) {
+	m, err := a.openRelease(now, n.Manifest, s)
+	if err != nil {
+		epoch := uint64(0)
+		if m != nil {
+			epoch = m.Epoch
+		}
+		a.log.Warn("the release is refused", "campaign", s.Campaign, "error", err)
+		a.refuse(now, round, s.Expires, refusalReason(err, epoch, a.p.Floors()))
+		return
+	}
+	a.stopReceiving()
+	a.following = &campaign{round: round, session: s, release: m,
+		signed: discovery.Notice{Manifest: n.Manifest, Session: n.Session}}
+	a.outcome = commit.StateNone
+	a.startReceiving(now, a.following)
+}
+
+// openRelease returns the release if this device may install it. If only the device's own state speaks against it, the
+// release is returned with the error.
+func (a *Agent) openRelease(now time.Time, signed []byte, s *manifest.Session) (*manifest.Manifest, error) {
+	m, err := manifest.OpenSigned(signed, a.cfg.Trust)
+	if err != nil {
+		return nil, err
+	}
+	floors := a.p.Floors()
+	err = m.Check(manifest.Device{
+		Product: a.cfg.Product, Hardware: a.cfg.Hardware, Now: a.utc(now),
+		Floor: manifest.Floor{Sequence: floors.Sequence, Epoch: floors.Epoch},
+	})
+	if err == nil && m.Approvals > 0 {
+		err = errApprovals
+	}
+	if err == nil {
+		err = s.Describes(m)
+	}
+	return m, err
+}
+
+// errApprovals: a decision does not carry approvals, so none could satisfy such a release.
+var errApprovals = errors.New("the release asks for approvals, which this version cannot check")
+
+// refusalReason returns what a device that refuses a document tells the server.
+func refusalReason(err error, epoch uint64, floors commit.Floors) commit.Reason {
+	switch {
+	case errors.Is(err, errApprovals):
+		return commit.ReasonUnimplemented
+	case errors.Is(err, manifest.ErrSignature), errors.Is(err, manifest.ErrKeyRole):
+		return commit.ReasonSignature
+	case errors.Is(err, manifest.ErrProduct):
+		return commit.ReasonProduct
+	case errors.Is(err, manifest.ErrHardware):
+		return commit.ReasonHardware
+	case errors.Is(err, manifest.ErrRollback) && epoch < floors.Epoch:
+		return commit.ReasonEpoch
+	case errors.Is(err, manifest.ErrRollback):
+		return commit.ReasonSequence
+	case errors.Is(err, manifest.ErrExpired):
+		return commit.ReasonExpired
+	}
+	return commit.ReasonFormat
+}
+
+// refuse votes NO.
+func (a *Agent) refuse(now time.Time, round commit.Round, ends time.Time, reason commit.Reason) {
+	if err := a.p.Refuse(now, round, ends, reason); err != nil && !errors.Is(err, commit.ErrFinished) {
+		a.log.Error("the refusal cannot be logged", "round", round, "error", err)
+	}
+}
+
+// reissued takes another description of a campaign that is followed already.
+func (a *Agent) reissued(c *campaign, s *manifest.Session, n *discovery.Notice) {
+	if c == nil || c.session == nil || s.Serial <= c.session.Serial {
+		return
+	}
+	moved := s.Group != c.session.Group || s.Source != c.session.Source || s.NodeID != c.session.NodeID ||
+		s.FEC != c.session.FEC || !sameObjects(s.Objects, c.session.Objects)
+	c.session, c.signed.Session = s, n.Session
+	a.outbox.hurry()
+	switch {
+	case c == a.following && c.stop == nil && c.turned && !c.whole:
+		a.startReceiving(time.Now(), c) // perhaps it is on the list now
+	case moved && c.stop != nil:
+		c.stop()
+		a.startReceiving(time.Now(), c)
+	default:
+		if err := disk.WriteFile(a.fs, stageDir(c.release.Digest())+"/session", n.Session, 0o600); err != nil {
+			a.log.Warn("the new session description cannot be stored", "error", err)
+		}
+	}
+}
+
+func sameObjects(a, b manifest.Objects) bool {
+	if a.Hashes != b.Hashes || a.Decision != b.Decision || len(a.Images) != len(b.Images) {
+		return false
+	}
+	for i := range a.Images {
+		if a.Images[i] != b.Images[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// utc is what time it surely is.
+func (a *Agent) utc(now time.Time) time.Time {
+	clock := a.p.Clock()
+	return clock.UTC(now)
+}

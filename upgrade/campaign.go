@@ -1,0 +1,276 @@
+package upgrade
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/commit/disk"
+	"github.com/multicast-upgrade/tool/discovery"
+	"github.com/multicast-upgrade/tool/manifest"
+	"github.com/multicast-upgrade/tool/norm/fec"
+	"github.com/multicast-upgrade/tool/norm/session"
+)
+
+// ErrNotRunning is returned by methods of a [Campaign] whose Run has ended, and wrapped by those of a [Control] whose
+// campaign no process runs.
+var ErrNotRunning = errors.New("the campaign is not running")
+
+// How a campaign commits.
+const (
+	CommitAsk  = "ask"  // a person approves, by [Campaign.Approve], once the policy is met
+	CommitAuto = "auto" // at once when the policy is met
+)
+
+// A CampaignConfig says what a campaign is. The first group of fields is its settings: they are frozen in the state
+// directory when the campaign is new. When it is continued, each that is given has to be as it was, and each that is
+// zero is taken from there.
+type CampaignConfig struct {
+	Manifest []byte   // the signed release, as in fw.manifest; required
+	Images   []string // paths of its images: found by the image's name, else in the order of the manifest; required
+
+	// Who has to be ready: a list, or else the first so many devices that show themselves. Just one of both is required.
+	// Expect implies AllowUnsigned.
+	Targets []commit.Target
+	Expect  int
+
+	Quorum        int           // percentage of the targets that has to be READY. If zero, 100
+	SiteQuorum    int           // percentage that has to be READY at each site. If zero, it is not asked
+	Must          []string      // devices that have to be READY whatever the quorum says
+	ReadyTimeout  time.Duration // votes end so long after the start. If zero, 1 h
+	Commit        string        // CommitAsk or CommitAuto. If empty, CommitAsk
+	MaxFailures   int           // so many failed activations put the brake on. If zero, none do
+	AllowUnsigned bool          // targets without a key vote unsigned
+
+	NotBefore time.Time     // no activation before. If zero: the decision, or what the manifest asks for
+	Window    time.Duration // none later than so long after that. If zero: no end but the manifest's
+	Spread    time.Duration // devices spread their activation over this. If zero, what the manifest asks for
+	Hold      time.Duration // how long past the end of votes an undecided stage is kept. If zero, 7 days
+
+	Group         netip.AddrPort // where the images are sent: a multicast group, or a single host; required
+	Interface     string         // name or address of the interface to send from. If empty, the routing table decides
+	Source        netip.Addr     // our address, for source-specific multicast. If zero, any-source
+	TTL           int            // see [github.com/multicast-upgrade/tool/norm/udp.Config]: zero is 1, negative is 0
+	Rate          float64        // bits per second. If zero, 10 Mbit/s
+	Burst         int            // bytes sent at once. If zero, what Rate gives in 2 ms
+	SegmentSize   int            // bytes of an image in one datagram. If zero, 1400
+	FEC           fec.Params     // the code; SegmentSize is filled in. If ID and MaxBlockLen are zero, rs8:64,32
+	AutoParity    int            // parity symbols sent behind each block unasked
+	GRTT          time.Duration  // first estimate of the greatest round trip time. If zero, 0.5 s
+	BackoffFactor int            // K_sender. If zero, 4 for a multicast group; if negative, none
+	GroupSize     int            // how many devices listen, about. If zero, 10,000
+
+	Listen    string // address and port of the rendezvous. If empty, ":8443"
+	Advertise string // its URL, as devices know it. If empty, made from Listen; required if that names no host
+
+	// What follows is of one process, not of the campaign.
+
+	Key   *manifest.PrivateKey // of role server; required
+	State string               // the state directory. If empty, upgrade-CAMPAIGN in the current one
+	FS    disk.FS              // the state directory, in place of State
+	TLS   *tls.Config          // if nil, a TLS key is certified with Key; none if Listen is a loopback address
+
+	// Lead is how long before sending the campaign is announced, so that devices start together. If zero, 2 s.
+	Lead time.Duration
+	// Linger is how long the campaign stays for those it can do no more for: devices that have not voted when all others
+	// are done, or everybody after ABORT. If zero, 10 s; if negative, none.
+	Linger time.Duration
+	// OutcomeTimeout is how long devices that are READY have to tell what became of a COMMIT, from when they may activate.
+	// A campaign on hold waits without end. If zero, 15 min.
+	OutcomeTimeout time.Duration
+
+	Conn   func() (session.Conn, error)                        // opens the socket. If nil, udp.Open
+	Bind   func(network, address string) (net.Listener, error) // opens listeners. If nil, net.Listen
+	Event  func(Event)                                         // is told what happens, by one goroutine. If nil, nobody is
+	Log    *slog.Logger                                        // is told what an operator of the server should know. If nil, nobody is
+	random func([]byte)                                        // fills its argument. If nil, crypto/rand
+}
+
+// A Campaign brings one release to its targets: rendezvous, announcement, transfer, votes, decision, outcomes. Whatever
+// happens to the process, the campaign continues from its state directory and ends as it would have without.
+type Campaign struct {
+	cfg     CampaignConfig
+	state   *campaignState
+	frozen  frozen // what the state says for good
+	release *release
+	url     string
+
+	listener net.Listener
+	control  net.Listener
+	conn     session.Conn // nil once the session has it
+	handler  *discovery.Handler
+	clock    signedClock
+
+	calls chan func(now time.Time) // work for the loop
+	mail  chan delivery            // votes and reports, taken in batches
+	done  chan struct{}            // closed when Run has returned
+	once  sync.Once
+
+	// Owned by Run; nothing else touches these.
+	coordinator *commit.Coordinator
+	announced   *announcement // nil before the session description is signed
+	sender      *transmission // nil before that, too
+	progress    map[string]progress
+	strangers   map[string]bool // who was turned away, as far as it was told
+	endgame
+}
+
+// OpenCampaign checks everything that can be checked before anything is sent, and makes a new campaign in the state
+// directory, or continues the one that is there. Its errors are one line that a user can act on.
+//
+// The campaign holds the directory's lock, a socket and a port until Run returns, or Close.
+func OpenCampaign(cfg CampaignConfig) (*Campaign, error) {
+	c := &Campaign{
+		cfg:       cfg.resolve(),
+		calls:     make(chan func(time.Time)),
+		mail:      make(chan delivery),
+		done:      make(chan struct{}),
+		progress:  map[string]progress{},
+		strangers: map[string]bool{},
+	}
+	if err := c.open(time.Now()); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *Campaign) open(now time.Time) error {
+	if c.cfg.Key == nil || c.cfg.Key.Role() != manifest.RoleServer {
+		return errors.New("a campaign needs a server key")
+	}
+	given, err := c.cfg.settings()
+	if err != nil {
+		return err
+	}
+	var id commit.CampaignID
+	c.cfg.random(id[:])
+	if c.state, err = openState(c.cfg, id); err != nil {
+		return err
+	}
+	if c.state.exists {
+		if c.frozen, err = c.state.load(); err == nil {
+			err = c.frozen.admit(given, c.cfg.Key.Public(), c.state.dir)
+		}
+	} else {
+		c.frozen, err = newFrozen(c.cfg, given, id, now)
+	}
+	if err != nil {
+		return err
+	}
+	if c.release, err = openRelease(c.frozen); err != nil {
+		return err
+	}
+	if !c.state.exists {
+		if err := c.release.checkNew(now); err != nil {
+			return err
+		}
+	}
+	if err := c.listen(); err != nil {
+		return err
+	}
+	if err := c.openConn(); err != nil {
+		return err
+	}
+	if c.state.exists {
+		return c.openCoordinator()
+	}
+	plan, err := c.frozen.plan(c.cfg.Targets, c.release.manifest, now)
+	if err != nil {
+		return err
+	}
+	// The plan is durable before the campaign exists, and that before anything is announced. A crash in between leaves
+	// a log that nobody has been promised anything from.
+	if err := c.state.discardLog(); err != nil {
+		return err
+	}
+	if err := c.openCoordinator(); err != nil {
+		return err
+	}
+	if err := c.coordinator.Start(plan); err != nil {
+		return err
+	}
+	return c.state.create(c.frozen)
+}
+
+func (c *Campaign) openCoordinator() (err error) {
+	c.coordinator, err = commit.OpenCoordinator(commit.CoordinatorConfig{
+		Key: c.cfg.Key, Public: c.cfg.Key.Public(), Open: c.state.openLog,
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.state.fs.Path(coordinatorLog), err)
+	}
+	if p, started := c.coordinator.Plan(); c.state.exists && (!started || p.Campaign != c.frozen.Campaign) {
+		return fmt.Errorf("%s is not the log of this campaign: what it has promised is lost; start a new one with another --state",
+			c.state.fs.Path(coordinatorLog))
+	}
+	return nil
+}
+
+// ID returns the campaign's id.
+func (c *Campaign) ID() commit.CampaignID { return c.frozen.Campaign }
+
+// URL returns the rendezvous, as devices know it.
+func (c *Campaign) URL() string { return c.frozen.URL }
+
+// Dir returns the path of the state directory.
+func (c *Campaign) Dir() string { return c.state.dir }
+
+// Manifest returns the release.
+func (c *Campaign) Manifest() *manifest.Manifest { return c.release.manifest }
+
+// Approve is a person's agreement to COMMIT. The error is [commit.ErrNotReady] while the policy is not met.
+func (c *Campaign) Approve(ctx context.Context) error {
+	return c.act(ctx, func(now time.Time) error { return c.coordinator.Approve(now, 0) })
+}
+
+// Abort is a person's decision to ABORT. The error is [commit.ErrDecided] when it comes too late; see Hold.
+func (c *Campaign) Abort(ctx context.Context) error {
+	return c.act(ctx, func(now time.Time) error { return c.coordinator.Abort(now, 0) })
+}
+
+// Hold stops devices that have not begun to activate.
+func (c *Campaign) Hold(ctx context.Context) error {
+	return c.act(ctx, func(time.Time) error { return c.coordinator.Hold() })
+}
+
+// Resume lets them go on.
+func (c *Campaign) Resume(ctx context.Context) error {
+	return c.act(ctx, func(time.Time) error { return c.coordinator.Resume() })
+}
+
+// Status returns where the campaign is.
+func (c *Campaign) Status(ctx context.Context) (s CampaignStatus, err error) {
+	err = c.act(ctx, func(time.Time) error { s = c.status(); return nil })
+	return s, err
+}
+
+// Close lets go of what OpenCampaign took, for a campaign that is not run. After Run it does nothing.
+func (c *Campaign) Close() error {
+	c.once.Do(func() {
+		close(c.done)
+		if c.listener != nil {
+			c.listener.Close()
+		}
+		if c.control != nil {
+			c.control.Close()
+		}
+		if c.conn != nil {
+			c.conn.Close()
+		}
+		if c.release != nil {
+			c.release.close()
+		}
+		if c.state != nil {
+			c.state.close()
+		}
+	})
+	return nil
+}

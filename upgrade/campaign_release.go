@@ -1,0 +1,111 @@
+package upgrade
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/multicast-upgrade/tool/manifest"
+	"github.com/multicast-upgrade/tool/merkle"
+)
+
+// A release is what is sent: the hash list and the images, which stay where they are.
+type release struct {
+	manifest *manifest.Manifest
+	signed   []byte
+	objects  manifest.Objects
+	hashes   []byte // the hash list
+	images   []*os.File
+}
+
+// openRelease opens the images and checks that they are those of the manifest.
+func openRelease(f frozen) (_ *release, err error) {
+	r := &release{signed: f.Manifest}
+	// The server passes on what devices check; it only has to see that the images belong to it.
+	if r.manifest, _, err = manifest.OpenUnverified(f.Manifest); err != nil {
+		return nil, fmt.Errorf("--manifest: %w", err)
+	}
+	m := r.manifest
+	if len(f.Settings.Images) != len(m.Images) {
+		return nil, fmt.Errorf("the manifest is of %d images, not of %d", len(m.Images), len(f.Settings.Images))
+	}
+	r.objects = manifest.ObjectsFor(len(m.Images))
+	defer func() {
+		if err != nil {
+			r.close()
+		}
+	}()
+	leaves := make([][]merkle.Hash, len(m.Images))
+	for i := range m.Images {
+		im := &m.Images[i]
+		if _, err := f.Settings.code().Partition(uint64(im.Size)); err != nil {
+			return nil, fmt.Errorf("--fec: image %s of %d bytes: %w", im.Name, im.Size, err)
+		}
+		file, err := os.Open(imagePath(f.Settings.Images, im.Name, i))
+		if err != nil {
+			return nil, err
+		}
+		r.images = append(r.images, file)
+		if leaves[i], err = matchImage(im, file); err != nil {
+			return nil, fmt.Errorf("%s: %w", file.Name(), err)
+		}
+	}
+	r.hashes, err = m.HashList(leaves)
+	return r, err
+}
+
+// checkNew returns why no campaign can be started with the release.
+func (r *release) checkNew(now time.Time) error {
+	if err := r.manifest.CheckExpiry(now); err != nil {
+		return fmt.Errorf("--manifest: the release has %w; sign it anew", err)
+	}
+	return nil
+}
+
+// imagePath returns the path that has the image's name, or else the one in its place.
+func imagePath(paths []string, name string, i int) string {
+	for _, path := range paths {
+		if filepath.Base(path) == name {
+			return path
+		}
+	}
+	return paths[i]
+}
+
+func matchImage(im *manifest.Image, file *os.File) ([]merkle.Hash, error) {
+	info, err := file.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, errors.New("not a regular file")
+	case info.Size() == 0:
+		return nil, errors.New("the image is empty")
+	case info.Size() != im.Size: // before gigabytes are hashed
+		return nil, fmt.Errorf("%w: %s has %d bytes, the file %d", manifest.ErrImage, im.Name, im.Size, info.Size())
+	}
+	return im.Match(io.NewSectionReader(file, 0, info.Size()))
+}
+
+// object returns an object's bytes by its NormTransportId.
+func (r *release) object(toi uint16) (content io.ReaderAt, size int64, ok bool) {
+	if toi == r.objects.Hashes {
+		return bytes.NewReader(r.hashes), int64(len(r.hashes)), true
+	}
+	for i, id := range r.objects.Images {
+		if id == toi {
+			return r.images[i], r.manifest.Images[i].Size, true
+		}
+	}
+	return nil, 0, false
+}
+
+func (r *release) close() {
+	for _, file := range r.images {
+		file.Close()
+	}
+}

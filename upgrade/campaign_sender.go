@@ -1,0 +1,284 @@
+package upgrade
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/norm"
+	"github.com/multicast-upgrade/tool/norm/session"
+	"github.com/multicast-upgrade/tool/norm/udp"
+)
+
+const (
+	progressInterval = time.Second      // how often the progress of sending is told
+	flushInterval    = 10 * time.Second // between series of FLUSH, while devices are behind
+	endPatience      = 5 * time.Second  // for telling the group that the sender ends
+)
+
+// A transmission is the sender of a campaign. Its objects stay repairable until the campaign ends, from where they are on
+// the disk.
+type transmission struct {
+	session *session.Session
+	events  chan norm.Event // closed when the session has failed or ended
+	stop    context.CancelFunc
+
+	objects   []norm.Handle // the hash list and the images, in the order of their ids
+	begun     bool
+	sentAll   bool
+	decided   bool
+	tick      time.Time // next progress
+	flushAt   time.Time // next series of FLUSH; zero while one is under way
+	startedAt time.Time
+}
+
+// openConn opens the socket, so that what is wrong with the group or the interface is known before anything else.
+func (c *Campaign) openConn() (err error) {
+	if c.cfg.Conn != nil {
+		c.conn, err = c.cfg.Conn()
+		return err
+	}
+	s := c.frozen.Settings
+	conn, err := udp.Open(udp.Config{Group: s.Group, Role: udp.Sender, Interface: s.Interface, Source: s.Source, TTL: s.TTL})
+	if err != nil {
+		return err
+	}
+	c.conn = conn
+	return nil
+}
+
+// transmit opens the sender when the campaign is announced, gives it the objects at the time that was announced, and the
+// decision once there is one.
+func (c *Campaign) transmit(ctx context.Context, now time.Time) error {
+	if c.announced == nil {
+		return nil
+	}
+	answer, err := c.coordinator.Answer(now, c.frozen.Campaign, 0)
+	if err != nil {
+		return err
+	}
+	decided := len(answer.Signed) > 0
+	if c.sender == nil {
+		if err := c.openSender(); err != nil {
+			return err
+		}
+	}
+	if !c.sender.begun && (decided || !now.Before(c.announced.start)) {
+		if err := c.begin(ctx, now, decided); err != nil {
+			return err
+		}
+	}
+	if decided && !c.sender.decided {
+		if err := c.sender.decide(ctx, answer); err != nil {
+			return c.sender.lost(c, err)
+		}
+	}
+	return c.keepUp(ctx, now)
+}
+
+func (c *Campaign) openSender() error {
+	s := c.frozen.Settings
+	tx, err := session.Open(session.Config{Conn: c.conn, Log: c.cfg.Log, Send: &norm.SenderConfig{
+		Node: norm.NodeID(c.frozen.NodeID), Instance: c.frozen.instance(c.state.Serial), Group: s.Group,
+		FEC: s.code(), SegmentSize: s.SegmentSize, AutoParity: s.AutoParity, Rate: s.Rate, Burst: s.Burst,
+		GRTT: s.GRTT, BackoffFactor: s.BackoffFactor, GroupSize: s.GroupSize,
+		FirstObject: norm.TransportID(c.release.objects.Hashes),
+	}})
+	if err != nil {
+		return fmt.Errorf("sender: %w", err)
+	}
+	c.conn = nil // the session closes it
+	ctx, stop := context.WithCancel(context.Background())
+	c.sender = &transmission{session: tx, events: make(chan norm.Event), stop: stop}
+	go c.sender.listen(ctx)
+	return nil
+}
+
+// listen passes on what happens to the session until it is closed or has failed.
+func (t *transmission) listen(ctx context.Context) {
+	defer close(t.events)
+	for {
+		e, err := t.session.Next(ctx)
+		if err != nil {
+			return
+		}
+		select {
+		case t.events <- e:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// happenings returns the channel of what happens to the sender, nil if there is none.
+func (t *transmission) happenings() <-chan norm.Event {
+	if t == nil {
+		return nil
+	}
+	return t.events
+}
+
+// begin gives the objects to the sender. Those of a transmission that goes on after a restart, or is needed no more, are
+// only kept for repair: most devices have most of them.
+func (c *Campaign) begin(ctx context.Context, now time.Time, decided bool) error {
+	t, repairOnly := c.sender, decided || c.state.Begun
+	if !c.state.Begun {
+		i := c.state.issue
+		i.Begun = true
+		if err := c.state.save(i); err != nil {
+			return err
+		}
+	}
+	t.begun, t.sentAll, t.startedAt = true, repairOnly, now
+	send := func(o norm.Object, src session.Source, want uint16) error {
+		o.Pinned, o.RepairOnly = true, repairOnly
+		h, id, err := t.session.Send(ctx, o, src)
+		if err == nil && uint16(id) != want {
+			err = fmt.Errorf("object %d became %d", want, id)
+		}
+		t.objects = append(t.objects, h)
+		return err
+	}
+	objects := c.release.objects
+	err := send(norm.Object{Kind: norm.Data, Size: int64(len(c.release.hashes))}, bytes.NewReader(c.release.hashes), objects.Hashes)
+	for i, im := range c.release.manifest.Images {
+		if err == nil {
+			err = send(norm.Object{Kind: norm.File, Size: im.Size, Info: []byte(im.Name)}, c.release.images[i], objects.Images[i])
+		}
+	}
+	if err != nil {
+		return t.lost(c, err)
+	}
+	if !repairOnly {
+		t.tick = now.Add(progressInterval)
+	}
+	c.emit(now, Event{Kind: EventCampaign, State: CampaignSending, Total: c.release.manifest.Size()})
+	return nil
+}
+
+// decide sends the decision, as an object of one segment. After ABORT nobody needs the images.
+func (t *transmission) decide(ctx context.Context, a commit.Answer) error {
+	t.decided = true
+	if a.Verdict == commit.Abort {
+		t.sentAll, t.tick = true, time.Time{}
+		for _, h := range t.objects {
+			// An object that the sender has lost already is as good.
+			if err := t.session.Cancel(ctx, h); err != nil && !errors.Is(err, norm.ErrUnknownObject) {
+				return err
+			}
+		}
+	}
+	_, _, err := t.session.Send(ctx, norm.Object{Kind: norm.Data, Size: int64(len(a.Signed)), Pinned: true}, bytes.NewReader(a.Signed))
+	t.flushAt = time.Time{}
+	return err
+}
+
+// lost says that multicast has failed. That is no end: devices fetch what they lack from the rendezvous.
+func (t *transmission) lost(c *Campaign, err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	c.cfg.Log.Error("multicast has failed, devices are left to the rendezvous", "err", err)
+	c.emit(time.Now(), Event{Kind: EventTrouble, Detail: "multicast has failed: " + err.Error()})
+	t.sentAll, t.tick, t.flushAt = true, time.Time{}, time.Time{}
+	return nil
+}
+
+// sent takes what happened to the sender.
+func (c *Campaign) sent(now time.Time, e norm.Event, ok bool) {
+	t := c.sender
+	if !ok {
+		t.events = nil
+		t.lost(c, errors.New("the socket does not work any more"))
+		return
+	}
+	switch e.Kind {
+	case norm.ObjectSent:
+		if !t.sentAll && len(t.objects) > 0 && e.Object == t.objects[len(t.objects)-1] {
+			t.sentAll, t.tick = true, time.Time{}
+			c.emit(now, Event{Kind: EventCampaign, State: CampaignSent, Total: c.release.manifest.Size(), Bytes: c.release.manifest.Size(),
+				Seconds: now.Sub(t.startedAt).Seconds()})
+		}
+	case norm.ObjectPurged:
+		if e.Err != nil && !errors.Is(e.Err, norm.ErrCancelled) {
+			t.lost(c, e.Err) // the image cannot be read
+		}
+	case norm.Flushed:
+		t.flushAt = now.Add(flushInterval)
+	}
+}
+
+// arrived notes that a device came, which has to hear how far the sender is.
+func (t *transmission) arrived(now time.Time) {
+	if t != nil && !t.flushAt.IsZero() {
+		t.flushAt = now.Add(time.Second) // for all who come in that second
+	}
+}
+
+// keepUp tells the progress of sending, and starts the series of FLUSH anew from time to time: a device that came late
+// learns from it what it may ask for.
+func (c *Campaign) keepUp(ctx context.Context, now time.Time) error {
+	t := c.sender
+	if !t.tick.IsZero() && !now.Before(t.tick) {
+		t.tick = now.Add(progressInterval)
+		e := Event{Kind: EventProgress, Total: c.release.manifest.Size(), Counts: c.coordinator.Status().Devices, Seconds: now.Sub(t.startedAt).Seconds()}
+		for _, h := range t.objects[1:] {
+			o, err := t.session.Sent(ctx, h)
+			if err != nil {
+				break
+			}
+			e.Bytes += o.Position
+		}
+		c.emit(now, e)
+	}
+	if !t.flushAt.IsZero() && !now.Before(t.flushAt) {
+		t.flushAt = time.Time{}
+		if err := t.session.Flush(ctx); err != nil {
+			return t.lost(c, err)
+		}
+	}
+	return nil
+}
+
+// sendingDeadline returns when transmit has something to do next.
+func (c *Campaign) sendingDeadline() (next time.Time) {
+	t := c.sender
+	if c.announced == nil || t == nil {
+		return next
+	}
+	if !t.begun {
+		return c.announced.start
+	}
+	for _, d := range []time.Time{t.tick, t.flushAt} {
+		if !d.IsZero() && (next.IsZero() || d.Before(next)) {
+			next = d
+		}
+	}
+	return next
+}
+
+// end closes the sender; if the campaign is over, it tells the group first.
+func (t *transmission) end(over bool) {
+	if t == nil {
+		return
+	}
+	if over && t.events != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), endPatience)
+		defer cancel()
+		if t.session.End(ctx) == nil {
+			for ended := false; !ended; {
+				select {
+				case e, ok := <-t.events:
+					ended = !ok || e.Kind == norm.Ended
+				case <-ctx.Done():
+					ended = true
+				}
+			}
+		}
+	}
+	t.stop()
+	t.session.Close()
+}

@@ -1,0 +1,165 @@
+package upgrade
+
+import (
+	"cmp"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/manifest"
+	"github.com/multicast-upgrade/tool/norm/fec"
+)
+
+// Settings are what is frozen of a CampaignConfig. The tag names the flag that a person would give.
+type settings struct {
+	Manifest string         `flag:"--manifest"` // its digest
+	Images   []string       `flag:"IMAGE"`      // absolute paths
+	Targets  string         `flag:"--devices"`  // the digest of the list
+	Expect   int            `flag:"--expect"`
+	Group    netip.AddrPort `flag:"--group"`
+
+	Quorum        int           `flag:"--quorum"`
+	SiteQuorum    int           `flag:"--site-quorum"`
+	Must          []string      `flag:"--must"`
+	ReadyTimeout  time.Duration `flag:"--ready-timeout"`
+	Commit        string        `flag:"--commit"`
+	MaxFailures   int           `flag:"--max-failures"`
+	AllowUnsigned bool          `flag:"--allow-unsigned-votes"`
+	NotBefore     time.Time     `flag:"--not-before"`
+	Window        time.Duration `flag:"--window"`
+	Spread        time.Duration `flag:"--spread"`
+	Hold          time.Duration `flag:"--stage-hold"`
+
+	Interface     string        `flag:"--interface"`
+	Source        netip.Addr    `flag:"--source"`
+	TTL           int           `flag:"--ttl"`
+	Rate          float64       `flag:"--rate"`
+	Burst         int           `flag:"--burst"`
+	SegmentSize   int           `flag:"--segment-size"`
+	FEC           fec.Params    `flag:"--fec"` // without SegmentSize
+	AutoParity    int           `flag:"--parity-auto"`
+	GRTT          time.Duration `flag:"--grtt"`
+	BackoffFactor int           `flag:"--backoff"`
+	GroupSize     int           `flag:"--group-size"`
+	Listen        string        `flag:"--listen"`
+	Advertise     string        `flag:"--advertise"`
+}
+
+// settings returns the settings as they are given, zero where they are not.
+func (cfg CampaignConfig) settings() (settings, error) {
+	s := settings{
+		Expect: cfg.Expect, Group: cfg.Group, Quorum: cfg.Quorum, SiteQuorum: cfg.SiteQuorum, Must: slices.Sorted(slices.Values(cfg.Must)),
+		ReadyTimeout: cfg.ReadyTimeout, Commit: cfg.Commit, MaxFailures: cfg.MaxFailures, AllowUnsigned: cfg.AllowUnsigned,
+		NotBefore: cfg.NotBefore.UTC().Truncate(time.Second), Window: cfg.Window, Spread: cfg.Spread, Hold: cfg.Hold,
+		Interface: cfg.Interface, Source: cfg.Source, TTL: cfg.TTL, Rate: cfg.Rate, Burst: cfg.Burst, SegmentSize: cfg.SegmentSize,
+		FEC: cfg.FEC, AutoParity: cfg.AutoParity, GRTT: cfg.GRTT, BackoffFactor: cfg.BackoffFactor, GroupSize: cfg.GroupSize,
+		Listen: cfg.Listen, Advertise: cfg.Advertise,
+	}
+	s.FEC.SegmentSize = 0
+	if len(cfg.Targets) > 0 {
+		s.Targets = commit.TargetsDigest(cfg.Targets).String()
+	}
+	if len(cfg.Manifest) > 0 {
+		m, _, err := manifest.OpenUnverified(cfg.Manifest)
+		if err != nil {
+			return s, fmt.Errorf("--manifest: %w", err)
+		}
+		s.Manifest = m.Digest().String()
+	}
+	for _, path := range cfg.Images {
+		abs, err := filepath.Abs(path)
+		if err != nil {
+			return s, err
+		}
+		s.Images = append(s.Images, abs)
+	}
+	return s, nil
+}
+
+// resolve returns the settings of a new campaign, defaults filled in, or what is wrong with them.
+func (s settings) resolve() (settings, error) {
+	switch {
+	case s.Manifest == "":
+		return s, errors.New("--manifest is required")
+	case len(s.Images) == 0:
+		return s, errors.New("the images of the manifest are required")
+	case !s.Group.IsValid() || s.Group.Port() == 0:
+		return s, errors.New("--group is required, such as 239.1.2.3:6003")
+	case (s.Targets != "") == (s.Expect > 0) || s.Expect < 0:
+		return s, errors.New("want either --devices FILE or --expect N")
+	case s.Commit != "" && s.Commit != CommitAsk && s.Commit != CommitAuto:
+		return s, fmt.Errorf("--commit %q: want %s or %s", s.Commit, CommitAsk, CommitAuto)
+	case s.ReadyTimeout < 0 || s.ReadyTimeout > 0 && s.ReadyTimeout < time.Second:
+		return s, fmt.Errorf("--ready-timeout %v: want a second or more", s.ReadyTimeout)
+	case s.Hold < 0 || s.Hold%time.Second != 0:
+		return s, fmt.Errorf("--stage-hold %v: want whole seconds", s.Hold)
+	case s.Quorum < 0 || s.Quorum > 100 || s.SiteQuorum < 0 || s.SiteQuorum > 100:
+		return s, fmt.Errorf("--quorum %d, --site-quorum %d: want a percentage", s.Quorum, s.SiteQuorum)
+	case s.Rate < 0 || s.Burst < 0 || s.GRTT < 0 || s.AutoParity < 0 || s.GroupSize < 0 || s.SegmentSize < 0:
+		return s, errors.New("--rate, --burst, --grtt, --parity-auto, --group-size and --segment-size cannot be negative")
+	}
+	s.AllowUnsigned = s.AllowUnsigned || s.Expect > 0
+	s.Quorum = cmp.Or(s.Quorum, 100)
+	s.ReadyTimeout = cmp.Or(s.ReadyTimeout, time.Hour)
+	s.Commit = cmp.Or(s.Commit, CommitAsk)
+	s.Hold = cmp.Or(s.Hold, manifest.DefaultHold)
+	s.Rate = cmp.Or(s.Rate, 10e6)
+	s.SegmentSize = cmp.Or(s.SegmentSize, 1400)
+	s.GRTT = cmp.Or(s.GRTT, 500*time.Millisecond)
+	s.Listen = cmp.Or(s.Listen, ":8443")
+	if s.FEC.ID == 0 && s.FEC.MaxBlockLen == 0 {
+		s.FEC = fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 64, MaxParity: 32}
+	}
+	if _, err := s.code().Scheme(); err != nil {
+		return s, fmt.Errorf("--fec: %w", err)
+	}
+	return s, nil
+}
+
+// code returns the FEC parameters of every object.
+func (s settings) code() fec.Params {
+	p := s.FEC
+	p.SegmentSize = s.SegmentSize
+	return p
+}
+
+// sameAs returns an error that names the first setting that is given and is not what was.
+func (given settings) sameAs(was settings, dir string) error {
+	g, w := reflect.ValueOf(given), reflect.ValueOf(was)
+	for i := range g.NumField() {
+		if g.Field(i).IsZero() || reflect.DeepEqual(g.Field(i).Interface(), w.Field(i).Interface()) {
+			continue
+		}
+		return fmt.Errorf("%s: the campaign in %s was started with another (%v, not %v); its settings are frozen: leave the flag out to continue it",
+			g.Type().Field(i).Tag.Get("flag"), dir, w.Field(i).Interface(), g.Field(i).Interface())
+	}
+	return nil
+}
+
+// resolve fills in the defaults of what is not frozen.
+func (cfg CampaignConfig) resolve() CampaignConfig {
+	cfg.Lead = cmp.Or(cfg.Lead, 2*time.Second)
+	cfg.Linger = max(0, cmp.Or(cfg.Linger, 10*time.Second))
+	cfg.OutcomeTimeout = cmp.Or(cfg.OutcomeTimeout, 15*time.Minute)
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Event == nil {
+		cfg.Event = func(Event) {}
+	}
+	if cfg.Bind == nil {
+		cfg.Bind = net.Listen
+	}
+	if cfg.random == nil {
+		cfg.random = func(b []byte) { rand.Read(b) } // never fails
+	}
+	return cfg
+}

@@ -1,0 +1,233 @@
+package upgrade
+
+import (
+	"time"
+
+	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/manifest"
+)
+
+// States of a campaign, as events of kind EventCampaign have them.
+const (
+	CampaignAnnounced commit.State = "announced" // devices are told: Version, Group, Server, Total
+	CampaignSending   commit.State = "sending"   // Total
+	CampaignSent      commit.State = "sent"      // everything was sent once; repair goes on: Seconds
+	CampaignAsking    commit.State = "asking"    // the policy is met and a person is asked
+	CampaignHeld      commit.State = "held"      // the brake is on: Reason
+	CampaignResumed   commit.State = "resumed"   // and off again
+	CampaignConflict  commit.State = "conflict"  // a device showed the opposite of the decision: Verdict
+	CampaignClosed    commit.State = "closed"    // Verdict, Counts
+)
+
+// tell passes on what the coordinator says.
+func (c *Campaign) tell(now time.Time) {
+	for e := range c.coordinator.Events() {
+		switch e.Kind {
+		case commit.EventDevice:
+			p := c.progress[e.Device]
+			c.emit(now, Event{Kind: EventDevice, Device: e.Device, State: e.State, Reason: e.Reason, Bytes: p.Bytes, Total: p.Total})
+		case commit.EventAsking:
+			c.emit(now, Event{Kind: EventCampaign, State: CampaignAsking, Counts: c.coordinator.Status().Devices})
+		case commit.EventDecided:
+			c.emit(now, Event{Kind: EventDecision, Verdict: e.Verdict.String(), Reason: e.Reason})
+		case commit.EventBrake:
+			state := CampaignResumed
+			if e.Hold {
+				state = CampaignHeld
+			}
+			c.emit(now, Event{Kind: EventCampaign, State: state, Reason: e.Reason})
+		case commit.EventConflict:
+			c.cfg.Log.Error("a device shows the opposite of the decision in the log", "verdict", e.Verdict)
+			c.emit(now, Event{Kind: EventCampaign, State: CampaignConflict, Verdict: e.Verdict.String()})
+		}
+	}
+}
+
+func (c *Campaign) emit(now time.Time, e Event) {
+	e.Time, e.Campaign = now.UTC(), c.frozen.Campaign.String()
+	c.cfg.Event(e)
+}
+
+// An endgame is what is known of the end of a campaign.
+type endgame struct {
+	deadline  time.Time // when over has to be asked again; zero if only something else can change its answer
+	due       time.Time // when devices that owe an outcome are given up
+	settled   time.Time // since when nobody owes one
+	committed bool
+}
+
+// overInterval is how often the end is looked for: it takes a look at every device.
+const overInterval = 100 * time.Millisecond
+
+// over reports whether nothing more is to be done or hoped for.
+func (c *Campaign) over(now time.Time) bool {
+	e := &c.endgame
+	if now.Before(e.deadline) {
+		return false
+	}
+	e.deadline = time.Time{}
+	answer, err := c.coordinator.Answer(now, c.frozen.Campaign, 0)
+	if err != nil || len(answer.Signed) == 0 {
+		return false
+	}
+	status := c.coordinator.Status()
+	if answer.Verdict == commit.Commit && !c.coordinator.Settled() {
+		if status.Held {
+			e.due, e.deadline = time.Time{}, now.Add(time.Second)
+			return false
+		}
+		if e.due.IsZero() {
+			e.due = c.activationEnd(now, answer.Signed).Add(c.cfg.OutcomeTimeout)
+		}
+		e.deadline = now.Add(overInterval)
+		return !now.Before(e.due)
+	}
+	if e.settled.IsZero() {
+		e.settled = now
+	}
+	if c.announced == nil || status.Closed || answer.Verdict == commit.Commit && c.complete() {
+		return true
+	}
+	end := e.settled.Add(c.cfg.Linger)
+	e.deadline = end
+	if answer.Verdict == commit.Commit && end.After(now) {
+		e.deadline = now.Add(overInterval) // a late device may become READY, or complete
+	}
+	return !now.Before(end)
+}
+
+// activationEnd returns when the last device may begin to activate.
+func (c *Campaign) activationEnd(now time.Time, decision []byte) time.Time {
+	d, err := commit.OpenDecision(decision, c.cfg.Key.Public())
+	if end := d.NotBefore.Add(d.Spread); err == nil && end.After(now) {
+		return end
+	}
+	return now
+}
+
+// complete reports whether no target can change any more.
+func (c *Campaign) complete() bool {
+	for d := range c.coordinator.Devices() {
+		switch d.State {
+		case commit.StateCommitted, commit.StateRolledBack, commit.StateFailed, commit.StateRefused:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// A Result is how a campaign ended, or how far it is.
+type Result struct {
+	Campaign commit.CampaignID
+	Verdict  commit.Verdict // Undecided if Run was ended before
+	Reason   commit.Reason  // why ABORT
+	Devices  []commit.DeviceStatus
+	Laggards []commit.DeviceStatus // after COMMIT: targets that do not run the new image, each with its cause
+}
+
+// Exit statuses of a campaign.
+const (
+	ExitCommitted = 0 // on every target
+	ExitFailed    = 1 // aborted by votes or a person, or not ended
+	ExitTimedOut  = 3 // aborted by the deadline
+	ExitLaggards  = 4 // committed, but not on every target
+)
+
+// ExitStatus returns what a command exits with.
+func (r Result) ExitStatus() int {
+	switch {
+	case r.Verdict == commit.Commit && len(r.Laggards) == 0:
+		return ExitCommitted
+	case r.Verdict == commit.Commit:
+		return ExitLaggards
+	case r.Reason == commit.ReasonDeadline || r.Reason == commit.ReasonNotApproved:
+		return ExitTimedOut
+	}
+	return ExitFailed
+}
+
+func (c *Campaign) result() Result {
+	r := Result{Campaign: c.frozen.Campaign}
+	if s := c.coordinator.Status(); len(s.Waves) > 0 {
+		r.Verdict, r.Reason = s.Waves[0].Verdict, s.Waves[0].Reason
+	}
+	for d := range c.coordinator.Devices() {
+		d = c.progress[d.Device].explain(d)
+		r.Devices = append(r.Devices, d)
+		if r.Verdict == commit.Commit && d.State != commit.StateCommitted {
+			r.Laggards = append(r.Laggards, d)
+		}
+	}
+	return r
+}
+
+// explain adds what the device itself said of why it does not take part.
+func (p progress) explain(d commit.DeviceStatus) commit.DeviceStatus {
+	switch d.State {
+	case commit.StateNone, commit.StateAnnounced, commit.StateReceiving, commit.StateStaged:
+		if p.refused != commit.ReasonNone {
+			d.State, d.Reason = commit.StateRefused, p.refused
+		}
+	}
+	return d
+}
+
+// A CampaignStatus is where a campaign is. It has a JSON form; fields are only ever added.
+type CampaignStatus struct {
+	Campaign commit.CampaignID    `json:"campaign"`
+	Running  bool                 `json:"running"`
+	Product  string               `json:"product"`
+	Version  string               `json:"version"`
+	Server   string               `json:"server"`
+	Group    string               `json:"group"`
+	Started  time.Time            `json:"started"`
+	Deadline time.Time            `json:"deadline"` // of votes
+	Verdict  string               `json:"verdict"`
+	Reason   commit.Reason        `json:"reason,omitempty"` // why ABORT
+	Asking   bool                 `json:"asking,omitempty"` // the policy is met and a person is asked
+	Held     bool                 `json:"held,omitempty"`
+	Brake    commit.Reason        `json:"brake,omitempty"` // why held
+	Closed   bool                 `json:"closed,omitempty"`
+	Targets  int                  `json:"targets"`
+	Ready    int                  `json:"ready"`
+	Refused  int                  `json:"refused"`
+	Unsigned int                  `json:"unsigned,omitempty"` // targets whose last word was unsigned
+	Counts   map[commit.State]int `json:"counts"`
+	Devices  []DeviceState        `json:"devices"`
+}
+
+// A DeviceState is where a target is.
+type DeviceState struct {
+	Device    string        `json:"device"`
+	Site      string        `json:"site,omitempty"`
+	State     commit.State  `json:"state,omitempty"`
+	Reason    commit.Reason `json:"reason,omitempty"`
+	Bytes     int64         `json:"bytes,omitempty"` // verified so far, of Total
+	Total     int64         `json:"total,omitempty"`
+	Unsigned  bool          `json:"unsigned,omitempty"`
+	Duplicate bool          `json:"duplicate,omitempty"`
+}
+
+func (c *Campaign) status() CampaignStatus {
+	s := campaignStatus(c.frozen, c.release.manifest, c.coordinator, c.progress)
+	s.Running = true
+	return s
+}
+
+func campaignStatus(f frozen, m *manifest.Manifest, coordinator *commit.Coordinator, progress map[string]progress) CampaignStatus {
+	of := coordinator.Status()
+	s := CampaignStatus{Campaign: f.Campaign, Product: m.Product, Version: m.Version, Server: f.URL, Group: f.Settings.Group.String(),
+		Started: f.Started, Deadline: f.Deadline, Held: of.Held, Brake: of.Brake, Closed: of.Closed, Unsigned: of.Unsigned, Counts: map[commit.State]int{}}
+	if len(of.Waves) > 0 {
+		w := of.Waves[0]
+		s.Verdict, s.Reason, s.Asking, s.Targets, s.Ready, s.Refused = w.Verdict.String(), w.Reason, w.Asking, w.Targets, w.Ready, w.Refused
+	}
+	for d := range coordinator.Devices() {
+		p := progress[d.Device]
+		d = p.explain(d)
+		s.Counts[d.State]++
+		s.Devices = append(s.Devices, DeviceState{d.Device, d.Site, d.State, d.Reason, p.Bytes, p.Total, d.Unsigned, d.Duplicate})
+	}
+	return s
+}

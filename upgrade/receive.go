@@ -1,0 +1,246 @@
+package upgrade
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/manifest"
+	"github.com/multicast-upgrade/tool/norm"
+	"github.com/multicast-upgrade/tool/norm/session"
+)
+
+// hashObject is the number of the hash list among the images.
+const hashObject = -1
+
+// A part is a leaf of an image, or a piece of the hash list.
+type part struct{ object, index int }
+
+// A reception brings the leaves of a campaign to its stage, and the decision to the agent. Its fields belong to run.
+type reception struct {
+	a     *Agent
+	c     *campaign // only its round and release
+	s     *manifest.Session
+	stage *stage
+	late  bool      // others have begun long ago
+	start time.Time // when sending begins
+
+	net      *multicast      // nil: there is none
+	health   health          // of net
+	tail     tail            // what comes by HTTP
+	rejected map[part]int    // how often a part was wrong
+	told     int64           // progress
+	done     bool            // the stage is whole and its files are closed
+	fatal    error           // the storage failed
+	quiet    bool            // it was said that nothing is heard
+	results  chan fetched    // of tail
+	events   chan norm.Event // of net
+}
+
+// run receives until ctx ends. An error means that the storage failed.
+func (r *reception) run(ctx context.Context) error {
+	r.rejected, r.results, r.events = map[part]int{}, make(chan fetched), make(chan norm.Event)
+	have, total := r.stage.progress()
+	r.a.tell.tell(Event{Kind: EventReceiving, Campaign: r.c.round.Campaign.String(), State: commit.StateReceiving, Bytes: have, Total: total})
+	r.told = -1
+	r.health.begin(time.Now(), r.start)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer r.tail.wait()
+	if err := r.join(ctx); err != nil {
+		r.fallBack(time.Now(), "multicast cannot be used: "+err.Error())
+	} else {
+		defer r.net.close()
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for r.fatal == nil {
+		r.finishIfWhole()
+		r.fetchNext(ctx, time.Now())
+		select {
+		case e := <-r.events:
+			r.event(ctx, e)
+		case f := <-r.results:
+			r.fetchedPart(ctx, time.Now(), f)
+		case <-tick.C:
+			r.tick(ctx, time.Now())
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return r.fatal
+}
+
+// event takes an event of the NORM session.
+func (r *reception) event(ctx context.Context, e norm.Event) {
+	switch e.Kind {
+	case norm.ObjectData:
+		r.health.progressed(time.Now())
+		r.tail.everything = false // what comes need not be fetched
+		i, ok := r.net.objects[e.Object]
+		switch {
+		case !ok || r.done:
+		case i == hashObject:
+			r.checkHashes(ctx, span{e.Range.Offset, e.Range.Length})
+		default:
+			events, err := r.stage.images[i].stored(e.Range.Offset, e.Range.Length)
+			r.leaves(ctx, i, events)
+			r.failed(err)
+		}
+	case norm.ObjectComplete:
+		if decision, ok := r.net.decision(e.Object); ok {
+			r.a.do(func(now time.Time) { r.a.decide(now, decision) })
+		}
+	case norm.ObjectAborted:
+		if _, ok := r.net.objects[e.Object]; !ok || r.done {
+			return
+		}
+		if isOfNorm(e.Err) {
+			r.fallBack(time.Now(), "an object was aborted: "+e.Err.Error())
+		} else {
+			r.failed(e.Err)
+		}
+	case norm.SenderEnded:
+		r.fallBack(time.Now(), "the sender has ended")
+	}
+}
+
+// isOfNorm reports whether an object was aborted for a reason of the protocol, and not of the storage.
+func isOfNorm(err error) bool {
+	for _, e := range []error{norm.ErrSquelched, norm.ErrSenderEnded, norm.ErrSenderRestarted, norm.ErrSenderLost, norm.ErrEvicted, norm.ErrCancelled} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// failed notes that the storage failed.
+func (r *reception) failed(err error) {
+	if r.fatal == nil && !r.done {
+		r.fatal = err
+	}
+}
+
+// checkHashes takes the pieces of the hash list that a node of the manifest confirms, of those that bytes came for.
+// Leaves that came before are verified now. When all bytes are in, the other pieces are asked for again, the second time by
+// HTTP.
+func (r *reception) checkHashes(ctx context.Context, came span) {
+	list, all := r.stage.hashes, r.net.received(ctx, hashObject) == r.stage.m.HashListSize()
+	for i, piece := range list.missing() {
+		if !all && (piece.Offset >= came.off+came.length || piece.Offset+piece.Length <= came.off) {
+			continue
+		}
+		hashes, ok := list.confirm(i)
+		switch {
+		case ok:
+			r.expect(ctx, piece, hashes)
+		case all:
+			r.reject(ctx, part{hashObject, i}, span{piece.Offset, piece.Length})
+		}
+	}
+}
+
+func (r *reception) expect(ctx context.Context, piece manifest.Piece, hashes []hash) {
+	events, err := r.stage.expect(piece, hashes)
+	r.leaves(ctx, piece.Image, events)
+	r.failed(err)
+}
+
+// leaves takes what became of leaves of an image.
+func (r *reception) leaves(ctx context.Context, image int, events []leafEvent) {
+	im := r.stage.images[image]
+	for _, e := range events {
+		if e.Verified {
+			r.present(ctx, image, im.bytes(e.First, e.End))
+			continue
+		}
+		for leaf := e.First; leaf < e.End; leaf++ {
+			r.a.tell.tell(Event{Kind: EventLeafRejected, Campaign: r.c.round.Campaign.String(), State: commit.StateReceiving,
+				Name: im.entry.Name, Leaf: new(leaf)})
+			r.reject(ctx, part{image, leaf}, im.bytes(leaf, leaf+1))
+		}
+	}
+}
+
+// present tells the protocol that bytes are verified: what came by multicast it knows, what was on storage or came by
+// HTTP it must not ask for.
+func (r *reception) present(ctx context.Context, object int, s span) {
+	if r.net != nil {
+		r.net.present(ctx, object, s)
+	}
+}
+
+// maxRejects is how often a part may be wrong before it is fetched by HTTP.
+const maxRejects = 2
+
+// reject asks for wrong bytes again.
+func (r *reception) reject(ctx context.Context, p part, s span) {
+	r.rejected[p]++
+	if r.net == nil || r.rejected[p]%maxRejects == 0 {
+		r.tail.want(p)
+		return
+	}
+	r.net.reject(ctx, p.object, s)
+	if p.object == hashObject {
+		return
+	}
+	// The blocks of the leaf reach into its neighbours, which need not come again.
+	im := r.stage.images[p.object]
+	for _, leaf := range []int{p.index - 1, p.index + 1} {
+		if leaf >= 0 && leaf < im.entry.Leaves() && im.verified(leaf) {
+			r.net.present(ctx, p.object, im.bytes(leaf, leaf+1))
+		}
+	}
+}
+
+// finishIfWhole closes the stage and hands it over when every leaf is verified. What remains is to hear the decision.
+func (r *reception) finishIfWhole() {
+	if r.done || !r.stage.whole() {
+		return
+	}
+	bytes, _ := r.stage.progress()
+	// The commit will note that the stage is there, which must not be more durable than the stage.
+	if r.fatal = errors.Join(r.stage.sync(), r.stage.close()); r.fatal != nil {
+		return
+	}
+	r.done = true
+	r.a.do(func(now time.Time) {
+		r.a.noteProgress(now, r.c, bytes)
+		r.c.whole = r.c.stop != nil
+	})
+}
+
+// tick does what is to be done each second.
+func (r *reception) tick(ctx context.Context, now time.Time) {
+	if r.done {
+		return
+	}
+	if have, _ := r.stage.progress(); have != r.told {
+		r.told = have
+		r.a.do(func(now time.Time) { r.a.noteProgress(now, r.c, have) })
+	}
+	if r.net == nil {
+		return
+	}
+	r.health.heard(now, r.net.stats(ctx))
+	if !r.quiet && r.health.silent(now) > 10*time.Second && r.health.never() {
+		r.quiet = true
+		r.a.tell.tell(Event{Kind: EventTrouble, Campaign: r.c.round.Campaign.String(), Group: r.s.Group.String(),
+			Detail: "no datagram was heard in 10 s on interface " + r.a.interfaceName() + ", group " + r.s.Group.String()})
+	}
+	if why := r.health.useless(now, r.a.cfg.Silence); why != "" {
+		r.fallBack(now, why)
+	}
+}
+
+// A multicast is the NORM session of a reception.
+type multicast struct {
+	*session.Session
+	objects map[norm.Handle]int // image, or hashObject
+	handles map[int]norm.Handle // the other way round
+	offers  offers
+	forward sync.WaitGroup // of events to the reception
+}
