@@ -9,7 +9,7 @@ import (
 )
 
 // What a sender writes into EXT_FTI a receiver reads back as the same code, in each dialect, and both cut the object in the
-// same way. N-5.1.1-01
+// same way. N-5.1.1-01 B-3.1-01
 func TestLayoutSurvivesFTI(t *testing.T) {
 	for _, tt := range []struct {
 		p    fec.Params

@@ -303,7 +303,7 @@ func TestFeedbackIsNumbered(t *testing.T) {
 			sequence = m.Sequence
 		case *wire.Ack:
 			sequence = m.Sequence
-		default: // N-2.1-04
+		default: // N-2.1-04 N-4.4.1-02
 			t.Fatalf("a receiver sent %v", m)
 		}
 		if sequence != wire.Sequence(i) { // N-4.1-11

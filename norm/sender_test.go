@@ -323,10 +323,14 @@ func TestOneSequence(t *testing.T) {
 		}
 		kinds[kind]++
 	}
-	for _, kind := range []string{"*wire.Info", "*wire.Data", "repair", "*wire.CC", "*wire.Flush", "*wire.Squelch", "*wire.RepairAdv", "*wire.EOT"} {
+	all := []string{"*wire.Info", "*wire.Data", "repair", "*wire.CC", "*wire.Flush", "*wire.Squelch", "*wire.RepairAdv", "*wire.EOT"}
+	for _, kind := range all {
 		if kinds[kind] == 0 {
 			t.Errorf("no %s was sent: the test proves nothing of it; %v", kind, kinds)
 		}
+	}
+	if len(kinds) != len(all) { // N-4.4.1-02
+		t.Errorf("sent %v", kinds)
 	}
 }
 

@@ -36,7 +36,7 @@ func TestParseGroup(t *testing.T) {
 		{"255.255.255.255:6003", "group 255.255.255.255 is neither"},
 		{"[ff11::1]:6003", "group ff11::1 reaches no other host"},
 		{"224.0.0.0:6003", "group 224.0.0.0 reaches no other host"},
-		{"232.0.0.0:6003", "group 232.0.0.0 is reserved (RFC 4607"},
+		{"232.0.0.0:6003", "group 232.0.0.0 is reserved (RFC 4607"}, // X4607-1-01
 		{"[ff35::4000:0]:6003", "group ff35::4000:0 is reserved"},
 		{"[ff35::1]:6003", "group ff35::1 is reserved"},
 	} {
@@ -47,7 +47,7 @@ func TestParseGroup(t *testing.T) {
 }
 
 func TestIsSourceSpecific(t *testing.T) {
-	// RFC 4607, Section 1: 232/8, and FF3x::/32 for any scope x.
+	// RFC 4607, Section 1: 232/8, and FF3x::/32 for any scope x. X4607-1-01
 	for addr, want := range map[string]bool{
 		"232.0.0.1": true, "232.255.255.255": true, "231.255.255.255": false, "233.0.0.0": false,
 		"ff31::8000:1": true, "ff35::1": true, "ff3e:0:ffff::1": true,
