@@ -112,7 +112,7 @@ func Open(cfg Config) (*Session, error) {
 		}
 	}
 	s.files, s.out = newFiles(cfg.Workers), newOutbox(cfg.Conn)
-	s.due = time.Now()
+	s.due = time.Now() // the first turn is at once
 	s.done.Go(s.loop)
 	return s, nil
 }

@@ -76,10 +76,13 @@ func TestBrokenSocketClosesTheSession(t *testing.T) {
 		socket := &flaky{port: net.open(10)}
 		r := openReceiver(t, socket, receiving(10), make(memory, len(image)))
 		s := openSender(t, net.open(1))
-		socket.gone.Store(true)
-		send(t, s, image)
-		time.Sleep(2 * time.Second)
-		socket.gone.Store(false)
+		for range 3 {
+			socket.gone.Store(true)
+			send(t, s, image)
+			time.Sleep(2 * time.Second)
+			socket.gone.Store(false)
+			time.Sleep(time.Second)
+		}
 		send(t, s, image)
 		await(t, r, norm.ObjectComplete)
 		socket.gone.Store(true)
