@@ -65,7 +65,7 @@ func TestEveryExampleIsTested(t *testing.T) {
 		if n := bytes.Count(src, []byte("\n")); n >= maxLines {
 			t.Errorf("%s has %d lines, want fewer than %d", main, n, maxLines)
 		}
-		if !bytes.Contains(src, []byte("//\tgo run ./examples/"+name+"\n")) {
+		if !bytes.Contains(src, []byte("go run ./examples/"+name)) {
 			t.Errorf("%s does not say how it is run", main)
 		}
 	}
