@@ -6,6 +6,7 @@ import (
 	crand "crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -82,6 +83,9 @@ type Session struct {
 func Open(cfg Config) (*Session, error) {
 	if cfg.Conn == nil || cfg.Send == nil && cfg.Receive == nil {
 		return nil, errors.New("session: want a Conn, and Send or Receive")
+	}
+	if cfg.Workers < 0 {
+		return nil, fmt.Errorf("session: Workers %d: want at least 1", cfg.Workers)
 	}
 	cfg.Workers = cmp.Or(cfg.Workers, 2)
 	if cfg.Log == nil {
