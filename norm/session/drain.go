@@ -62,7 +62,7 @@ func (s *Session) offer(now time.Time, h norm.Handle) {
 			return
 		}
 	}
-	s.cfg.Log.Info("object refused", "sender", info.Sender, "object", info.ID, "size", info.Size)
+	s.cfg.Log.Debug("object refused", "sender", info.Sender, "object", info.ID, "size", info.Size)
 	s.rx.Reject(now, h)
 }
 

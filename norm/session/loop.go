@@ -1,6 +1,7 @@
 package session
 
 import (
+	"math"
 	"net/netip"
 	"time"
 
@@ -20,27 +21,12 @@ func (s *Session) loop() {
 
 	alarm := time.NewTimer(0)
 	defer alarm.Stop()
-	at := time.Now()             // when alarm rings
-	again := make(chan struct{}) // always ready
-	close(again)
-
 	for {
-		now := time.Now()
-		next, more := s.turn(now)
-		if !next.Equal(at) {
-			at = next
-			if at.IsZero() {
-				alarm.Stop()
-			} else {
-				alarm.Reset(max(at.Sub(now), s.pause))
-			}
-		}
-		datagrams, atOnce := in, again
+		more := s.turn(time.Now())
+		alarm.Reset(s.rest(more))
+		datagrams := in
 		if s.events.full() {
 			datagrams = nil // until the application has caught up
-		}
-		if !more {
-			atOnce = nil
 		}
 		select {
 		case msgs := <-datagrams:
@@ -51,18 +37,26 @@ func (s *Session) loop() {
 		case f := <-s.calls:
 			f(time.Now())
 		case <-s.events.room:
-		case <-atOnce:
 		case <-alarm.C:
-			at = time.Time{}
 		case <-s.closed:
 			return
 		}
 	}
 }
 
-// turn does what is due and drains the endpoints. It returns when the next turn is due, zero for when something
-// happens; more says that there is more to send now.
-func (s *Session) turn(now time.Time) (next time.Time, more bool) {
+// rest returns how long the loop may rest if nothing happens.
+func (s *Session) rest(more bool) time.Duration {
+	switch {
+	case more:
+		return 0
+	case s.due.IsZero():
+		return math.MaxInt64
+	}
+	return max(time.Until(s.due), s.pause)
+}
+
+// turn does what is due and drains the endpoints; more says that there is more to send now.
+func (s *Session) turn(now time.Time) (more bool) {
 	s.advance(now)
 	s.drain(now)
 	s.fill(now)
@@ -71,7 +65,7 @@ func (s *Session) turn(now time.Time) (next time.Time, more bool) {
 	s.drain(now) // what sending asked for: reads of the blocks that follow
 	s.files.give()
 	s.due = s.deadline()
-	return s.due, more
+	return more
 }
 
 // advance tells the endpoints the time if one of them waits for it.

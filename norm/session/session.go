@@ -6,6 +6,7 @@ import (
 	crand "crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -83,6 +84,9 @@ func Open(cfg Config) (*Session, error) {
 	if cfg.Conn == nil || cfg.Send == nil && cfg.Receive == nil {
 		return nil, errors.New("session: want a Conn, and Send or Receive")
 	}
+	if cfg.Workers < 0 {
+		return nil, fmt.Errorf("session: Workers %d: want at least 1", cfg.Workers)
+	}
 	cfg.Workers = cmp.Or(cfg.Workers, 2)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -112,7 +116,7 @@ func Open(cfg Config) (*Session, error) {
 		}
 	}
 	s.files, s.out = newFiles(cfg.Workers), newOutbox(cfg.Conn)
-	s.due = time.Now()
+	s.due = time.Now() // the first turn is at once
 	s.done.Go(s.loop)
 	return s, nil
 }

@@ -21,6 +21,7 @@ func TestOpenSaysWhatIsMissing(t *testing.T) {
 		"want a Conn":                      {Send: sending(1)},
 		"Node":                             {Conn: port, Send: sending(0)},
 		"Group":                            {Conn: port, Receive: &norm.ReceiverConfig{Node: 7}},
+		"Workers":                          {Conn: port, Send: sending(1), Workers: -1},
 	} {
 		if s, err := session.Open(cfg); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("Open: %v, %v; want an error about %s", s, err, name)
