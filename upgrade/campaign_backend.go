@@ -55,6 +55,7 @@ func (c *Campaign) hello(now time.Time, h discovery.Hello, p commit.Presence) (e
 		return err
 	}
 	c.sender.arrived(now)
+	c.endgame.alive(now)
 	return err
 }
 
@@ -93,6 +94,9 @@ func (c *Campaign) note(now time.Time, s discovery.Status) error {
 		if c.progress[s.Device].refused != reason {
 			c.emit(now, Event{Kind: EventDevice, Device: s.Device, State: commit.StateRefused, Reason: reason})
 		}
+	}
+	if p.Bytes > c.progress[s.Device].Bytes {
+		c.endgame.alive(now)
 	}
 	c.progress[s.Device] = p
 	c.coordinator.Note(s.Device, commit.State(s.State), reason)

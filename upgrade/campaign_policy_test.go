@@ -373,3 +373,31 @@ func TestDeviceWithoutMulticastFetchesByHTTP(t *testing.T) {
 		r.wantVerdict(r.run(), commit.Commit, commit.ReasonNone, upgrade.ExitCommitted)
 	})
 }
+
+// A device that is still receiving when the others have activated is worth waiting for, as long as it makes progress.
+func TestSlowDeviceIsWaitedForAfterCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newCampaignRig(t, 4, 0)
+		r.cfg.Quorum = 75
+		slow := r.devices[3]
+		begun := time.Now()
+		slow.pause = func(p *commit.Participant) bool { return time.Since(begun) < 5*time.Minute }
+		c := r.open()
+		go func() {
+			for i := range int64(10) {
+				time.Sleep(30 * time.Second)
+				s := discovery.Status{Device: slow.name, Campaign: c.ID().String(), State: "receiving", Bytes: 1000 * i, Total: 300_000}
+				if err := slow.client.Status(t.Context(), s); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+		defer r.start(r.devices...)()
+		got, err := c.Run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.wantVerdict(got, commit.Commit, commit.ReasonNone, upgrade.ExitCommitted)
+		r.wantActivations(1, 1, 1, 1)
+	})
+}

@@ -1,6 +1,7 @@
 package upgrade
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
@@ -50,10 +51,9 @@ func (c *Campaign) emit(now time.Time, e Event) {
 
 // An endgame is what is known of the end of a campaign.
 type endgame struct {
-	deadline  time.Time // when over has to be asked again; zero if only something else can change its answer
-	due       time.Time // when devices that owe an outcome are given up
-	settled   time.Time // since when nobody owes one
-	committed bool
+	deadline time.Time // when over has to be asked again; zero if only something else can change its answer
+	due      time.Time // when devices that owe an outcome are given up
+	settled  time.Time // since when nobody owes one, or when a device last showed progress after that
 }
 
 // overInterval is how often the end is looked for: it takes a look at every device.
@@ -82,18 +82,34 @@ func (c *Campaign) over(now time.Time) bool {
 		e.deadline = now.Add(overInterval)
 		return !now.Before(e.due)
 	}
+	e.due = time.Time{} // a device that becomes READY yet has as long as the others had
 	if e.settled.IsZero() {
 		e.settled = now
 	}
 	if c.announced == nil || status.Closed || answer.Verdict == commit.Commit && c.complete() {
 		return true
 	}
-	end := e.settled.Add(c.cfg.Linger)
+	end := e.settled.Add(c.linger(answer.Verdict))
 	e.deadline = end
 	if answer.Verdict == commit.Commit && end.After(now) {
 		e.deadline = now.Add(overInterval) // a late device may become READY, or complete
 	}
 	return !now.Before(end)
+}
+
+// linger returns how long devices are waited for that may still come.
+func (c *Campaign) linger(v commit.Verdict) time.Duration {
+	if v == commit.Commit {
+		return max(0, cmp.Or(c.cfg.Linger, time.Minute))
+	}
+	return max(0, cmp.Or(c.cfg.Linger, 10*time.Second))
+}
+
+// alive notes that a device makes progress, so that it is worth waiting for.
+func (e *endgame) alive(now time.Time) {
+	if !e.settled.IsZero() {
+		e.settled = now
+	}
 }
 
 // activationEnd returns when the last device may begin to activate.
