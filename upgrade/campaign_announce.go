@@ -71,7 +71,7 @@ func (c *Campaign) issue(now time.Time, plan commit.Plan) error {
 		return err
 	}
 	c.announced = &announcement{session: signed, start: next.Start}
-	c.emit(now, Event{Kind: EventCampaign, State: CampaignAnnounced, Counts: c.coordinator.Status().Devices, Total: c.release.manifest.Size(),
+	c.emit(now, Event{Kind: EventCampaign, State: CampaignAnnounced, Counts: c.counts(), Total: c.release.manifest.Size(),
 		Version: c.release.manifest.Version, Group: s.Group.String(), Server: c.frozen.URL})
 	return nil
 }

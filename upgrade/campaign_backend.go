@@ -33,7 +33,7 @@ func (b backend) Hello(ctx context.Context, h discovery.Hello) error {
 		return refusal(err)
 	}
 	p := commit.Presence{Device: h.Device, Key: key}
-	if len(h.Agent) == len(p.Instance) && (!key.IsZero() || h.Key == "") {
+	if len(h.Agent) == len(p.Instance) {
 		copy(p.Instance[:], h.Agent)
 	}
 	return refusal(b.c.act(ctx, func(now time.Time) error { return b.c.hello(now, h, p) }))
@@ -81,8 +81,8 @@ func (c *Campaign) note(now time.Time, s discovery.Status) error {
 	if _, ok := c.coordinator.Device(s.Device); !ok {
 		return commit.ErrNotTarget
 	}
-	if s.Bytes < 0 || s.Total < s.Bytes {
-		return commit.ErrMessage
+	if s.Bytes < 0 || s.Bytes > s.Total || s.Total > c.release.manifest.Size() {
+		return fmt.Errorf("%w: %d of %d bytes", commit.ErrMessage, s.Bytes, s.Total)
 	}
 	p := progress{Bytes: s.Bytes, Total: s.Total}
 	reason := commit.Reason(s.Reason)
