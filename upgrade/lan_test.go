@@ -150,3 +150,9 @@ func (s *lanListener) Close() error {
 }
 
 func (s *lanListener) Addr() net.Addr { return s.addr }
+
+func (l *lan) setLoss(share float64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.loss = share
+}

@@ -47,12 +47,15 @@ func (r *reception) run(ctx context.Context) error {
 	r.told = -1
 	r.health.begin(time.Now(), r.start)
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer r.tail.wait()
+	defer func() {
+		cancel()
+		r.tail.wait()
+		if r.net != nil {
+			r.net.close()
+		}
+	}()
 	if err := r.join(ctx); err != nil {
 		r.fallBack(time.Now(), "multicast cannot be used: "+err.Error())
-	} else {
-		defer r.net.close()
 	}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
