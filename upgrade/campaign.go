@@ -1,6 +1,7 @@
 package upgrade
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -79,12 +80,17 @@ type CampaignConfig struct {
 
 	// Lead is how long before sending the campaign is announced, so that devices start together. If zero, 2 s.
 	Lead time.Duration
-	// Linger is how long the campaign stays for those it can do no more for: devices that have not voted when all others
-	// are done, or everybody after ABORT. If zero, 10 s; if negative, none.
+	// Linger is how long the campaign stays when all that is certain is done: after ABORT for devices to hear it, after
+	// COMMIT for those that have not voted, from when the last of them showed progress. If zero, 10 s after ABORT and a
+	// minute after COMMIT; if negative, none.
 	Linger time.Duration
 	// OutcomeTimeout is how long devices that are READY have to tell what became of a COMMIT, from when they may activate.
 	// A campaign on hold waits without end. If zero, 15 min.
 	OutcomeTimeout time.Duration
+
+	// Restored says that the state directory is a copy, which may be older than what this server has signed. From then on
+	// the campaign is decided only by what devices show.
+	Restored bool
 
 	Conn   func() (session.Conn, error)                        // opens the socket. If nil, udp.Open
 	Bind   func(network, address string) (net.Listener, error) // opens listeners. If nil, net.Listen
@@ -180,7 +186,10 @@ func (c *Campaign) open(now time.Time) error {
 		return err
 	}
 	if c.state.exists {
-		return c.openCoordinator()
+		if err := c.openCoordinator(); err != nil || !c.cfg.Restored {
+			return err
+		}
+		return c.coordinator.MarkRestored()
 	}
 	plan, err := c.frozen.plan(c.cfg.Targets, c.release.manifest, now)
 	if err != nil {
@@ -222,6 +231,13 @@ func (c *Campaign) URL() string { return c.frozen.URL }
 
 // Dir returns the path of the state directory.
 func (c *Campaign) Dir() string { return c.state.dir }
+
+// Describe returns what a person wants to see at the start, in one line.
+func (c *Campaign) Describe() string {
+	s := c.frozen.Settings
+	return fmt.Sprintf("campaign %s: release %s to group %s, interface %s, TTL %d, %g Mbit/s; rendezvous %s; state %s", c.frozen.Campaign,
+		c.release.manifest.Version, s.Group, cmp.Or(s.Interface, "by the routing table"), max(0, cmp.Or(s.TTL, 1)), s.Rate/1e6, c.frozen.URL, c.state.dir)
+}
 
 // Manifest returns the release.
 func (c *Campaign) Manifest() *manifest.Manifest { return c.release.manifest }

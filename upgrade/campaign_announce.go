@@ -1,6 +1,7 @@
 package upgrade
 
 import (
+	"bytes"
 	"sync"
 	"time"
 
@@ -11,8 +12,11 @@ import (
 
 // An announcement is what devices are told beside the decision.
 type announcement struct {
-	session []byte    // the signed session description
-	start   time.Time // of sending
+	session   []byte    // the signed session description
+	start     time.Time // of sending
+	published bool      // with what is below
+	decision  []byte
+	brake     []byte
 }
 
 // announce publishes the campaign once its list of targets is closed, and what is decided as soon as it is.
@@ -35,6 +39,11 @@ func (c *Campaign) announce(now time.Time) error {
 			return err
 		}
 	}
+	a := c.announced
+	if a.published && bytes.Equal(a.decision, answer.Signed) && bytes.Equal(a.brake, answer.Brake) {
+		return nil
+	}
+	a.published, a.decision, a.brake = true, answer.Signed, answer.Brake
 	n := discovery.Notice{Manifest: c.release.signed, Session: c.announced.session, Brake: answer.Brake}
 	if len(answer.Signed) > 0 {
 		n.Decisions = [][]byte{answer.Signed}
@@ -62,7 +71,7 @@ func (c *Campaign) issue(now time.Time, plan commit.Plan) error {
 		return err
 	}
 	c.announced = &announcement{session: signed, start: next.Start}
-	c.emit(now, Event{Kind: EventCampaign, State: CampaignAnnounced, Counts: c.coordinator.Status().Devices, Total: c.release.manifest.Size(),
+	c.emit(now, Event{Kind: EventCampaign, State: CampaignAnnounced, Counts: c.counts(), Total: c.release.manifest.Size(),
 		Version: c.release.manifest.Version, Group: s.Group.String(), Server: c.frozen.URL})
 	return nil
 }

@@ -33,7 +33,7 @@ func (b backend) Hello(ctx context.Context, h discovery.Hello) error {
 		return refusal(err)
 	}
 	p := commit.Presence{Device: h.Device, Key: key}
-	if len(h.Agent) == len(p.Instance) && (!key.IsZero() || h.Key == "") {
+	if len(h.Agent) == len(p.Instance) {
 		copy(p.Instance[:], h.Agent)
 	}
 	return refusal(b.c.act(ctx, func(now time.Time) error { return b.c.hello(now, h, p) }))
@@ -55,6 +55,7 @@ func (c *Campaign) hello(now time.Time, h discovery.Hello, p commit.Presence) (e
 		return err
 	}
 	c.sender.arrived(now)
+	c.endgame.alive(now)
 	return err
 }
 
@@ -80,8 +81,8 @@ func (c *Campaign) note(now time.Time, s discovery.Status) error {
 	if _, ok := c.coordinator.Device(s.Device); !ok {
 		return commit.ErrNotTarget
 	}
-	if s.Bytes < 0 || s.Total < s.Bytes {
-		return commit.ErrMessage
+	if s.Bytes < 0 || s.Bytes > s.Total || s.Total > c.release.manifest.Size() {
+		return fmt.Errorf("%w: %d of %d bytes", commit.ErrMessage, s.Bytes, s.Total)
 	}
 	p := progress{Bytes: s.Bytes, Total: s.Total}
 	reason := commit.Reason(s.Reason)
@@ -93,6 +94,9 @@ func (c *Campaign) note(now time.Time, s discovery.Status) error {
 		if c.progress[s.Device].refused != reason {
 			c.emit(now, Event{Kind: EventDevice, Device: s.Device, State: commit.StateRefused, Reason: reason})
 		}
+	}
+	if p.Bytes > c.progress[s.Device].Bytes {
+		c.endgame.alive(now)
 	}
 	c.progress[s.Device] = p
 	c.coordinator.Note(s.Device, commit.State(s.State), reason)

@@ -373,3 +373,95 @@ func TestDeviceWithoutMulticastFetchesByHTTP(t *testing.T) {
 		r.wantVerdict(r.run(), commit.Commit, commit.ReasonNone, upgrade.ExitCommitted)
 	})
 }
+
+// A device that is still receiving when the others have activated is worth waiting for, as long as it makes progress.
+func TestSlowDeviceIsWaitedForAfterCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newCampaignRig(t, 4, 0)
+		r.cfg.Quorum = 75
+		slow := r.devices[3]
+		begun := time.Now()
+		slow.pause = func(p *commit.Participant) bool { return time.Since(begun) < 5*time.Minute }
+		c := r.open()
+		go func() {
+			for i := range int64(10) {
+				time.Sleep(30 * time.Second)
+				s := discovery.Status{Device: slow.name, Campaign: c.ID().String(), State: "receiving", Bytes: 1000 * i, Total: 300_000}
+				if err := slow.client.Status(t.Context(), s); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+		defer r.start(r.devices...)()
+		got, err := c.Run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.wantVerdict(got, commit.Commit, commit.ReasonNone, upgrade.ExitCommitted)
+		r.wantActivations(1, 1, 1, 1)
+	})
+}
+
+// Progress needs no signature, so it must not keep a campaign open beyond the deadline of votes.
+func TestClaimedProgressDoesNotKeepACampaignOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newCampaignRig(t, 2, 0)
+		r.cfg.Quorum, r.cfg.ReadyTimeout = 50, 10*time.Minute
+		d := r.devices[0]
+		c := r.open()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for i := int64(0); ctx.Err() == nil; i++ {
+				d.client.Status(ctx, discovery.Status{Device: "d1", Campaign: c.ID().String(), State: "receiving", Bytes: i, Total: 300_000})
+				time.Sleep(10 * time.Second)
+			}
+		}()
+		begun := time.Now()
+		stop := r.start(d)
+		got, err := c.Run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.wantVerdict(got, commit.Commit, commit.ReasonNone, upgrade.ExitLaggards)
+		if took := time.Since(begun); took < 9*time.Minute || took > 11*time.Minute {
+			t.Errorf("it took %v, want until the deadline", took)
+		}
+		stop()
+		cancel()
+		<-done
+	})
+}
+
+func TestStatusThatCannotBeIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newCampaignRig(t, 1, 0)
+		c := r.open()
+		defer r.background(c)()
+		client, id := r.devices[0].client, c.ID().String()
+		for _, tt := range []struct {
+			status discovery.Status
+			want   string
+		}{
+			{discovery.Status{Device: "d0", Campaign: id, Bytes: -1}, "format"},
+			{discovery.Status{Device: "d0", Campaign: id, Bytes: 2, Total: 1}, "format"},
+			{discovery.Status{Device: "d0", Campaign: id, Total: 1 << 60}, "format"},
+			{discovery.Status{Device: "d9", Campaign: id}, "not-a-target"},
+		} {
+			err := client.Status(t.Context(), tt.status)
+			if refusal, ok := errors.AsType[*discovery.Refusal](err); !ok || refusal.Reason != tt.want {
+				t.Errorf("%+v: %v, want %s", tt.status, err, tt.want)
+			}
+		}
+		// A state that only a vote can bring about is not taken from a status.
+		for _, state := range []commit.State{commit.StateReady, commit.StateCommitted, "nonsense"} {
+			if err := client.Status(t.Context(), discovery.Status{Device: "d0", Campaign: id, State: string(state), Reason: "nonsense"}); err != nil {
+				t.Error(err)
+			}
+		}
+		if s, err := c.Status(t.Context()); err != nil || s.Ready != 0 || s.Counts["not-heard"] != 1 || s.Devices[0].State != commit.StateNone {
+			t.Errorf("after claims: %+v, %v", s, err)
+		}
+	})
+}

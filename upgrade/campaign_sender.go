@@ -224,7 +224,7 @@ func (c *Campaign) keepUp(ctx context.Context, now time.Time) error {
 	t := c.sender
 	if !t.tick.IsZero() && !now.Before(t.tick) {
 		t.tick = now.Add(progressInterval)
-		e := Event{Kind: EventProgress, Total: c.release.manifest.Size(), Counts: c.coordinator.Status().Devices, Seconds: now.Sub(t.startedAt).Seconds()}
+		e := Event{Kind: EventProgress, Total: c.release.manifest.Size(), Counts: c.counts(), Seconds: now.Sub(t.startedAt).Seconds()}
 		for _, h := range t.objects[1:] {
 			o, err := t.session.Sent(ctx, h)
 			if err != nil {

@@ -147,7 +147,6 @@ func (given settings) sameAs(was settings, dir string) error {
 // resolve fills in the defaults of what is not frozen.
 func (cfg CampaignConfig) resolve() CampaignConfig {
 	cfg.Lead = cmp.Or(cfg.Lead, 2*time.Second)
-	cfg.Linger = max(0, cmp.Or(cfg.Linger, 10*time.Second))
 	cfg.OutcomeTimeout = cmp.Or(cfg.OutcomeTimeout, 15*time.Minute)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)

@@ -1,6 +1,7 @@
 package upgrade
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
@@ -25,9 +26,10 @@ func (c *Campaign) tell(now time.Time) {
 		switch e.Kind {
 		case commit.EventDevice:
 			p := c.progress[e.Device]
-			c.emit(now, Event{Kind: EventDevice, Device: e.Device, State: e.State, Reason: e.Reason, Bytes: p.Bytes, Total: p.Total})
+			d, _ := c.coordinator.Device(e.Device)
+			c.emit(now, Event{Kind: EventDevice, Device: e.Device, State: e.State, Reason: e.Reason, Unsigned: d.Unsigned, Bytes: p.Bytes, Total: p.Total})
 		case commit.EventAsking:
-			c.emit(now, Event{Kind: EventCampaign, State: CampaignAsking, Counts: c.coordinator.Status().Devices})
+			c.emit(now, Event{Kind: EventCampaign, State: CampaignAsking, Counts: c.counts()})
 		case commit.EventDecided:
 			c.emit(now, Event{Kind: EventDecision, Verdict: e.Verdict.String(), Reason: e.Reason})
 		case commit.EventBrake:
@@ -43,6 +45,19 @@ func (c *Campaign) tell(now time.Time) {
 	}
 }
 
+// notHeard is what counts name targets that have not shown themselves.
+const notHeard = commit.State(commit.ReasonNotHeard)
+
+// counts returns how many targets are in each state.
+func (c *Campaign) counts() map[commit.State]int {
+	counts := c.coordinator.Status().Devices
+	if n, ok := counts[commit.StateNone]; ok {
+		counts[notHeard] = n
+		delete(counts, commit.StateNone)
+	}
+	return counts
+}
+
 func (c *Campaign) emit(now time.Time, e Event) {
 	e.Time, e.Campaign = now.UTC(), c.frozen.Campaign.String()
 	c.cfg.Event(e)
@@ -50,10 +65,10 @@ func (c *Campaign) emit(now time.Time, e Event) {
 
 // An endgame is what is known of the end of a campaign.
 type endgame struct {
-	deadline  time.Time // when over has to be asked again; zero if only something else can change its answer
-	due       time.Time // when devices that owe an outcome are given up
-	settled   time.Time // since when nobody owes one
-	committed bool
+	deadline time.Time // when over has to be asked again; zero if only something else can change its answer
+	due      time.Time // when devices that owe an outcome are given up
+	settled  time.Time // since when nobody owes one, or when a device last showed progress after that
+	extended bool      // the latter
 }
 
 // overInterval is how often the end is looked for: it takes a look at every device.
@@ -82,18 +97,37 @@ func (c *Campaign) over(now time.Time) bool {
 		e.deadline = now.Add(overInterval)
 		return !now.Before(e.due)
 	}
+	e.due = time.Time{} // a device that becomes READY yet has as long as the others had
 	if e.settled.IsZero() {
 		e.settled = now
 	}
 	if c.announced == nil || status.Closed || answer.Verdict == commit.Commit && c.complete() {
 		return true
 	}
-	end := e.settled.Add(c.cfg.Linger)
+	end := e.settled.Add(c.linger(answer.Verdict))
+	if limit := c.frozen.Deadline; e.extended && end.After(limit) {
+		end = limit // progress is what anybody may claim
+	}
 	e.deadline = end
 	if answer.Verdict == commit.Commit && end.After(now) {
 		e.deadline = now.Add(overInterval) // a late device may become READY, or complete
 	}
 	return !now.Before(end)
+}
+
+// linger returns how long devices are waited for that may still come.
+func (c *Campaign) linger(v commit.Verdict) time.Duration {
+	if v == commit.Commit {
+		return max(0, cmp.Or(c.cfg.Linger, time.Minute))
+	}
+	return max(0, cmp.Or(c.cfg.Linger, 10*time.Second))
+}
+
+// alive notes that a device makes progress, so that it is worth waiting for.
+func (e *endgame) alive(now time.Time) {
+	if !e.settled.IsZero() {
+		e.settled, e.extended = now, true
+	}
 }
 
 // activationEnd returns when the last device may begin to activate.
@@ -226,7 +260,7 @@ func campaignStatus(f frozen, m *manifest.Manifest, coordinator *commit.Coordina
 	for d := range coordinator.Devices() {
 		p := progress[d.Device]
 		d = p.explain(d)
-		s.Counts[d.State]++
+		s.Counts[cmp.Or(d.State, notHeard)]++
 		s.Devices = append(s.Devices, DeviceState{d.Device, d.Site, d.State, d.Reason, p.Bytes, p.Total, d.Unsigned, d.Duplicate})
 	}
 	return s

@@ -68,7 +68,7 @@ func newCampaignRig(t *testing.T, devices int, loss float64) *campaignRig {
 }
 
 // signRelease writes an image and signs its manifest.
-func signRelease(t *testing.T, image []byte, change func(*manifest.Manifest)) (signed []byte, paths []string) {
+func signRelease(t testing.TB, image []byte, change func(*manifest.Manifest)) (signed []byte, paths []string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "fw.bin")
 	if err := os.WriteFile(path, image, 0o600); err != nil {

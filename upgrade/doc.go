@@ -23,4 +23,23 @@
 //	current/            the committed images, if no hook activates them
 //	running             the signed manifest that was committed last
 //	status              how far the agent is, for [Status]
+//
+// # The server
+//
+//	check       release, images, settings, port and socket, before anything is promised      campaign.go
+//	plan        targets, policy and deadline are durable: the campaign exists                campaign_plan.go
+//	hello       devices show themselves; the first so many may be the list                   campaign_backend.go
+//	announce    the session description is signed, and published at the rendezvous           campaign_announce.go
+//	send        hash list, images, and later the decision, repairable to the end             campaign_sender.go
+//	vote        votes that wait share one write to the log                                   campaign_loop.go
+//	decision    by policy, person or deadline; logged, signed, then told
+//	outcome     who runs the new image, and who lags and why                                 campaign_status.go
+//
+// What a campaign keeps lies beneath one directory, which [Control] looks at from other processes:
+//
+//	lock            one process at a time
+//	campaign.json   what is frozen; the campaign exists once this does
+//	log             the coordinator's log: plan, votes, decision, brake, outcomes
+//	session.json    the serial of the session description last signed
+//	control.json    address and token of the process that runs the campaign
 package upgrade

@@ -53,14 +53,15 @@ type Event struct {
 	Bytes    int64         `json:"bytes,omitempty"` // verified or sent, of Total
 	Total    int64         `json:"total,omitempty"`
 
-	Version string `json:"version,omitempty"` // of the release, for people
-	Name    string `json:"name,omitempty"`    // of an image
-	Path    string `json:"path,omitempty"`
-	Leaf    *int   `json:"leaf,omitempty"` // its index in the image
-	Verdict string `json:"verdict,omitempty"`
-	Group   string `json:"group,omitempty"` // address and port
-	Server  string `json:"server,omitempty"`
-	Detail  string `json:"detail,omitempty"` // a sentence for people
+	Version  string `json:"version,omitempty"` // of the release, for people
+	Name     string `json:"name,omitempty"`    // of an image
+	Path     string `json:"path,omitempty"`
+	Leaf     *int   `json:"leaf,omitempty"` // its index in the image
+	Verdict  string `json:"verdict,omitempty"`
+	Unsigned bool   `json:"unsigned,omitempty"` // what the device said is not signed
+	Group    string `json:"group,omitempty"`    // address and port
+	Server   string `json:"server,omitempty"`
+	Detail   string `json:"detail,omitempty"` // a sentence for people
 
 	Counts  map[commit.State]int `json:"counts,omitempty"` // targets in each state
 	Seconds float64              `json:"seconds,omitempty"`

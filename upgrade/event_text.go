@@ -55,9 +55,12 @@ func (e Event) String() string {
 	case EventAborted:
 		return "the campaign is aborted" + e.why()
 	case EventDevice:
-		s := fmt.Sprintf("%s is %s%s", e.Device, cmp.Or(e.State, "not heard of"), e.why())
+		s := fmt.Sprintf("%s is %s%s", e.Device, cmp.Or(e.State, notHeard), e.why())
 		if e.State == commit.StateReceiving && e.Total > 0 {
 			s += fmt.Sprintf(", %.0f %%", 100*float64(e.Bytes)/float64(e.Total))
+		}
+		if e.Unsigned {
+			s += " (unsigned)"
 		}
 		return s
 	case EventCampaign:
@@ -106,7 +109,7 @@ func (e Event) why() string {
 func (e Event) counts() string {
 	var parts []string
 	for _, state := range slices.Sorted(maps.Keys(e.Counts)) {
-		parts = append(parts, fmt.Sprintf("%d %s", e.Counts[state], cmp.Or(state, "not heard of")))
+		parts = append(parts, fmt.Sprintf("%d %s", e.Counts[state], state))
 	}
 	if len(parts) == 0 {
 		return ""

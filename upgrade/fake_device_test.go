@@ -118,6 +118,7 @@ func (d *fakeDevice) run(ctx context.Context) {
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	seen, said := false, false
+	var decisions [][]byte
 	for {
 		select {
 		case <-ctx.Done():
@@ -128,9 +129,7 @@ func (d *fakeDevice) run(ctx context.Context) {
 			if !seen {
 				seen = d.receive(ctx, &wg, n, staged)
 			}
-			for _, decision := range n.Decisions {
-				d.decide(p, decision)
-			}
+			decisions = n.Decisions
 			if n.Brake != nil {
 				d.note(p.Brake(now, n.Brake))
 			}
@@ -146,6 +145,9 @@ func (d *fakeDevice) run(ctx context.Context) {
 				said = err == nil
 				d.turnedAway(err)
 			}
+		}
+		for _, decision := range decisions {
+			d.decide(p, decision)
 		}
 		if d.pause != nil && d.pause(p) {
 			continue

@@ -61,12 +61,6 @@ func key(role manifest.Role) *manifest.PrivateKey {
 	return k
 }
 
-func random(n int) []byte {
-	b := make([]byte, n)
-	rand.NewChaCha8([32]byte{1}).Read(b)
-	return b
-}
-
 var (
 	begun = time.Now()
 	mu    sync.Mutex // one line at a time
