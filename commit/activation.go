@@ -26,7 +26,8 @@ const (
 	// return before. It may be run again after a crash, with the same id.
 	TaskActivate
 
-	// TaskHealth: run the health hook on the new image.
+	// TaskHealth: run the health hook on the new image. If the new image is not what runs the result is
+	// ReasonNotActive: then the power went before the activate hook had come far, and it is run again.
 	TaskHealth
 
 	// TaskRollback: run the rollback hook. It may be run again after a crash, also when activation never came far.
@@ -226,6 +227,9 @@ func (p *Participant) Finish(now time.Time, job Job, r Result) error {
 		p.hooked = true
 		return nil
 	case TaskHealth:
+		if r.Reason == ReasonNotActive && cur.Again < maxAgain {
+			return p.again(now)
+		}
 		if r.Reason != ReasonNone {
 			return p.rollBack(now, r.Reason)
 		}
@@ -276,6 +280,19 @@ func (p *Participant) activate(now time.Time, r Result) error {
 	next := p.s.clone()
 	next.Current.Phase, next.Current.Boot = phaseActivating, p.cfg.Boot
 	return p.commit(now, next)
+}
+
+// again logs ACTIVATING anew. A new boot id alone does not tell that the activate hook has restarted the system: the
+// power may have gone between the log and the hook.
+func (p *Participant) again(now time.Time) error {
+	next := p.s.clone()
+	next.Current.Boot = p.cfg.Boot
+	next.Current.Again++
+	if err := p.commit(now, next); err != nil {
+		return err
+	}
+	p.hooked = false
+	return nil
 }
 
 // rollBack logs that the new image is not to be kept, so that no restart tries it again.

@@ -321,6 +321,9 @@ func (p *Participant) end(now time.Time, state State, reason Reason) error {
 			return Report{cur.Round, p.cfg.Device, state, reason, counter}.Encode()
 		})
 	}
+	if state == StateAborted && !p.told { // no report follows, and the server may not know that it was READY
+		next.Outbox = append(next.Outbox, outgoing{VoteMessage, p.ready(cur).Encode(), cur.Vote})
+	}
 	if state != StateReleased { // that one may be voted on anew
 		next.finish(cur.Round, cur.Ends, p.clock.UTC(now))
 	}
@@ -334,6 +337,11 @@ func (p *Participant) end(now time.Time, state State, reason Reason) error {
 	p.fresh(now)
 	p.change(cur.Round, state, reason)
 	return nil
+}
+
+// ready is the READY in the log.
+func (p *Participant) ready(cur *currentRound) Vote {
+	return Vote{cur.Round, cur.Roots, p.cfg.Device, true, ReasonNone, cur.Vote}
 }
 
 // Messages returns what the server has to be told, oldest first, until it is acknowledged. All of it is in the log.
@@ -364,8 +372,7 @@ func (p *Participant) Messages() ([]Message, error) {
 		}
 	}
 	if cur := p.s.Current; cur != nil && cur.Phase >= phaseReady && !p.told {
-		vote := Vote{cur.Round, cur.Roots, p.cfg.Device, true, ReasonNone, cur.Vote}
-		if err := add(outgoing{VoteMessage, vote.Encode(), cur.Vote}); err != nil {
+		if err := add(outgoing{VoteMessage, p.ready(cur).Encode(), cur.Vote}); err != nil {
 			return nil, err
 		}
 	}

@@ -55,6 +55,7 @@ type currentRound struct {
 	Stopped  bool          `cbor:"13,keyasint,omitempty"` // that was a HOLD
 	Boot     string        `cbor:"14,keyasint,omitempty"` // boot id when ACTIVATING was logged
 	Reason   Reason        `cbor:"15,keyasint,omitempty"` // why it rolls back
+	Again    int           `cbor:"16,keyasint,omitempty"` // how often activation was begun again
 }
 
 // An Outcome is how a round ended on a device.
@@ -76,6 +77,7 @@ type finished struct {
 }
 
 const (
+	maxAgain    = 3  // times that an activation which left no trace is begun again
 	maxOutbox   = 16 // a device that says more without being heard drops the oldest
 	maxFinished = 64
 )

@@ -51,6 +51,7 @@ const (
 	ReasonUnimplemented Reason = "not-supported" // needs what the device does not have
 	ReasonActivateHook  Reason = "activate-hook" // the activate hook failed
 	ReasonHealth        Reason = "health"        // the health hook said no
+	ReasonNotActive     Reason = "not-active"    // the new image is not what runs
 	ReasonRollbackHook  Reason = "rollback-hook" // the rollback hook failed: look at the device
 	ReasonStageChanged  Reason = "stage-changed" // the stage differed when hashed just before activation
 	ReasonTooLate       Reason = "too-late"      // not-after had passed
@@ -75,7 +76,7 @@ const (
 var reasons = []Reason{
 	ReasonSignature, ReasonFormat, ReasonExpired, ReasonSequence, ReasonEpoch, ReasonProduct, ReasonHardware,
 	ReasonDiskFull, ReasonStorage, ReasonTransfer, ReasonVerifyFailed, ReasonVerifyHook, ReasonHookTimeout, ReasonBusy,
-	ReasonUnimplemented, ReasonActivateHook, ReasonHealth, ReasonRollbackHook, ReasonStageChanged, ReasonTooLate,
+	ReasonUnimplemented, ReasonActivateHook, ReasonHealth, ReasonNotActive, ReasonRollbackHook, ReasonStageChanged, ReasonTooLate,
 	ReasonSuperseded, ReasonAbandoned, ReasonHoldExpired, ReasonDuplicate, ReasonUnsigned, ReasonNotTarget,
 	ReasonNoVote, ReasonNotHeard, ReasonNoOutcome, ReasonDeadline, ReasonNotApproved, ReasonQuorum, ReasonSiteQuorum,
 	ReasonMustHave, ReasonOperator, ReasonMaxFailures,

@@ -35,8 +35,9 @@ type SenderConfig struct {
 	// ProbeInterval is the time between NORM_CMD(CC). If zero, the current GRTT, at least 100 ms, doubling up to 30 s while
 	// nothing is to be sent or nobody answers (RFC 5740, Section 5.5.2.1).
 	ProbeInterval time.Duration
-	// BackoffFactor is K_sender, 0 to 15. If zero, 4 for a multicast group and none for a unicast one; if negative, none
-	// (RFC 5740, Sections 5.3 and 5.4.1). 1 is refused for a multicast group: nothing would be suppressed.
+	// BackoffFactor is K_sender, 0 to 15. If zero, 4 for a multicast group, 6 for a source-specific one (RFC 4607:
+	// 232.0.0.0/8 and ff3x::/32) and none for a unicast session; if negative, none (RFC 5740, Sections 5.3 and 5.4.1). 1 is
+	// refused for a multicast group: nothing would be suppressed.
 	BackoffFactor int
 	// GroupSize is the estimated number of receivers. If zero, 10,000 (RFC 5740, Section 5.5.4). One order of magnitude
 	// is good enough.
@@ -85,7 +86,8 @@ type ReceiverConfig struct {
 	MaxSenders int
 	// MaxObjects is how many incomplete objects of a sender are held. If zero, 256. At most 32,767.
 	MaxObjects int
-	// MaxObjectSize bounds what a stranger may announce, in bytes. If zero, 1 TiB.
+	// MaxObjectSize bounds what a stranger may announce, in bytes. If zero, 1 TiB. Objects of more than 2^24 blocks, or of
+	// blocks larger than Buffer, are not received either.
 	MaxObjectSize int64
 	// Buffer is the memory for blocks being received, in bytes, shared by all senders. When it is full the oldest incomplete
 	// block is spilled to the sink and read back for decoding; a symbol without a buffer counts as not received. If zero, 8 MiB.
@@ -122,11 +124,13 @@ const (
 	defaultSegmentSize  = 1400
 	defaultRate         = 10e6
 	defaultGRTT         = 500 * time.Millisecond // RFC 5740, Section 6
-	defaultBackoff      = 4
+	defaultBackoff      = 4                      // RFC 5740, Section 5.3
+	defaultBackoffSSM   = 6
 	defaultGroupSize    = 10_000 // RFC 5740, Section 5.5.4
 	defaultRobustFactor = 20     // RFC 5740, Section 6
 	defaultBuffer       = 8 << 20
 	maxHeldObjects      = 1<<15 - 1
+	maxRate             = 1e15 // bits per second
 )
 
 // resolve returns a copy of c with the defaults filled in, or says which field cannot work.
@@ -146,6 +150,8 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 	c.MaxGRTT = cmp.Or(c.MaxGRTT, 10*time.Second)
 	c.GRTT = min(max(c.GRTT, c.MinGRTT), c.MaxGRTT)
 	switch {
+	case c.BackoffFactor == 0 && sourceSpecific(c.Group.Addr()):
+		c.BackoffFactor = defaultBackoffSSM
 	case c.BackoffFactor == 0 && multicast:
 		c.BackoffFactor = defaultBackoff
 	case c.BackoffFactor < 0:
@@ -161,8 +167,14 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 	// NRL's receivers cannot build a NACK below 28 bytes; RFC 5740 sets no lower bound, a segment must only hold a request.
 	case c.SegmentSize < 28 || c.SegmentSize > 65_000:
 		return c, fmt.Errorf("norm: SegmentSize %d: want 28 to 65000 bytes", c.SegmentSize)
-	case c.Rate < 0:
-		return c, fmt.Errorf("norm: Rate %g: want bits per second above zero", c.Rate)
+	case !(c.Rate > 0 && c.Rate <= maxRate):
+		return c, fmt.Errorf("norm: Rate %g: want bits per second above zero, at most %g", c.Rate, maxRate)
+	case c.Burst < 0:
+		return c, fmt.Errorf("norm: Burst %d: want bytes", c.Burst)
+	case c.MinGRTT < 0 || c.MinGRTT > c.MaxGRTT:
+		return c, fmt.Errorf("norm: MinGRTT %v, MaxGRTT %v: want the first positive and below the second", c.MinGRTT, c.MaxGRTT)
+	case c.ProbeInterval < 0:
+		return c, fmt.Errorf("norm: ProbeInterval %v: want a time", c.ProbeInterval)
 	case c.BackoffFactor > 15:
 		return c, fmt.Errorf("norm: BackoffFactor %d: the field holds at most 15", c.BackoffFactor)
 	case c.BackoffFactor == 1 && multicast:
@@ -173,15 +185,26 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 		return c, fmt.Errorf("norm: RobustFactor %d: want at least 1", c.RobustFactor)
 	case c.MaxObjects < 1 || c.MaxObjects > maxHeldObjects:
 		return c, fmt.Errorf("norm: MaxObjects %d: want 1 to %d", c.MaxObjects, maxHeldObjects)
+	case c.MaxBytes < 0:
+		return c, fmt.Errorf("norm: MaxBytes %d: want bytes", c.MaxBytes)
 	case c.AutoParity < 0 || c.AutoParity > c.FEC.MaxParity:
 		return c, fmt.Errorf("norm: AutoParity %d: the code has %d parity symbols", c.AutoParity, c.FEC.MaxParity)
 	}
 	return c, nil
 }
 
+// sourceSpecific reports whether a group is one of source-specific multicast (RFC 4607, Section 1).
+func sourceSpecific(group netip.Addr) bool {
+	if group.Is4() || group.Is4In6() {
+		return group.Unmap().As4()[0] == 232
+	}
+	b := group.As16()
+	return b[0] == 0xff && b[1]>>4 == 3 && b[2] == 0 && b[3] == 0
+}
+
 // defaultBurst returns what rate, in bits per second, gives in 2 ms, but at least two datagrams, in bytes.
 func defaultBurst(rate float64, segmentSize int) int {
-	return max(int(rate/8*0.002), 2*(segmentSize+maxDataHeader))
+	return max(int(min(rate/8*0.002, 1<<30)), 2*(segmentSize+maxDataHeader))
 }
 
 // resolve returns a copy of c with the defaults filled in, or says which field cannot work.
@@ -203,6 +226,12 @@ func (c ReceiverConfig) resolve() (ReceiverConfig, error) {
 		return c, fmt.Errorf("norm: MaxSenders %d: want at least 1", c.MaxSenders)
 	case c.MaxObjects < 1 || c.MaxObjects > maxHeldObjects:
 		return c, fmt.Errorf("norm: MaxObjects %d: want 1 to %d", c.MaxObjects, maxHeldObjects)
+	case c.MinGRTT < 0 || c.MinGRTT > c.MaxGRTT:
+		return c, fmt.Errorf("norm: MinGRTT %v, MaxGRTT %v: want the one at most the other", c.MinGRTT, c.MaxGRTT)
+	case c.MaxObjectSize < 0:
+		return c, fmt.Errorf("norm: MaxObjectSize %d: want bytes", c.MaxObjectSize)
+	case c.Buffer < 1:
+		return c, fmt.Errorf("norm: Buffer %d: want bytes", c.Buffer)
 	case c.Join > JoinAll:
 		return c, fmt.Errorf("norm: Join %d is no policy", c.Join)
 	case c.Dialect > DialectNRL:

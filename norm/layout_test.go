@@ -8,7 +8,8 @@ import (
 	"github.com/multicast-upgrade/tool/norm/wire"
 )
 
-// What a sender writes into EXT_FTI a receiver reads back as the same code, in each dialect.
+// What a sender writes into EXT_FTI a receiver reads back as the same code, in each dialect, and both cut the object in the
+// same way. N-5.1.1-01
 func TestLayoutSurvivesFTI(t *testing.T) {
 	for _, tt := range []struct {
 		p    fec.Params

@@ -40,18 +40,6 @@ func (n need) span(o origin) span {
 	return span{o.place(n.object, n.block, int(n.first)), o.place(n.object, n.block, int(n.last))}
 }
 
-// earliest returns the place that a sender has passed when it passed the first of what n asks for. Whatever segments
-// are asked for, it is the start of the block: parity may stand in for all of them.
-func (n need) earliest(o origin) place {
-	switch {
-	case n.flags&(wire.RepairObject|wire.RepairInfo) != 0:
-		return o.place(n.object, 0, 0)
-	case n.flags&wire.RepairBlock != 0:
-		return o.place(n.object, n.first, 0)
-	}
-	return o.place(n.object, n.block, 0)
-}
-
 // A span is all places from first to last, both included.
 type span struct{ first, last place }
 

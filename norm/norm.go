@@ -34,7 +34,8 @@ const (
 )
 
 // An IO is one request to read or write bytes of an object. The core owns it and its buffer; the driver performs it,
-// sets Err, and hands it back by Complete, in any order. A Read that ends short must set Err.
+// sets Err, and hands it back by Complete, in any order. A Read that ends short must set Err. An IO may name an object
+// that has been released since; what becomes of it does not matter, but it must be handed back.
 type IO struct {
 	Op     Op
 	Object Handle

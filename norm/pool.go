@@ -1,7 +1,7 @@
 package norm
 
 // A bufferPool hands out buffers for blocks within a fixed amount of memory, which it takes only when it is first
-// needed and keeps.
+// needed.
 type bufferPool struct {
 	limit int      // bytes
 	taken int      // bytes handed out or in free
@@ -22,10 +22,7 @@ func (p *bufferPool) get(n int) []byte {
 		return b[:n]
 	}
 	for p.taken+n > p.limit && len(p.free) > 0 {
-		b := p.free[len(p.free)-1]
-		p.free = p.free[:len(p.free)-1]
-		p.idle -= cap(b)
-		p.taken -= cap(b)
+		p.trim(len(p.free) - 1)
 	}
 	if p.taken+n > p.limit {
 		return nil
@@ -43,3 +40,14 @@ func (p *bufferPool) put(b []byte) {
 
 // available returns how many bytes can still be handed out.
 func (p *bufferPool) available() int { return p.limit - p.taken + p.idle }
+
+// trim gives memory back but for n free buffers.
+func (p *bufferPool) trim(n int) {
+	for len(p.free) > n {
+		last := len(p.free) - 1
+		p.idle -= cap(p.free[last])
+		p.taken -= cap(p.free[last])
+		p.free[last] = nil
+		p.free = p.free[:last]
+	}
+}

@@ -26,12 +26,12 @@ type Receiver struct {
 	self     netip.AddrPort // where our own feedback comes back from, if it does
 	collided netip.AddrPort // where NodeCollision was last reported from
 
-	pool     bufferPool
-	held     blockList // blocks collecting symbols in memory, oldest first
-	freed    []*block  // to be used again
-	freedIO  []*IO     // likewise
-	workshop *workshop // for decoding
-	parting  int       // bytes of buffers that come back when what is being written is written
+	pool    bufferPool
+	held    blockList // blocks collecting symbols in memory, oldest first
+	freed   []*block  // to be used again
+	freedIO []*IO     // likewise
+	decoder *decoder  // made when first needed
+	parting int       // bytes of buffers that come back when what is being written is written
 
 	requests fifo[*IO]
 	events   fifo[Event]

@@ -1,6 +1,8 @@
 package norm
 
 import (
+	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -53,7 +55,7 @@ func TestAnswerToAProbe(t *testing.T) {
 	g.probeAt(7, wire.Timestamp{Sec: 100}, 5e4)
 	g.backoffs()
 	acks := g.acks()
-	if len(acks) != 1 { // N-4.2.3.4-10 N-5.5.2.2-11
+	if len(acks) != 1 { // N-4.2.3.4-10 N-5.5.2.2-11; the rig has seen to it that it goes where NACKs go: N-5.5.2.2-12
 		t.Fatalf("%d NORM_ACK(CC)", len(acks))
 	}
 	a := acks[0]
@@ -84,12 +86,77 @@ func TestBackoffSurvivesProbes(t *testing.T) {
 			g.run(g.grtt)
 		}
 		acks := g.acks()
-		if len(acks) != 1 { // N-5.5.2.2-02
+		if len(acks) != 1 {
 			t.Fatalf("seed %d: %d answers in 5 GRTT", seed, len(acks))
 		}
 		if x, _ := acks[0].Extensions.CC(); wire.Timestamp.Sub(acks[0].GRTTResponse, wire.Timestamp{Sec: uint32(x.Sequence) + 1}) > g.grtt {
 			t.Errorf("seed %d: timestamp not of the latest probe", seed)
 		}
+	}
+}
+
+// TestProbeTimers draws many backoffs, and looks at the hold-off behind each answer.
+func TestProbeTimers(t *testing.T) {
+	const n = 1000
+	var waits []float64
+	for seed := range uint64(n) {
+		g := newReceiverRig(t, ReceiverConfig{Seed: seed})
+		g.groupSize = 100
+		g.probeAt(1, wire.Timestamp{Sec: 1}, 5e4)
+		waits = append(waits, float64(g.Deadline().Sub(g.now))/float64(g.grtt))
+		g.now = g.Deadline()
+		g.Advance(g.now)
+		g.drain()
+		if len(g.acks()) != 1 {
+			t.Fatalf("seed %d: no answer", seed)
+		}
+		if holdoff := g.Deadline().Sub(g.now); holdoff != 4*g.grtt { // N-5.5.2.2-17 N-5.5.2.2-02
+			t.Fatalf("hold-off of %v, want %v", holdoff, 4*g.grtt)
+		}
+	}
+	slices.Sort(waits)
+	lambda := math.Log(100) + 1
+	for _, q := range []float64{0.1, 0.5, 0.9} {
+		want := 4 / lambda * math.Log1p(q*math.Expm1(lambda)) // N-5.5.2.2-04
+		if got := waits[int(q*n)]; math.Abs(got-want) > 0.2 {
+			t.Errorf("quantile %v: %.3f GRTT, want %.3f", q, got, want)
+		}
+	}
+}
+
+// TestNodeThatSendsToo numbers what its Sender and its Receiver send apart.
+func TestNodeThatSendsToo(t *testing.T) {
+	g := newReceiverRig(t, ReceiverConfig{})
+	s, err := NewSender(SenderConfig{Node: rigReceiver, Group: rigGroup, Rate: 1e9, BackoffFactor: 4}, g.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := blocks(t, 0, 40)
+	want := wire.Sequence(0)
+	for i := range uint32(10) {
+		g.block(o, 2*i, 1)
+		g.block(o, 2*i+1)
+		g.run(2 * time.Second)
+		s.Advance(g.now)
+		for {
+			b, _, ok := s.Poll(g.now, nil)
+			if !ok {
+				break
+			}
+			h, err := wire.Peek(b)
+			if err != nil || h.Sequence != want { // N-4.1-13
+				t.Fatalf("the sender's message has sequence %d, want %d (%v)", h.Sequence, want, err)
+			}
+			want++
+			g.Handle(g.now, Datagram{From: rigPeer, B: b}) // which the network may loop back
+		}
+	}
+	if want < 5 || g.Stats().NacksSent < 5 {
+		t.Fatalf("%d messages of the sender, %d NACKs", want, g.Stats().NacksSent)
+	}
+	g.drain()
+	if len(g.happened(NodeCollision)) != 0 {
+		t.Error("a node collides with itself")
 	}
 }
 

@@ -263,6 +263,9 @@ func (r *Receiver) checkComplete(o *incoming) {
 	o.done, o.blocks = nil, nil
 	r.events.push(Event{Kind: ObjectComplete, Sender: o.remote.id, Object: o.handle})
 	o.remote.settle(o)
+	if r.held.oldest == nil {
+		r.pool.trim(keptBuffers)
+	}
 	if o.preset {
 		return
 	}

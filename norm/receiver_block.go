@@ -2,6 +2,12 @@ package norm
 
 import "time"
 
+// keptBlocks and keptBuffers are how many of them are kept to be used again when there is nothing to do.
+const (
+	keptBlocks  = 64
+	keptBuffers = 4
+)
+
 // newBlock returns an empty block n of an object, and adds it to the blocks of that.
 func (r *Receiver) newBlock(o *incoming, n uint32) *block {
 	b := new(block)
@@ -31,7 +37,9 @@ func (r *Receiver) freeBlock(b *block) {
 		o.recent = nil
 	}
 	b.object = nil
-	r.freed = append(r.freed, b)
+	if len(r.freed) < keptBlocks {
+		r.freed = append(r.freed, b)
+	}
 }
 
 // dropEmpty frees a block that holds nothing.
@@ -83,10 +91,10 @@ func (r *Receiver) finish(b *block) {
 
 // decode rebuilds the missing source symbols of a block from parity.
 func (r *Receiver) decode(b *block) {
-	if r.workshop == nil {
-		r.workshop = new(workshop)
+	if r.decoder == nil {
+		r.decoder = new(decoder)
 	}
-	if err := r.workshop.decode(b); err != nil {
+	if err := r.decoder.decode(b); err != nil {
 		r.abort(b.object, err) // a scheme that cannot decode what it accepted: an error of ours, but no reason to panic
 		return
 	}
@@ -219,47 +227,4 @@ func (r *Receiver) discard(b *block) {
 		r.parting -= len(b.buf)
 	}
 	r.freeBlock(b)
-}
-
-// A workshop is the memory for decoding blocks, one at a time.
-type workshop struct {
-	dst, symbols [][]byte
-	rebuilt      []byte
-}
-
-// decode rebuilds the missing source symbols of b in their slots, where parity symbols were until then.
-func (w *workshop) decode(b *block) error {
-	e := b.object.layout.E
-	missing := b.missing()
-	if cap(w.rebuilt) < missing*e {
-		w.rebuilt = make([]byte, missing*e)
-	}
-	w.dst, w.symbols = w.dst[:0], w.symbols[:0]
-	rest := w.rebuilt[:missing*e]
-	for i := range b.k {
-		if b.source.has(i) {
-			// The last symbol of an object may be short. What is behind it in its slot is of no account.
-			w.symbols = append(w.symbols, b.slot(i)[:b.object.layout.SymbolLen(b.number, i)])
-			w.dst = append(w.dst, nil)
-		} else {
-			w.symbols, w.dst = append(w.symbols, nil), append(w.dst, rest[:e:e])
-			rest = rest[e:]
-		}
-	}
-	for _, p := range b.parity {
-		for len(w.symbols) <= p.esi {
-			w.symbols = append(w.symbols, nil)
-		}
-		w.symbols[p.esi] = b.slot(p.slot)
-	}
-	if err := b.object.layout.scheme.Decode(w.dst, w.symbols); err != nil {
-		return err
-	}
-	for i, symbol := range w.dst {
-		if symbol != nil {
-			copy(b.slot(i), symbol)
-		}
-	}
-	clear(w.symbols)
-	return nil
 }

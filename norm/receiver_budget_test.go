@@ -91,3 +91,72 @@ func TestIdleReceiverIsSmall(t *testing.T) {
 	}
 	runtime.KeepAlive(all)
 }
+
+// TestGigabyteInLittleMemory receives 1 GiB of which every block lacks a symbol until all was sent once.
+func TestGigabyteInLittleMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("handles 780,000 datagrams")
+	}
+	r, err := NewReceiver(ReceiverConfig{Node: rigReceiver, Group: rigGroup})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := newLayout(fec.Params{ID: fec.ReedSolomonGF8, SegmentSize: 1400, MaxBlockLen: 64, MaxParity: 32}, 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	h, err := r.Expect(rigStart, Preset{Sender: rigSender, Size: 1 << 30, FEC: l.params})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := wire.Data{Header: wire.Header{Source: rigSender}, SenderHeader: wire.SenderHeader{GRTT: 200, Backoff: 4, GroupSize: 3}}
+	payload, buf := make([]byte, 1400), []byte(nil)
+	complete := false
+	receive := func(n uint32, esi int) {
+		m.Position = l.position(0, n, esi)
+		m.Payload = payload
+		if esi < l.BlockLen(n) {
+			m.Payload = payload[:l.SymbolLen(n, esi)]
+		}
+		if buf, err = m.AppendBinary(buf[:0]); err != nil {
+			t.Fatal(err)
+		}
+		r.Handle(rigStart, Datagram{From: rigSource, To: rigGroup, B: buf})
+		for io := range r.Requests() {
+			r.Complete(rigStart, io) // the content is of no interest here
+		}
+		for e := range r.Events() {
+			complete = complete || e.Kind == ObjectComplete
+		}
+	}
+	for n := range uint32(l.N) {
+		for esi := range l.BlockLen(n) {
+			if esi != 5 {
+				receive(n, esi)
+			}
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if size := after.HeapAlloc - before.HeapAlloc; size > 16<<20 {
+		t.Errorf("%d bytes with %d blocks spilled, want at most 16 MiB", size, r.Stats().Spilled)
+	}
+	if s := r.Stats(); s.Spilled < l.N-200 || s.NoBuffer != 0 {
+		t.Errorf("%+v", s)
+	}
+	for n := range uint32(l.N) {
+		receive(n, l.BlockLen(n)+3)
+	}
+	if info, _ := r.Object(h); !complete || info.Received != 1<<30 {
+		t.Errorf("complete %v, %+v", complete, info)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if size := int64(after.HeapAlloc - before.HeapAlloc); size > 1<<20 {
+		t.Errorf("%d bytes kept when all is done", size)
+	}
+	runtime.KeepAlive(r)
+}

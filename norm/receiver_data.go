@@ -22,7 +22,11 @@ func (r *Receiver) handleData(now time.Time, m *wire.Data) error {
 	s.active, s.fecID = now, m.FECID
 	// Only GF(2^8) is received, so m is 8 where it matters, also for an object whose FTI is still unknown.
 	id := m.PayloadID(0)
-	o, err := r.announce(s, m.Object, m.FECID, m.Flags, m.Extensions, id.Block)
+	flags := m.Flags
+	if !s.synced && r.isParity(m, id) {
+		flags |= wire.FlagRepair // parity is no more of a beginning than a repair is
+	}
+	o, err := r.announce(s, m.Object, m.FECID, flags, m.Extensions, id.Block)
 	if err == nil && o != nil {
 		err = r.place(o, id, m.Payload)
 	}
@@ -30,6 +34,16 @@ func (r *Receiver) handleData(now time.Time, m *wire.Data) error {
 		r.reach(now, s, mark{object: m.Object, block: id.Block})
 	}
 	return err
+}
+
+// isParity reports whether a NORM_DATA tells by its own EXT_FTI that it is parity.
+func (r *Receiver) isParity(m *wire.Data, id wire.PayloadID) bool {
+	fti, ok := m.Extensions.FTI(m.FECID)
+	if !ok {
+		return false
+	}
+	l, err := layoutFromFTI(m.FECID, fti, r.cfg.Dialect)
+	return err == nil && int64(id.Symbol) >= int64(l.BlockLen(id.Block))
 }
 
 // handleInfo processes a NORM_INFO.
@@ -132,6 +146,10 @@ func (r *Receiver) affordable(l *layout) bool {
 // place puts a symbol where it belongs.
 func (r *Receiver) place(o *incoming, id wire.PayloadID, payload []byte) error {
 	l := &o.layout
+	if o.state == complete {
+		r.stats.Duplicates++
+		return nil
+	}
 	if !o.known || o.state != accepted && !(o.state == offered && len(o.blocks) == 0) {
 		return nil // before the application accepts, only the symbol is kept that announced the object
 	}

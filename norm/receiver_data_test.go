@@ -41,7 +41,7 @@ func TestReceiveWithoutLoss(t *testing.T) {
 func TestEverySurvivorPatternOfABlock(t *testing.T) {
 	for _, dialect := range []fec.Dialect{fec.RFC, fec.NRL} {
 		for pattern := range 1 << 7 { // of 4 source and 3 parity symbols
-			g := newReceiverRig(t, ReceiverConfig{Dialect: map[fec.Dialect]DialectPolicy{fec.RFC: DialectRFC, fec.NRL: DialectNRL}[dialect]})
+			g := newReceiverRig(t, ReceiverConfig{Join: JoinAll, Dialect: map[fec.Dialect]DialectPolicy{fec.RFC: DialectRFC, fec.NRL: DialectNRL}[dialect]})
 			o := objectWith(t, 0, 4*16-5, fec.Params{ID: fec.ReedSolomonGF8, SegmentSize: 16, MaxBlockLen: 4, MaxParity: 3, Dialect: dialect})
 			order := rand.New(rand.NewPCG(1, uint64(pattern))).Perm(7)
 			n := 0
@@ -158,6 +158,22 @@ func TestAbsurdFTI(t *testing.T) {
 	}
 }
 
+// TestRefusedFTIMayHaveBeenForged: the true one makes up for it.
+func TestRefusedFTIMayHaveBeenForged(t *testing.T) {
+	g := newReceiverRig(t, ReceiverConfig{})
+	o := blocks(t, 0, 2)
+	forged := o.fti()
+	forged.ObjectSize = wire.MaxObjectSize
+	ext, err := wire.AppendFTI(nil, o.fecID(), forged)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.arrive(g.message(&wire.Data{Header: g.from(), SenderHeader: g.header(), Position: o.position(0, 0, 0), Extensions: ext, Payload: o.symbol(0, 0)}))
+	g.block(o, 0)
+	g.block(o, 1)
+	g.wantReceived(o)
+}
+
 func TestFTIMustNotChange(t *testing.T) {
 	g := newReceiverRig(t, ReceiverConfig{})
 	o := object(t, 0, 200)
@@ -250,7 +266,7 @@ func TestHostileData(t *testing.T) {
 // TestParityLengths takes parity as long as the longest source symbol of its block, as the NRL implementation sends it,
 // and a last source symbol that was padded.
 func TestParityLengths(t *testing.T) {
-	g := newReceiverRig(t, ReceiverConfig{})
+	g := newReceiverRig(t, ReceiverConfig{Join: JoinAll})
 	o := objectWith(t, 0, 5, fec.Params{ID: fec.ReedSolomonGF8, SegmentSize: 16, MaxBlockLen: 4, MaxParity: 2, Dialect: fec.NRL})
 	g.arrive(g.message(&wire.Data{Header: g.from(), SenderHeader: g.header(), Position: o.position(0, 0, 2),
 		Extensions: o.extensions(), Payload: o.symbol(0, 2)[:5]}))

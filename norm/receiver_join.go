@@ -100,17 +100,12 @@ func (r *Receiver) senderEvent(kind EventKind, s *remote) {
 
 // abortAll aborts the incomplete objects of a sender, except preset ones.
 func (r *Receiver) abortAll(s *remote, why error) {
-	for _, o := range s.window.objects {
-		if o != nil && o != settled && !o.preset {
+	// Objects that were complete and then rejected are among the presets, and may be in the window too.
+	for _, o := range slices.Concat(s.window.objects, s.presets) {
+		if o != nil && o.state != released && !o.preset {
 			r.abort(o, why)
 		}
 	}
-	s.presets = slices.DeleteFunc(s.presets, func(o *incoming) bool {
-		if !o.preset { // complete once, then rejected
-			r.abort(o, why)
-		}
-		return !o.preset
-	})
 	s.window, s.synced, s.current = window{}, false, nil
 }
 
@@ -157,15 +152,21 @@ func (r *Receiver) extend(s *remote, id TransportID) {
 		}
 	}
 	for _, o := range s.presets {
-		if s.window.contains(o.id) && s.window.get(o.id) == nil {
+		if !s.window.contains(o.id) || s.window.get(o.id) != nil {
+			continue
+		}
+		if o.state == complete {
+			s.window.set(o.id, settled)
+		} else {
 			s.window.set(o.id, o)
 		}
 	}
 }
 
 // handleEOT processes a NORM_CMD(EOT), which "allows receivers to gracefully reach closure of operation with this
-// sender (without requiring any timeout) and free any resources", RFC 5740, Section 4.2.3.2. One of another run than the one known is not believed: it would end a transfer by a single forged datagram. What
-// the application expects is kept, for the sender may come back in another run.
+// sender (without requiring any timeout) and free any resources", RFC 5740, Section 4.2.3.2. One of another run than
+// the one known is not believed: it would end a transfer by a single forged datagram. What the application expects is
+// kept, for the sender may come back in another run.
 func (r *Receiver) handleEOT(now time.Time, m *wire.EOT) error {
 	s := r.senders[m.Source]
 	if s == nil || !s.heard || s.instance != m.Instance || s.ended {
@@ -206,16 +207,15 @@ func (r *Receiver) handleSquelch(now time.Time, m *wire.Squelch) error {
 	}
 	for id := range m.Invalid.All() {
 		if o := s.preset(id); o != nil {
-			o.squelched = true
-		}
-		if s.synced && s.window.contains(id) {
+			o.squelched = true // and keeps its place in the window
+		} else if s.synced && s.window.contains(id) {
 			r.squelch(s, id)
 		}
 	}
 	return nil
 }
 
-// squelch settles one object of the window.
+// squelch settles one object of the window. A preset one is still asked for when it is heard again.
 func (r *Receiver) squelch(s *remote, id TransportID) {
 	o := s.window.get(id)
 	s.window.set(id, settled)

@@ -13,6 +13,9 @@ type nackCycle struct {
 	limit  mark       // the sender's transmit position when the cycle was initiated
 	others requestSet // asked for by others meanwhile
 	due    bool       // Poll is to make the NORM_NACK
+
+	// advertised: limit is what a NORM_CMD(REPAIR_ADV) came to that did not hold all; nothing beyond it is asked for.
+	advertised bool
 }
 
 type nackState uint8
@@ -98,10 +101,10 @@ func (r *Receiver) inactivityTimeout(now time.Time, s *remote) {
 		// Nothing will tell how far the sender came; the block it was in counts as sent.
 		s.position = mark{object: s.position.object, block: s.position.block + 1, whole: true}
 	}
-	if !s.reached || !s.lacks(s.position) {
-		// What is expected may have been sent when we were not there, and the FLUSHes be over: the sender is heard of by its
-		// probes alone. If it has yet to send it, it ignores the request.
-		if end, ok := s.expected(); ok && (!s.reached || s.earlier(s.position, end) == s.position) {
+	if o := s.expected(); o != nil && (!s.reached || !s.lacks(s.position)) {
+		// We were not there when what we expect was sent, nor for the FLUSHes. If it was not sent yet, the sender ignores us.
+		end := mark{object: o.id, block: 1<<32 - 1, whole: true}
+		if !s.reached || s.earlier(s.position, end) == s.position {
 			s.position = end
 		}
 	}
@@ -114,7 +117,7 @@ func (r *Receiver) startNack(now time.Time, s *remote, limit mark) {
 	if c.state == nackBackoff || c.state == nackHoldoff && !due(c.until, now) || !s.lacks(limit) {
 		return
 	}
-	c.limit = limit
+	c.limit, c.advertised = limit, false
 	c.others.reset()
 	// "T_backoff = RandomBackoff(K_sender*GRTT_sender, GSIZE_sender)". With K = 0, as in unicast sessions, at once.
 	c.state = nackBackoff
@@ -234,7 +237,7 @@ func (r *Receiver) handleRepairAdv(now time.Time, m *wire.RepairAdv) error {
 		}
 	}
 	if highest != (mark{}) {
-		c.limit = s.earlier(c.limit, highest)
+		c.limit, c.advertised = s.earlier(c.limit, highest), true
 	}
 	return nil
 }

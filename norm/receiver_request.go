@@ -10,10 +10,14 @@ import (
 // leastSegment is assumed for NormSegmentSize as long as no EXT_FTI told it: enough for one range of objects.
 const leastSegment = 28
 
-// appendNack appends a NORM_NACK with what is missing up to the sender's position, as it was when the cycle was
-// initiated and as it is now. "If the size of the NORM_NACK content exceeds the sender's NormSegmentSize, the NACK
-// content is truncated so the receiver only generates a single NORM_NACK message per NACK cycle for a given sender. In
-// summary, a single NACK message is generated containing the receiver's lowest ordinal repair needs." RFC 5740, 5.3.
+// appendNack appends a NORM_NACK with "repair request content beginning with the lowest ordinal repair position of the
+// receiver up through the coding block prior to the most recently heard ordinal transmission position for the sender"
+// (RFC 5740, Section 5.3). Section 4.3.1 would end it at the position at which the cycle was initiated, but then what was
+// lost during the backoff waits for another cycle; Section 3.2.2 of RFC 5401 has the current position, too.
+//
+// "If the size of the NORM_NACK content exceeds the sender's NormSegmentSize, the NACK content is truncated so the
+// receiver only generates a single NORM_NACK message per NACK cycle for a given sender. In summary, a single NACK message
+// is generated containing the receiver's lowest ordinal repair needs."
 func (r *Receiver) appendNack(now time.Time, s *remote, b []byte) ([]byte, bool) {
 	m := wire.Nack{Header: r.feedbackHeader(), FeedbackHeader: s.feedbackHeader(now)}
 	var ext [12]byte
@@ -25,8 +29,11 @@ func (r *Receiver) appendNack(now time.Time, s *remote, b []byte) ([]byte, bool)
 	}
 	w := nackWriter{
 		remote:       s,
-		limit:        s.earlier(s.nack.limit, s.position),
+		limit:        s.position,
 		RepairWriter: wire.NewRepairWriter(b, cmp.Or(s.segmentSize, leastSegment)),
+	}
+	if s.nack.advertised {
+		w.limit = s.earlier(s.nack.limit, s.position)
 	}
 	s.needs(w.limit, w.add)
 	w.flush()

@@ -329,6 +329,11 @@ func (g *receiverRig) nacks() string {
 	var lines []string
 	for _, m := range g.sent {
 		if n, ok := m.(*wire.Nack); ok {
+			for r := range n.Requests() {
+				if r.Form == wire.RepairErasures { // N-4.3.1-26
+					g.Errorf("erasure counts in %v", n)
+				}
+			}
 			lines = append(lines, requests(n.Payload))
 		}
 	}

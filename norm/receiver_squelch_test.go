@@ -7,7 +7,7 @@ import (
 	"github.com/multicast-upgrade/tool/norm/wire"
 )
 
-func TestSquelch(t *testing.T) {
+func TestSquelchDropsNeeds(t *testing.T) {
 	begin := func() *receiverRig {
 		g := newReceiverRig(t, ReceiverConfig{})
 		g.data(blocks(t, 10, 3), 0, 0)
@@ -101,7 +101,7 @@ func TestSquelchedPreset(t *testing.T) {
 	g.wantNack("segment 3/0/5-11, block 3/1")
 }
 
-func TestEndOfTransmission(t *testing.T) {
+func TestSenderEndsTheSession(t *testing.T) {
 	g := newReceiverRig(t, ReceiverConfig{})
 	preset := blocks(t, 0, 1)
 	if _, err := g.Expect(g.now, Preset{Sender: g.sender, Size: int64(preset.L), FEC: preset.params}); err != nil {

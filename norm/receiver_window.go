@@ -1,10 +1,6 @@
 package norm
 
-import (
-	"slices"
-
-	"github.com/multicast-upgrade/tool/norm/wire"
-)
+import "slices"
 
 // A window is what a receiver knows of a sender's objects in their circular order: those from base on are asked for.
 // What is behind base is old, as far as half the circle.
@@ -62,49 +58,20 @@ func (w *window) extend(id TransportID, limit int) (gone []*incoming) {
 	return gone
 }
 
-// needs calls yield with what is to be asked for of the sender's content before a mark, in ascending order.
-func (s *remote) needs(limit mark, yield func(need) bool) {
-	each := yield
-	if s.patient {
-		each = func(n need) bool { return !n.reaches(s.joined) || yield(n) }
-	}
-	for _, o := range s.presets {
-		if !s.window.contains(o.id) && !limit.object.Before(o.id) && !o.needs(limit, each) {
-			return
-		}
-	}
-	for i, o := range s.window.objects {
-		id := s.window.base + TransportID(i)
-		switch {
-		case limit.object.Before(id):
-			return
-		case o == nil && (id != limit.object || limit.whole):
-			if !each(need{flags: wire.RepairObject, object: id}) {
-				return
-			}
-		case o != nil && !o.needs(limit, each):
-			return
-		}
-	}
-}
-
-// reaches reports whether any of n is at or behind the mark from.
-func (n need) reaches(from mark) bool {
-	switch {
-	case n.object != from.object:
-		return from.object.Before(n.object)
-	case n.flags&wire.RepairBlock != 0:
-		return n.last >= from.block
-	case n.flags&wire.RepairSegment != 0:
-		return n.block >= from.block
-	}
-	return from.block == 0
-}
-
 // preset returns the preset object with that id, or nil.
 func (s *remote) preset(id TransportID) *incoming {
 	for _, o := range s.presets {
 		if o.id == id {
+			return o
+		}
+	}
+	return nil
+}
+
+// expected returns the last preset object that is to be asked for, or nil.
+func (s *remote) expected() *incoming {
+	for _, o := range slices.Backward(s.presets) {
+		if o.wanted() {
 			return o
 		}
 	}
@@ -118,15 +85,6 @@ func (s *remote) addPreset(o *incoming) {
 	if s.synced && s.window.contains(o.id) {
 		s.window.objects[o.id-s.window.base] = o
 	}
-}
-
-// expected returns the mark behind the last object that the application expects.
-func (s *remote) expected() (end mark, ok bool) {
-	if len(s.presets) == 0 {
-		return end, false
-	}
-	o := s.presets[len(s.presets)-1]
-	return mark{object: o.id, block: uint32(o.layout.N), whole: true}, true
 }
 
 // find returns the object with that id, settled if nothing more of it is needed, or nil if it was never heard of.

@@ -75,8 +75,8 @@ func NewSender(cfg SenderConfig, now time.Time) (*Sender, error) {
 	if _, err := newLayout(cfg.FEC, 0); err != nil {
 		return nil, fmt.Errorf("norm: FEC: %w", err)
 	}
-	block := cfg.FEC.MaxBlockLen * cfg.SegmentSize
-	if cfg.Buffer < 2*block {
+	block := int64(cfg.FEC.MaxBlockLen) * int64(cfg.SegmentSize)
+	if int64(cfg.Buffer) < 2*block {
 		return nil, fmt.Errorf("norm: Buffer %d: want room for two blocks, %d bytes", cfg.Buffer, 2*block)
 	}
 	s := &Sender{
@@ -86,7 +86,7 @@ func NewSender(cfg SenderConfig, now time.Time) (*Sender, error) {
 		pacer:     newPacer(now, cfg.Rate, cfg.Burst, cfg.SegmentSize+maxDataHeader),
 		timers:    make(deadlines, numSenderTimers),
 		nextID:    cfg.FirstObject,
-		cache:     blockCache{limit: cfg.Buffer / block, size: block},
+		cache:     newBlockCache(cfg.Buffer, int(block)),
 	}
 	s.repairPool = newRepairPool(cfg.FEC)
 	s.grtt, s.start = newGRTTEstimate(cfg), now
@@ -217,7 +217,10 @@ func (s *Sender) whenPaced(t time.Time) time.Time {
 // SetRate changes the rate of everything sent, in bits per second of UDP payload; 0 pauses the sender.
 func (s *Sender) SetRate(now time.Time, bitsPerSecond float64) {
 	s.expire(now)
-	s.cfg.Rate = max(bitsPerSecond, 0)
+	s.cfg.Rate = 0
+	if bitsPerSecond > 0 {
+		s.cfg.Rate = min(bitsPerSecond, maxRate)
+	}
 	if s.autoBurst {
 		s.cfg.Burst = defaultBurst(s.cfg.Rate, s.cfg.SegmentSize)
 	}

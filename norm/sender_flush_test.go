@@ -145,7 +145,7 @@ func TestRepairOnlyObjects(t *testing.T) {
 }
 
 // N-4.2.3.2-03 N-4.2.3.2-04: EOT is repeated like FLUSH, and there are no repairs any more.
-func TestEOT(t *testing.T) {
+func TestSenderEnds(t *testing.T) {
 	r := repaired(t, nil)
 	r.enqueue(100_000, nil) // will not be sent whole
 	r.run(10 * time.Millisecond)

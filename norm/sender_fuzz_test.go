@@ -11,16 +11,18 @@ import (
 // FuzzSender feeds a sender any datagrams at any times. Whatever they are, it must not panic, its state stays bounded, the
 // rate is kept, and all it sends is well-formed and names what exists.
 //
-// The input is a sequence of a pause (8 bits, in units of 5 ms), a length (8 bits) and a datagram; its first bytes choose
-// how it is addressed, so that most get past the header.
+// The input begins with a byte that chooses the kind of session; then it is a sequence of a pause (8 bits, in units of 5 ms),
+// a length (8 bits) and a datagram, which came to the group if its length is even, and to the sender if it is odd.
 func FuzzSender(f *testing.F) {
 	p := fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 4, MaxParity: 4, SegmentSize: 100}
 	seed := func(steps ...[]byte) {
-		var in []byte
-		for i, s := range steps {
-			in = append(append(in, byte(20*i), byte(len(s))), s...)
+		for mode := range byte(8) {
+			in := []byte{mode}
+			for i, s := range steps {
+				in = append(append(in, byte(20*i), byte(len(s))), s...)
+			}
+			f.Add(in)
 		}
-		f.Add(in)
 	}
 	nack := func(payload []byte) []byte {
 		m := &wire.Nack{Header: wire.Header{Source: 9}, FeedbackHeader: wire.FeedbackHeader{Server: 1, Instance: 7}, Payload: payload}
@@ -28,7 +30,9 @@ func FuzzSender(f *testing.F) {
 		return b
 	}
 	for _, short := range []string{"0/0/4-6", "0/b0-2 i1", "o0-1", "o60000", "0/1/e3", "1/0/4 1/0/7"} {
-		seed(nack(nackPayload(f, p, short)), nack(nackPayload(f, p, "0/0/4-7")))
+		for _, p.ID = range []uint8{fec.ReedSolomonGF8, fec.SmallBlockSystematic} {
+			seed(nack(nackPayload(f, p, short)), nack(nackPayload(f, p, "0/0/4-7")))
+		}
 	}
 	ack := &wire.Ack{Header: wire.Header{Source: 9}, AckType: wire.AckCC}
 	ack.FeedbackHeader = wire.FeedbackHeader{Server: 1, Instance: 7, GRTTResponse: wire.Timestamp{Sec: 1_000_000}}
@@ -37,7 +41,23 @@ func FuzzSender(f *testing.F) {
 	seed([]byte{}, []byte("not a NORM message"))
 
 	f.Fuzz(func(t *testing.T, in []byte) {
-		r := newRig(t, func(c *SenderConfig) { c.Buffer = 5 * 400; c.MaxObjects = 5 })
+		if len(in) == 0 {
+			return
+		}
+		mode := in[0]
+		in = in[1:]
+		r := newRig(t, func(c *SenderConfig) {
+			c.Buffer, c.MaxObjects = 5*400, 5
+			if mode&1 != 0 {
+				c.Group = testReceiver
+			}
+			if mode&2 != 0 {
+				c.AutoParity = 2
+			}
+			if mode&4 != 0 {
+				c.FEC.ID = fec.SmallBlockSystematic
+			}
+		})
 		r.enqueue(1200, nil)
 		r.enqueue(350, func(o *Object) { o.Info = []byte("info") })
 		r.enqueue(0, nil)

@@ -2,6 +2,7 @@ package norm
 
 import (
 	"errors"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -52,6 +53,14 @@ func TestNewSenderRefuses(t *testing.T) {
 		"FEC":             func(c *SenderConfig) { c.FEC = fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 250, MaxParity: 10} },
 		"AutoParity":      func(c *SenderConfig) { c.AutoParity = 33 },
 		"SegmentSize":     func(c *SenderConfig) { c.SegmentSize = 20 },
+		"Rate":            func(c *SenderConfig) { c.Rate = math.NaN() },
+		"Rate -1":         func(c *SenderConfig) { c.Rate = -1 },
+		"Burst":           func(c *SenderConfig) { c.Burst = -1 },
+		"MinGRTT":         func(c *SenderConfig) { c.MinGRTT = time.Minute },
+		"ProbeInterval":   func(c *SenderConfig) { c.ProbeInterval = -1 },
+		"GroupSize":       func(c *SenderConfig) { c.GroupSize = -1 },
+		"RobustFactor":    func(c *SenderConfig) { c.RobustFactor = -1 },
+		"MaxBytes":        func(c *SenderConfig) { c.MaxBytes = -1 },
 		"MaxObjects":      func(c *SenderConfig) { c.MaxObjects = 1 << 15 }, // N-4.2.1-38
 	} {
 		c := good
@@ -69,12 +78,20 @@ func TestSenderDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	sh := s.senderHeader()
-	// N-6-04 N-6-09 N-5.5.4-02 N-6-06 B-3.8-01 N-4.2.1-22
+	// N-6-04 N-5.5.4-02 N-6-06 B-3.8-01 N-4.2.1-22
 	if sh.GRTT != 0x9d || sh.Backoff != 4 || sh.GroupSize != 3 || s.cfg.RobustFactor != 20 {
 		t.Errorf("%+v, robust factor %d", sh, s.cfg.RobustFactor)
 	}
 	if p := s.cfg.FEC; p.ID != fec.ReedSolomonGF8 || p.MaxBlockLen != 64 || p.MaxParity != 32 || p.SegmentSize != 1400 { // B-1-01
 		t.Errorf("FEC %v", p)
+	}
+	for group, want := range map[string]int{ // N-6-09
+		"239.1.2.3:1": 4, "232.1.2.3:1": 6, "[ff15::1]:1": 4, "[ff3e::8000:1]:1": 6, "[ff3e:30::1]:1": 4, "10.1.2.3:1": 0, "[fd00::1]:1": 0,
+	} {
+		s, err := NewSender(SenderConfig{Node: 1, Group: netip.MustParseAddrPort(group)}, time.Unix(0, 0))
+		if err != nil || s.cfg.BackoffFactor != want {
+			t.Errorf("%s: K = %d, %v; want %d", group, s.cfg.BackoffFactor, err, want)
+		}
 	}
 	s, err = NewSender(SenderConfig{
 		Node: 5, Instance: 9, Group: testGroup, GRTT: time.Second, BackoffFactor: 6, GroupSize: 200, RobustFactor: 5,
@@ -178,7 +195,7 @@ func TestIDSpanIsLimited(t *testing.T) {
 	}
 }
 
-func TestCancel(t *testing.T) {
+func TestCancelObject(t *testing.T) {
 	r := newRig(t, func(c *SenderConfig) { c.Rate = 80_000 })
 	a, b, c := r.enqueue(2000, nil), r.enqueue(2000, nil), r.enqueue(100, nil)
 	r.run(50 * time.Millisecond)
@@ -284,7 +301,7 @@ func TestReadAhead(t *testing.T) {
 }
 
 // N-2-01 N-4.1-15: somebody else with our NormNodeId is reported, our own multicast is not.
-func TestNodeCollision(t *testing.T) {
+func TestSenderNodeCollision(t *testing.T) {
 	own := func(r *rig, from netip.AddrPort, instance InstanceID) {
 		m := &wire.EOT{Header: wire.Header{Source: 1}, SenderHeader: wire.SenderHeader{Instance: instance}}
 		b, _ := m.AppendBinary(nil)

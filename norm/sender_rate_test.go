@@ -1,6 +1,7 @@
 package norm
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -46,7 +47,7 @@ func TestPausedSender(t *testing.T) {
 	r := newRig(t, nil)
 	r.enqueue(4000, nil)
 	r.run(5 * time.Millisecond)
-	r.SetRate(r.now, 0)
+	r.SetRate(r.now, math.NaN())
 	r.take()
 	r.run(time.Hour)
 	if sent := r.take(); len(sent) != 0 || !r.Deadline().IsZero() {
@@ -118,7 +119,7 @@ func TestSenderDoesNotAllocate(t *testing.T) {
 
 func BenchmarkSenderPoll(b *testing.B) {
 	now := time.Unix(1000, 0)
-	s, err := NewSender(SenderConfig{Node: 1, Group: testGroup, Rate: 1e12, Burst: 1 << 40}, now)
+	s, err := NewSender(SenderConfig{Node: 1, Group: testGroup, Rate: 1e12, Burst: 1 << 30}, now)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -1,11 +1,21 @@
 package norm
 
-import "time"
-
-const (
-	newAhead    = 4 // blocks read ahead of new data
-	repairAhead = 2 // and of repairs
+import (
+	"iter"
+	"time"
 )
+
+// maxBuffers is how many buffers there are at most, for they are searched one by one.
+const maxBuffers = 256
+
+// newBlockCache returns a cache of memory bytes for blocks of size bytes.
+func newBlockCache(memory, size int) blockCache {
+	return blockCache{
+		limit: min(memory/size, maxBuffers),
+		size:  size,
+		ahead: min(max(256<<10/size, 4), 16),
+	}
+}
 
 // A blockBuffer holds the source symbols of one block of an object, once they are read.
 type blockBuffer struct {
@@ -31,6 +41,7 @@ type blockCache struct {
 	buffers []*blockBuffer
 	limit   int // most buffers
 	size    int // of each, in bytes
+	ahead   int // blocks read ahead of repairs, and of new data: a quarter of a megabyte unless they are large
 	tick    uint64
 	last    *blockBuffer // the one found last
 	reads   []*IO        // to hand out by Requests
@@ -153,31 +164,43 @@ func (s *Sender) readAhead() {
 	}
 	s.readAheadDue = false
 	s.cache.tick++
-	repairs := 0
-	for i := s.repairIndex(); repairs < repairAhead && i < len(s.objects); i++ {
-		for b := range s.objects[i].plan.pending() {
-			if repairs == repairAhead || !s.want(s.objects[i], b) {
-				break
-			}
-			repairs++
-		}
-	}
-	if s.current == nil {
-		return
-	}
-	ahead := 0
-	for _, o := range s.objects[s.firstUnsent():] {
-		if o.repairOnly {
-			continue
-		}
-		for b := o.block; b < o.N; b++ {
-			if ahead == newAhead || !s.want(o, uint32(b)) {
-				return
-			}
-			ahead++
-		}
-		if ahead == newAhead {
+	s.wantSome(s.repairBlocks())
+	s.wantSome(s.newBlocks())
+}
+
+// wantSome wants as many of the blocks as are read ahead.
+func (s *Sender) wantSome(blocks iter.Seq2[*outgoing, uint32]) {
+	n := 0
+	for o, b := range blocks {
+		if n == s.cache.ahead || !s.want(o, b) {
 			return
+		}
+		n++
+	}
+}
+
+// repairBlocks returns the blocks that are to be repaired, in order.
+func (s *Sender) repairBlocks() iter.Seq2[*outgoing, uint32] {
+	return func(yield func(*outgoing, uint32) bool) {
+		for _, o := range s.objects[s.repairIndex():] {
+			for b := range o.plan.pending() {
+				if !yield(o, b) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// newBlocks returns the blocks that are to be sent for the first time, in order.
+func (s *Sender) newBlocks() iter.Seq2[*outgoing, uint32] {
+	return func(yield func(*outgoing, uint32) bool) {
+		for _, o := range s.objects[s.firstUnsent():] {
+			for b := o.block; b < o.N && !o.repairOnly; b++ {
+				if !yield(o, uint32(b)) {
+					return
+				}
+			}
 		}
 	}
 }

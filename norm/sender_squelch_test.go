@@ -46,7 +46,7 @@ func sendWindow(t *testing.T, first TransportID, held ...int) *rig {
 	return r
 }
 
-func TestSquelch(t *testing.T) {
+func TestSquelchListsGaps(t *testing.T) {
 	r := sendWindow(t, 0, 2, 3, 6, 7)
 	// N-4.2.3.3-02 N-5.4.3-02 N-4.2.3.3-06: lists the gaps; the lowest asked for begins it. N-4.2.3.3-08 N-5.4.3-01
 	r.nackRequest("o5 3/0/1")

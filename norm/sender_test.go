@@ -250,7 +250,7 @@ func TestSenderSendsInOrder(t *testing.T) {
 	if _, ok := sent[0].msg.(*wire.CC); !ok || sent[0].at != 0 {
 		t.Errorf("the first message is %v at %v, want CC at once", sent[0].msg, sent[0].at) // N-5.1-03 N-5.1-06
 	}
-	// N-5-01 N-4.2.1-36 N-4.2.2-03 N-2-04 N-2.1-01 N-1.2-02
+	// N-5-01 N-4.2.1-36 N-4.2.2-03 N-2-04 N-2.1-01 N-1.2-02 F-6-01
 	if got, want := script(sent), "i0 0/0/0 0/0/1 0/0/2 0/1/0 0/1/1 0/1/2 0/2/0 0/2/1 0/2/2 1/0/0 1/0/1"; got != want {
 		t.Errorf("sent %s\nwant %s", got, want)
 	}

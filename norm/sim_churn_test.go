@@ -104,24 +104,39 @@ func (c *churn) expect(i int) {
 // trouble does one bad thing.
 func (c *churn) trouble() {
 	i := c.rng.IntN(len(c.receivers))
-	switch c.rng.IntN(5) {
+	switch c.rng.IntN(6) {
+	case 5:
+		c.reject(i)
 	case 0:
 		c.restartSender()
 	case 1:
 		c.sender.Host.Kill()
-		c.net.Run(time.Duration(c.rng.IntN(int(10 * time.Second))))
+		c.net.Run(time.Duration(c.rng.Int64N(int64(10 * time.Second))))
 		c.restartSender()
 	case 2:
 		c.restart(i)
 	case 3:
 		c.receivers[i].Host.Kill()
-		c.net.Run(time.Duration(c.rng.IntN(int(10 * time.Second))))
+		c.net.Run(time.Duration(c.rng.Int64N(int64(10 * time.Second))))
 		c.restart(i)
 	case 4:
 		hosts := c.net.Hosts()
 		h := hosts[c.rng.IntN(len(hosts))]
 		h.Detached = true
-		c.net.At(time.Duration(c.rng.IntN(int(10*time.Second))), func() { h.Detached = false })
+		c.net.At(time.Duration(c.rng.Int64N(int64(10*time.Second))), func() { h.Detached = false })
+	}
+}
+
+// reject finds that some bytes of an object are wrong, as a failed hash would tell.
+func (c *churn) reject(i int) {
+	r := c.receivers[i]
+	if r.Host.Node() == nil {
+		return
+	}
+	o := r.Objects[c.rng.IntN(len(r.Objects))]
+	from := c.rng.Int64N(o.Info.Size)
+	if err := r.RejectRange(o, norm.Range{Offset: from, Length: 1 + c.rng.Int64N(o.Info.Size-from)}); err != nil {
+		c.t.Errorf("RejectRange: %v", err)
 	}
 }
 

@@ -41,7 +41,7 @@ func drawScene(seed uint64) scene {
 		receiver: norm.ReceiverConfig{Join: norm.JoinAll},
 	}
 	sc.sender.GroupSize = sc.receivers
-	sc.sender.FirstObject = norm.TransportID(rng.Uint32())
+	sc.sender.FirstObject = norm.TransportID(rng.Uint32()) // N-4.2.1-76
 	if maybe(0.5) {
 		sc.link.Jitter = upTo(20 * time.Millisecond)
 	}
@@ -128,6 +128,7 @@ func (sc scene) play(t *testing.T, seed uint64) {
 		}
 		return true
 	}
+	// Nothing but the plain multicast links between them. N-1.4-01 B-2.7-01
 	if !net.RunUntil(10*time.Minute, complete) {
 		for _, r := range receivers {
 			if r.Completed() < sc.objects {
@@ -160,6 +161,7 @@ func watch(t *testing.T, net *normtest.Net, sc scene) {
 	before := func(a, b place) bool { return a.object.Before(b.object) || a.object == b.object && a.block < b.block }
 	heard := make(map[*normtest.Host]place)     // the sender's transmit position, as far as a receiver can know
 	asked := make(map[*normtest.Host]time.Time) // when a receiver sent its last NACK
+	numbered := make(map[*normtest.Host]wire.Sequence)
 	grtt := wire.DecodeRTT(wire.EncodeRTT(sc.sender.GRTT))
 	level, last := 0.0, net.Now() // of the bucket that drains at the sender's rate
 	burst := max(sc.sender.Rate/8*0.002, 2*(float64(sc.sender.SegmentSize)+100))
@@ -181,8 +183,15 @@ func watch(t *testing.T, net *normtest.Net, sc scene) {
 		}
 	}
 	net.OnSend = func(p *normtest.Packet) {
+		// Each node numbers all it sends, repairs included: "monotonically increasing". N-4.1-08 N-4.1-09 N-4.1-11
+		h, err := wire.Peek(p.B)
+		if last, ok := numbered[p.From]; err != nil || ok && h.Sequence != last+1 {
+			t.Errorf("+%v %s: sequence %d after %d (%v)", net.Elapsed(), p.From.Name, h.Sequence, last, err)
+		}
+		numbered[p.From] = h.Sequence
 		if p.From.Name == "s" {
-			// "sender transmission [...] is constrained by a rate": all messages count. N-2.1-02 N-4-01
+			// "All sender transmissions are subject to rate control governed by a peak transmission rate": RFC 5740, Section
+			// 2.1. N-2.1-02 N-4-01
 			level = max(0, level-p.Sent.Sub(last).Seconds()*sc.sender.Rate/8) + float64(len(p.B))
 			last = p.Sent
 			if level > burst+float64(sc.sender.SegmentSize)+100 {
@@ -194,13 +203,14 @@ func watch(t *testing.T, net *normtest.Net, sc scene) {
 		if !ok {
 			return
 		}
-		// "the receiver SHALL [...] hold-off": (K_sender+2)*GRTT_sender from one NACK to the next. N-5.3-12 B-3.2.2-06
+		// "a "holdoff" period during which it constrains itself to not re-initiate the NACKing process": RFC 5740, Section
+		// 5.3. N-5.3-12 B-3.2.2-06
 		hold := time.Duration(sc.sender.BackoffFactor+2) * grtt
 		if then, ok := asked[p.From]; ok && p.Sent.Sub(then) < hold {
 			t.Errorf("+%v %s: NACK %v after the last, within the holdoff of %v", net.Elapsed(), p.From.Name, p.Sent.Sub(then), hold)
 		}
 		asked[p.From] = p.Sent
-		// "The nack_payload [...] SHALL be limited by the NormSegmentSize". N-4.3.1-22 N-5.3-14
+		// No NACK is longer than a segment: RFC 5740, Sections 4.3.1 and 5.3. N-4.3.1-22 N-5.3-14
 		if len(m.Payload) > sc.sender.SegmentSize {
 			t.Errorf("NACK with %d bytes of payload, want at most %d", len(m.Payload), sc.sender.SegmentSize)
 		}
@@ -212,11 +222,11 @@ func watch(t *testing.T, net *normtest.Net, sc scene) {
 				if request.Flags&(wire.RepairObject|wire.RepairInfo) != 0 && request.Flags&(wire.RepairBlock|wire.RepairSegment) == 0 {
 					end.block = 0
 				}
-				// Nothing ahead of the sender's position is asked for. N-5-03 N-4.3.1-09
+				// Nothing ahead of the sender's position is asked for. N-5-03
 				if at := heard[p.From]; before(at, end) {
 					t.Errorf("+%v %s: %v asks for %v, the sender was heard at %v", net.Elapsed(), p.From.Name, p, end, at)
 				}
-				// "requests [...] in ordinal order". N-4.3.1-21
+				// Requests are in ordinal order. N-4.3.1-21
 				if !first && (from.Object.Before(previous.Object) ||
 					from.Object == previous.Object && from.PayloadID(0).Block < previous.PayloadID(0).Block) {
 					t.Errorf("+%v %s: %v is out of order", net.Elapsed(), p.From.Name, p)

@@ -86,7 +86,8 @@ func NewAgent(cfg AgentConfig) (_ *Agent, err error) {
 		return nil, err
 	}
 	a.tell = teller{mu: new(sync.Mutex), event: cfg.Event, device: cfg.Device, log: a.log}
-	return a, a.resume()
+	a.resume()
+	return a, nil
 }
 
 // Close lets go of the directory, for an Agent that does not Run.
@@ -101,10 +102,13 @@ func (a *Agent) Close() (err error) {
 }
 
 // resume finds the campaign whose stage the log is about.
-func (a *Agent) resume() error {
+func (a *Agent) resume() {
 	round, ok := a.p.Holds()
 	if !ok {
-		return nil
+		if last := a.p.Status().Last; last.State == commit.StateCommitted {
+			a.installed(last.Round) // the power may have gone between the log and this
+		}
+		return
 	}
 	c, err := loadCampaign(a.fs, round, a.cfg.Trust, a.cfg.TrustServer)
 	if err != nil {
@@ -113,7 +117,6 @@ func (a *Agent) resume() error {
 		c = &campaign{round: round, err: err}
 	}
 	a.held = c
-	return nil
 }
 
 // Run follows the server until ctx ends; with Once, until one campaign has ended on this device and the server knows

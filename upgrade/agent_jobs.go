@@ -1,9 +1,11 @@
 package upgrade
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
+	"io/fs"
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
@@ -218,8 +220,11 @@ const runningName = "running"
 // installed notes which release runs from now on. It may be called again.
 func (a *Agent) installed(round commit.Round) {
 	dir := stageDir(manifest.Digest(round.Manifest))
-	release, _, err := readStage(a.fs, dir)
-	if err == nil {
+	release, err := disk.ReadFile(a.fs, dir+"/release", manifest.MaxFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return // that was done
+	}
+	if known, _ := disk.ReadFile(a.fs, runningName, manifest.MaxFile); err == nil && !bytes.Equal(known, release) {
 		err = disk.WriteFile(a.fs, runningName, release, 0o600)
 	}
 	if err == nil && !a.cfg.Hooks.Has(StepActivate) {

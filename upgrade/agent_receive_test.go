@@ -35,7 +35,7 @@ func (s *server) sendTo(agents ...*watcher) {
 // decideAndTell waits until the server has its decision, and tells it.
 func (s *server) decideAndTell() {
 	s.t.Helper()
-	eventually(s.t, 10*time.Minute, "decision", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.decided })
+	eventually(s.t, 10*time.Minute, "decision", s.isDecided)
 	s.tellDecision()
 }
 

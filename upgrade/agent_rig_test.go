@@ -220,6 +220,12 @@ func (s *server) tellDecision() {
 	}
 }
 
+func (s *server) isDecided() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.decided
+}
+
 func (s *server) stop() {
 	if s.tx != nil {
 		s.tx.Close()
@@ -439,7 +445,9 @@ func (s *server) config(dir, device string, w *watcher) AgentConfig {
 // A running agent.
 type running struct {
 	*watcher
-	stop func() error // and what Run returned
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    *error // what Run returned, once done is closed
 }
 
 // run starts an agent.
@@ -449,13 +457,33 @@ func run(t *testing.T, cfg AgentConfig, w *watcher) running {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return start(t, a, w)
+}
+
+func start(t *testing.T, a *Agent, w *watcher) running {
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- a.Run(ctx) }()
-	return running{w, func() error {
-		cancel()
-		return <-done
-	}}
+	r := running{w, cancel, make(chan struct{}), new(error)}
+	go func() {
+		*r.err = a.Run(ctx)
+		close(r.done)
+	}()
+	return r
+}
+
+// stop ends the agent.
+func (r running) stop() {
+	r.cancel()
+	<-r.done
+}
+
+// ended reports whether Run has returned.
+func (r running) ended() bool {
+	select {
+	case <-r.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // eventually waits in virtual time until ok, at most for limit.

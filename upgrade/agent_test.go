@@ -26,7 +26,7 @@ func TestImageIsReceivedVotedOnAndActivated(t *testing.T) {
 		}
 		s.publish()
 		s.sendTo(agents[0].watcher, agents[1].watcher)
-		eventually(t, time.Minute, "decision", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.decided })
+		eventually(t, time.Minute, "decision", s.isDecided)
 		for i, dir := range dirs {
 			if b := readFile(t, dir, "current/fw0"); b != nil {
 				t.Errorf("d%d: activated before the decision was told", i+1)

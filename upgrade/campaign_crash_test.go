@@ -48,7 +48,7 @@ func (r *campaignRig) wantSame(got upgrade.Result) {
 	r.wantVerdict(got, commit.Commit, commit.ReasonNone, upgrade.ExitCommitted)
 	r.wantActivations(1, 1)
 	for _, d := range r.devices {
-		for _, verdict := range d.saw {
+		for _, verdict := range d.verdicts() {
 			if verdict != commit.Commit {
 				r.t.Errorf("%s was told %s", d.name, verdict)
 			}

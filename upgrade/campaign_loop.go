@@ -105,8 +105,10 @@ func (c *Campaign) step(ctx context.Context, now time.Time) (over bool, err erro
 	}
 	over = c.over(now)
 	if over {
-		err = c.coordinator.Close(now)
-		c.tell(now)
+		if err = c.coordinator.Close(now); err == nil {
+			s := c.status()
+			c.emit(now, Event{Kind: EventCampaign, State: CampaignClosed, Verdict: s.Verdict, Reason: s.Reason, Counts: s.Counts})
+		}
 	}
 	return over, err
 }

@@ -25,7 +25,7 @@ func TestOneNoAbortsWhereAllAreAsked(t *testing.T) {
 			t.Errorf("the device that voted NO is shown as %+v", d)
 		}
 		for i, d := range r.devices {
-			if i != 1 && !slices.Contains(d.saw, commit.Abort) {
+			if i != 1 && !slices.Contains(d.verdicts(), commit.Abort) {
 				t.Errorf("%s was not told", d.name)
 			}
 		}
@@ -191,11 +191,7 @@ func TestFirstDevicesAreTheTargets(t *testing.T) {
 		r.devices[1].http = true
 		r.devices[1].refuse = commit.ReasonProduct
 		late := newFakeDevice(t, r.lan, "d3", false)
-		wasRefused := func() bool {
-			late.mu.Lock()
-			defer late.mu.Unlock()
-			return slices.Contains(late.refused, string(commit.ReasonNotTarget))
-		}
+		wasRefused := func() bool { return slices.Contains(late.told(), string(commit.ReasonNotTarget)) }
 		r.devices[0].pause = func(p *commit.Participant) bool { return !wasRefused() }
 		defer r.start(r.devices...)()
 		defer r.startAfter(10*time.Second, late)()
@@ -219,8 +215,8 @@ func TestFirstDevicesAreTheTargets(t *testing.T) {
 		if !r.saw(upgrade.EventDevice, commit.StateRefused, commit.ReasonProduct) {
 			t.Error("nobody was told of the device of another product")
 		}
-		if !slices.Contains(r.devices[1].refused, string(commit.ReasonProduct)) {
-			t.Errorf("the device of another product was told %v", r.devices[1].refused)
+		if !slices.Contains(r.devices[1].told(), string(commit.ReasonProduct)) {
+			t.Errorf("the device of another product was told %v", r.devices[1].told())
 		}
 	})
 }
@@ -252,8 +248,8 @@ func TestVotesThatDoNotCount(t *testing.T) {
 				}
 				r.wantVerdict(got, commit.Abort, commit.ReasonDeadline, upgrade.ExitTimedOut)
 				r.wantActivations(0, 0)
-				if !slices.Contains(r.devices[1].refused, string(tt.want)) {
-					t.Errorf("it was told %v, want %s", r.devices[1].refused, tt.want)
+				if !slices.Contains(r.devices[1].told(), string(tt.want)) {
+					t.Errorf("it was told %v, want %s", r.devices[1].told(), tt.want)
 				}
 			})
 		})
@@ -335,7 +331,7 @@ func TestUnknownCampaignIsNeverAborted(t *testing.T) {
 		r := newCampaignRig(t, 1, 0)
 		d := r.devices[0]
 		c := r.open()
-		go c.Run(t.Context())
+		defer r.background(c)()
 		for _, campaign := range []string{commit.CampaignID{1}.String(), "nonsense"} {
 			if _, err := d.client.Decision(t.Context(), campaign, 0); !errors.Is(err, discovery.ErrUnknown) {
 				t.Errorf("decision of campaign %s: %v, want ErrUnknown", campaign, err)

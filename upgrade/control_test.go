@@ -99,7 +99,7 @@ func TestControlAborts(t *testing.T) {
 func TestControlNeedsItsToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newCampaignRig(t, 1, 0)
-		go r.open().Run(t.Context())
+		defer r.background(r.open())()
 		synctest.Wait()
 		path := filepath.Join(r.cfg.State, "control.json")
 		if info, err := os.Stat(path); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -327,4 +328,25 @@ func (d *fakeDevice) turnedAway(err error) {
 		defer d.mu.Unlock()
 		d.refused = append(d.refused, r.Reason)
 	}
+}
+
+// told returns the reasons for which the server turned the device down.
+func (d *fakeDevice) told() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.refused)
+}
+
+// verdicts returns the decisions it heard.
+func (d *fakeDevice) verdicts() []commit.Verdict {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.saw)
+}
+
+// troubles returns what should not have happened to it.
+func (d *fakeDevice) troubles() []error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.errs)
 }

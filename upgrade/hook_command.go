@@ -64,8 +64,7 @@ func (h *CommandHooks) Run(ctx context.Context, step Step, c HookContext) error 
 	if err != nil || len(words) == 0 {
 		return fmt.Errorf("%s hook: %w", step, cmp.Or(err, errors.New("no command")))
 	}
-	timeout := cmp.Or(h.Timeout, DefaultHookTimeout)
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(h.Timeout, DefaultHookTimeout))
 	defer cancel()
 	log := h.Log
 	if log == nil {
@@ -79,14 +78,12 @@ func (h *CommandHooks) Run(ctx context.Context, step Step, c HookContext) error 
 	err = runGroup(cmd)
 	out.end()
 	switch {
+	case err == nil, errors.Is(err, exec.ErrWaitDelay): // it ended well, perhaps leaving something that holds its output
+		return nil
 	case ctx.Err() != nil:
-		return fmt.Errorf("%s hook: %w after %v", step, context.Cause(ctx), timeout)
-	case errors.Is(err, exec.ErrWaitDelay):
-		return nil // it ended well, and left something running that holds its output
-	case err != nil:
-		return fmt.Errorf("%s hook: %w", step, err)
+		return fmt.Errorf("%s hook: %w", step, context.Cause(ctx))
 	}
-	return nil
+	return fmt.Errorf("%s hook: %w", step, err)
 }
 
 // A hookLog logs lines, and of many or long ones only the first.

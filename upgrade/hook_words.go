@@ -36,6 +36,9 @@ func SplitWords(line string) (words []string, err error) {
 			if i++; i == len(line) {
 				return nil, errors.New("a backslash stands at the end")
 			}
+			if line[i] == '\n' {
+				continue // a line goes on
+			}
 			word.WriteByte(line[i])
 		default:
 			word.WriteByte(c)

@@ -201,12 +201,12 @@ func (r *reception) finishIfWhole() {
 	if r.done || !r.stage.whole() {
 		return
 	}
-	r.done = true
 	bytes, _ := r.stage.progress()
-	if err := r.stage.close(); err != nil {
-		r.done, r.fatal = false, err
+	// The commit will note that the stage is there, which must not be more durable than the stage.
+	if r.fatal = errors.Join(r.stage.sync(), r.stage.close()); r.fatal != nil {
 		return
 	}
+	r.done = true
 	r.a.do(func(now time.Time) {
 		r.a.noteProgress(now, r.c, bytes)
 		r.c.whole = r.c.stop != nil

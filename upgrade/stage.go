@@ -146,6 +146,15 @@ func (s *stage) whole() bool {
 	return true
 }
 
+// sync makes what was received durable.
+func (s *stage) sync() error {
+	err := s.hashes.file.Sync()
+	for _, im := range s.images {
+		err = errors.Join(err, im.file.Sync())
+	}
+	return errors.Join(err, s.fs.SyncDir(s.dir), s.fs.SyncDir(s.dir+"/part"))
+}
+
 // close closes the files; again, it does nothing.
 func (s *stage) close() (err error) {
 	if s.closed {

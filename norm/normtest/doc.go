@@ -20,18 +20,21 @@
 //	# The last segment is lost: the FLUSH tells (RFC 5740, Section 4.2.3.1).
 //	group receivers=1 k=4 grtt=100ms seed=7
 //	send data=8 lose=0:7@r1
-//	run 2s
+//	run 1s
 //	----
-//	+155ms s > CMD(FLUSH) 1/0/7
-//	+361ms r1 > NACK segment 1/0/8      # asks for the first parity symbol
+//	+5ms s > CMD(FLUSH) 1/0/7
+//	+217ms ... 1 more
+//	+424ms r1 > NACK segment 1/0/8      # asks for the first parity symbol
+//	+428ms s > CMD(FLUSH) 1/0/7
 //
 // Commands stand one a line, the lines of their [Trace] below "----", and an empty line ends the block. "#" at the start
 // of a line or behind a space begins a comment, also in the expected lines, where -update keeps it. Objects are named
 // by their NormTransportId, segments by object/block/symbol, hosts by name. The commands:
 //
-//	group KEY=…            a new network with the sender s and the receivers r1, r2, …; begins a script. Keys: receivers, seed, trace (kinds of lines), those
-//	                       of a sender, those of a receiver with "r." before them, those of a link (for the way to each receiver;
-//	                       delay is half of grtt unless given). The word alone leaves out s and the receivers.
+//	group KEY=…            a new network with the sender s and the receivers r1, r2, …; begins a script. Keys: receivers, seed,
+//	                       trace (kinds of lines), those of a sender, those of a receiver with "r." before them, those of a
+//	                       link (for the way to each receiver; delay is half of grtt unless given). The word alone leaves out
+//	                       s and the receivers.
 //	sender NAME KEY=…      another sender. Keys: node instance first k grtt mingrtt maxgrtt gsize robust rate segment autoparity
 //	                       probe maxobjects maxbytes buffer code (K,P; 129:K,P; none:K) site. The code is 8,4 unless given.
 //	receiver NAME KEY=…    another receiver. Keys: node sender join (current, object, all) patience (no, yes) robust maxsenders

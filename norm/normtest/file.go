@@ -1,6 +1,7 @@
 package normtest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -100,9 +101,12 @@ func (f *Pattern) WriteAt(p []byte, off int64) (int, error) {
 	if off < 0 || off+int64(len(p)) > f.Size {
 		return 0, fmt.Errorf("normtest: write of %d bytes at %d into %d", len(p), off, f.Size)
 	}
-	for i, b := range p {
-		if want := f.at(off + int64(i)); b != want {
-			return i, fmt.Errorf("normtest: byte %d is %#x, want %#x", off+int64(i), b, want)
+	var want [512]byte
+	for done := 0; done < len(p); done += len(want) {
+		piece := p[done:min(done+len(want), len(p))]
+		f.fill(want[:len(piece)], off+int64(done))
+		if i := mismatch(piece, want[:]); i < len(piece) {
+			return done + i, fmt.Errorf("normtest: byte %d is %#x, want %#x", off+int64(done+i), piece[i], want[i])
 		}
 	}
 	f.mark(norm.Range{Offset: off, Length: int64(len(p))})
@@ -114,19 +118,33 @@ func (f *Pattern) Whole() bool {
 	return f.Size == 0 || len(f.written) == 1 && f.written[0].Length == f.Size
 }
 
-func (f *Pattern) fill(p []byte, off int64) {
-	for i := range p {
-		p[i] = f.at(off + int64(i))
+// mismatch returns the index of the first byte of a that differs from b, or the length of a.
+func mismatch(a, b []byte) int {
+	if bytes.Equal(a, b[:len(a)]) {
+		return len(a)
 	}
+	i := 0
+	for a[i] == b[i] {
+		i++
+	}
+	return i
 }
 
-// at returns the byte at offset i: eight of them come from one round of SplitMix64.
-func (f *Pattern) at(i int64) byte {
-	x := f.Seed + uint64(i>>3)*0x9e3779b97f4a7c15
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	x ^= x >> 31
-	return byte(x >> (8 * (i & 7)))
+// fill writes the pattern from off on. Eight bytes come from one round of SplitMix64.
+func (f *Pattern) fill(p []byte, off int64) {
+	for i := 0; i < len(p); {
+		x := f.Seed + uint64(off>>3)*0x9e3779b97f4a7c15
+		x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+		x = (x ^ x>>27) * 0x94d049bb133111eb
+		x ^= x >> 31
+		for x >>= 8 * (off & 7); ; x >>= 8 {
+			p[i] = byte(x)
+			i++
+			if off++; off&7 == 0 || i == len(p) {
+				break
+			}
+		}
+	}
 }
 
 // mark joins r with the ranges it touches.
@@ -152,3 +170,20 @@ func (f *Pattern) mark(r norm.Range) {
 
 // Written returns the ranges that were written, in order, none touching the next.
 func (f *Pattern) Written() []norm.Range { return slices.Clone(f.written) }
+
+// Forget makes a range count as never written.
+func (f *Pattern) Forget(r norm.Range) {
+	if r.Length == 0 {
+		return
+	}
+	var kept []norm.Range
+	for _, w := range f.written {
+		if before := min(w.End(), r.Offset) - w.Offset; before > 0 {
+			kept = append(kept, norm.Range{Offset: w.Offset, Length: before})
+		}
+		if from := max(w.Offset, r.End()); from < w.End() {
+			kept = append(kept, norm.Range{Offset: from, Length: w.End() - from})
+		}
+	}
+	f.written = kept
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"testing"
 
+	"github.com/multicast-upgrade/tool/norm"
 	"github.com/multicast-upgrade/tool/norm/normtest"
 	"pgregory.net/rapid"
 )
@@ -26,6 +27,12 @@ func TestPatternChecksWhatIsWritten(t *testing.T) {
 			for i := range b {
 				have[from+int64(i)] = true
 			}
+		}
+		if rapid.Bool().Draw(t, "forget") {
+			from := rapid.Int64Range(0, size-1).Draw(t, "forget from")
+			length := rapid.Int64Range(0, size-from).Draw(t, "forget length")
+			sink.Forget(norm.Range{Offset: from, Length: length})
+			clear(have[from : from+length])
 		}
 		want, got := make([]byte, size), make([]byte, size)
 		source.ReadAt(want, 0)

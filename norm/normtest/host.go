@@ -64,7 +64,7 @@ func (n *Net) Add(name string, site *Site, up, down Link) *Host {
 	}
 	i := len(n.hosts)
 	h := &Host{
-		Name: name, Addr: address(i), Up: up, Down: down, net: n, site: site, alarm: -1,
+		Name: name, Addr: Address(i), Up: up, Down: down, net: n, site: site, alarm: -1,
 		rng: rand.New(rand.NewPCG(n.seed, uint64(i)+1)),
 	}
 	n.hosts = append(n.hosts, h)

@@ -301,8 +301,8 @@ func (s *Site) add(h *Host) {
 	s.branches = append(s.branches, &branch{delay: h.Down.Delay, hosts: []*Host{h}})
 }
 
-// address returns the address of the i-th host.
-func address(i int) netip.AddrPort {
+// Address returns the address of the i-th host added to a network, from 0 on, for configurations that must name it before.
+func Address(i int) netip.AddrPort {
 	i++
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), Group.Port())
 }

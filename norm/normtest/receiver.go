@@ -74,6 +74,19 @@ func (r *Receiver) Expect(p norm.Preset, f File) (h norm.Handle, err error) {
 	return h, err
 }
 
+// RejectRange throws away a range of o, and what the core drops with it is to be written again.
+func (r *Receiver) RejectRange(o *Received, at norm.Range) (err error) {
+	r.Host.Do(func(now time.Time) { err = r.Core.RejectRange(now, o.Handle, at) })
+	if err != nil {
+		return err
+	}
+	o.Complete = false
+	if f, ok := o.File.(*Pattern); ok {
+		f.Forget(at)
+	}
+	return nil
+}
+
 // Object returns the newest object of sender with the given id, or nil.
 func (r *Receiver) Object(sender norm.NodeID, id norm.TransportID) *Received {
 	for _, o := range slices.Backward(r.Objects) {

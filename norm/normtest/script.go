@@ -62,6 +62,7 @@ func (s *script) run(update bool) (err error) {
 			}
 			got = append(got, lines...)
 		}
+		got = append(got, r.traced()...)
 		switch d := b.difference(got); {
 		case d == "":
 		case !update:
@@ -114,15 +115,27 @@ func (r *runner) perform(line string) ([]string, error) {
 	case r.net == nil && fields[0] != "group":
 		return nil, fmt.Errorf("a script begins with the command group")
 	}
+	var before []string // of the network that the command group puts away
+	if fields[0] == "group" {
+		before = r.traced()
+	}
 	a := parseArgs(fields[1:])
 	lines, err := c(r, a)
 	if err == nil {
 		err = a.done()
 	}
-	if r.trace != nil {
-		lines = append(r.trace.Lines(), lines...)
+	if len(lines) > 0 {
+		before = append(before, r.traced()...)
 	}
-	return lines, err
+	return append(before, lines...), err
+}
+
+// traced returns the lines of the trace since the last call.
+func (r *runner) traced() []string {
+	if r.trace == nil {
+		return nil
+	}
+	return r.trace.Lines()
 }
 
 // host returns the host of that name.

@@ -162,10 +162,7 @@ func (r *runner) rejectRange(a *args) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Complete = false
-	span := a.span("range")
-	x.Host.Do(func(now time.Time) { err = x.Core.RejectRange(now, o.Handle, span) })
-	return nil, err
+	return nil, x.RejectRange(o, a.span("range"))
 }
 
 func (r *runner) abort(a *args) ([]string, error) {

@@ -2,6 +2,7 @@ package normtest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -96,30 +97,33 @@ func (b *block) difference(got []string) string {
 	return ""
 }
 
-// update makes got what b wants. The comments of lines that stay are kept, and so are the whole lines of comment
-// before them.
+// update makes got what b wants. The comments of lines that stay, be it at another time, are kept, and so are the whole
+// lines of comment before them.
 func (b *block) update(got []string) {
 	var lines []string
 	old := b.want
 	for _, g := range got {
-		text := g
 		if i := indexLine(old, g); i >= 0 {
 			lines = append(lines, commentLines(old[:i])...)
-			text, old = old[i], old[i+1:]
+			g += old[i][len(uncomment(old[i])):]
+			old = old[i+1:]
 		}
-		lines = append(lines, text)
+		lines = append(lines, g)
 	}
 	b.want = append(lines, commentLines(old)...)
 }
 
-// indexLine returns which line is text, comments aside, or -1.
+// indexLine returns which line is text, times and comments aside, or -1.
 func indexLine(lines []string, text string) int {
-	for i, line := range lines {
-		if uncomment(line) == text {
-			return i
-		}
+	return slices.IndexFunc(lines, func(line string) bool { return untimed(uncomment(line)) == untimed(text) })
+}
+
+// untimed cuts the time off a line of a trace.
+func untimed(line string) string {
+	if time, rest, ok := strings.Cut(line, " "); ok && strings.HasPrefix(time, "+") {
+		return rest
 	}
-	return -1
+	return line
 }
 
 func commentLines(lines []string) (comments []string) {

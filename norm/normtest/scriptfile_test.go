@@ -55,8 +55,8 @@ func TestScriptComparesWithoutComments(t *testing.T) {
 
 func TestUpdateKeepsComments(t *testing.T) {
 	b := &block{want: []string{"# about a", "+1s a   # why", "+2s b", "# about c", "+3s c  # end"}}
-	b.update([]string{"+1s a", "+2s new", "+3s c"})
-	want := []string{"# about a", "+1s a   # why", "+2s new", "# about c", "+3s c  # end"}
+	b.update([]string{"+1.5s a", "+2s new", "+3s c"})
+	want := []string{"# about a", "+1.5s a   # why", "+2s new", "# about c", "+3s c  # end"}
 	if !slices.Equal(b.want, want) {
 		t.Errorf("got  %q\nwant %q", b.want, want)
 	}

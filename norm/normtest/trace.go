@@ -16,16 +16,21 @@ import (
 //	+212ms r2 = suppressed
 //
 // after the time since the network's start and the host: ">" for what it sends, "x" for what is lost on the way to it,
-// "=" for what changes in it. Only the kinds of lines that are switched on are written. A host that repeats itself, with
-// nothing else between, is written once, and then how often it went on.
+// "=" for what changes in it. Only the kinds of lines that are switched on are written. Of a host that repeats itself, or
+// sends one segment after the other, with nothing else between, the first line is written, and then how often it went
+// on, until when, and to which segment:
+//
+//	+635ms s > DATA 1/0/0 repair
+//	+641ms ... 7 more, to 1/0/7
 type Trace struct {
 	net   *Net
 	kinds map[string]bool
 	lines []string
 
-	last   string // what was written last, without its time
-	repeat int    // how often it came again
+	last   string        // what was written last, without its time
+	repeat int           // how often it came again, or was continued
 	until  time.Duration // when it came last
+	run    segment       // the last of a run of segments
 }
 
 // The kinds of lines. Those of a message are its type's; repair is NORM_DATA and NORM_INFO with the repair flag.
@@ -44,7 +49,14 @@ func NewTrace(n *Net, kinds ...string) *Trace {
 	for _, k := range kinds {
 		t.kinds[k] = true
 	}
-	n.OnSend = func(p *Packet) { t.add(kindOf(p), p.From, ">", p) }
+	n.OnSend = func(p *Packet) {
+		switch kind := kindOf(p); {
+		case !t.kinds[kind] || t.continues(p):
+		default:
+			t.add(kind, p.From, ">", p)
+			t.run = segmentOf(p)
+		}
+	}
 	n.OnLose = func(p *Packet, to *Host) {
 		if t.kinds["lost"] {
 			t.add("lost", to, "x", p)
@@ -75,7 +87,7 @@ func (t *Trace) Set(kind string, on bool) error {
 // Lines returns what was written since the last call.
 func (t *Trace) Lines() []string {
 	t.flush()
-	t.last = ""
+	t.last, t.run = "", segment{}
 	lines := t.lines
 	t.lines = nil
 	return lines
@@ -96,13 +108,51 @@ func (t *Trace) add(kind string, h *Host, sign string, what fmt.Stringer) {
 		return
 	}
 	t.flush()
-	t.last = line
+	t.last, t.run = line, segment{}
 	t.lines = append(t.lines, "+"+round(t.net.now)+" "+line)
 }
 
-// flush writes how often the last line was repeated.
+// A segment is what a NORM_DATA carries.
+type segment struct {
+	from     *Host
+	flags    wire.Flags
+	position wire.Position
+}
+
+// continues reports whether p is the next segment in a run, and counts it if so.
+func (t *Trace) continues(p *Packet) bool {
+	m, ok := p.Message().(*wire.Data)
+	if !ok {
+		return false
+	}
+	last := t.run
+	if last.from != p.From || last.flags != m.Flags || last.position.Object != m.Object {
+		return false
+	}
+	a, b := last.position.PayloadID(0), m.PayloadID(0)
+	if !(a.Block == b.Block && a.Symbol+1 == b.Symbol || a.Block+1 == b.Block && b.Symbol == 0) {
+		return false
+	}
+	t.repeat++
+	t.until = t.net.now
+	t.run = segmentOf(p)
+	return true
+}
+
+// segmentOf returns the segment that p carries, the zero segment if it is another message.
+func segmentOf(p *Packet) segment {
+	if m, ok := p.Message().(*wire.Data); ok {
+		return segment{p.From, m.Flags, m.Position}
+	}
+	return segment{}
+}
+
+// flush writes how the last line went on.
 func (t *Trace) flush() {
-	if t.repeat > 0 {
+	switch {
+	case t.repeat > 0 && t.run.from != nil:
+		t.lines = append(t.lines, fmt.Sprintf("+%s ... %d more, to %v", round(t.until), t.repeat, t.run.position))
+	case t.repeat > 0:
 		t.lines = append(t.lines, fmt.Sprintf("+%s ... %d more", round(t.until), t.repeat))
 	}
 	t.repeat = 0

@@ -15,7 +15,7 @@ type stream struct {
 
 // newStream makes a stream of datagrams of a size from one role to the other.
 func newStream(tb testing.TB, from Role, size int, offload bool) *stream {
-	n := net_{host: families[0].host, group: families[0].group, port: freePort(tb, families[0].host)}
+	n := testNet{host: families[0].host, group: families[0].group, port: freePort(tb, families[0].host)}
 	s := &stream{
 		from: n.open(tb, Config{Group: n.at(1), Role: from, NoOffload: !offload}),
 		to:   n.open(tb, Config{Group: n.at(1), Role: Sender - from, NoOffload: !offload}),

@@ -23,7 +23,7 @@ func run(count, size int) [][]byte {
 // TestRefusedRunsAreGivenUp has the kernel refuse runs of datagrams, as it
 // does for a device without checksum offload.
 func TestRefusedRunsAreGivenUp(t *testing.T) {
-	eachFamily(t, func(t *testing.T, n net_) {
+	eachFamily(t, func(t *testing.T, n testNet) {
 		for _, errno := range []unix.Errno{unix.EIO, unix.EINVAL} {
 			sender := n.open(t, Config{Group: n.at(1), Role: Sender})
 			receiver := n.open(t, Config{Group: n.at(1)})
@@ -94,7 +94,7 @@ func TestRunLength(t *testing.T) {
 // TestOverflowIsCounted fills the kernel's queue: every datagram is either
 // received or counted as dropped.
 func TestOverflowIsCounted(t *testing.T) {
-	eachFamily(t, func(t *testing.T, n net_) {
+	eachFamily(t, func(t *testing.T, n testNet) {
 		sender := n.open(t, Config{Group: n.at(1), Role: Sender, NoOffload: true})
 		receiver := n.open(t, Config{Group: n.at(1), ReadBuffer: 1, NoOffload: true})
 		send(t, sender, netip.AddrPort{}, run(100, 1400)...)
@@ -116,7 +116,7 @@ func TestOverflowIsCounted(t *testing.T) {
 
 // TestTruncated has the kernel report a datagram longer than its slot.
 func TestTruncated(t *testing.T) {
-	eachFamily(t, func(t *testing.T, n net_) {
+	eachFamily(t, func(t *testing.T, n testNet) {
 		sender := n.open(t, Config{Group: n.at(1), Role: Sender, NoOffload: true})
 		receiver := n.open(t, Config{Group: n.at(1), NoOffload: true})
 		r := &receiver.out.reader
@@ -161,7 +161,7 @@ func TestControlIsBounded(t *testing.T) {
 // TestOwnDataIsNotReadBack checks that a sender's group socket does not take
 // what the sender sends, but takes what others do.
 func TestOwnDataIsNotReadBack(t *testing.T) {
-	eachFamily(t, func(t *testing.T, n net_) {
+	eachFamily(t, func(t *testing.T, n testNet) {
 		sender := n.open(t, Config{Group: n.at(1), Role: Sender})
 		receiver := n.open(t, Config{Group: n.at(1)})
 		send(t, sender, netip.AddrPort{}, run(100, 1400)...)
@@ -177,7 +177,7 @@ func TestOwnDataIsNotReadBack(t *testing.T) {
 }
 
 func TestBuffersAreReported(t *testing.T) {
-	eachFamily(t, func(t *testing.T, n net_) {
+	eachFamily(t, func(t *testing.T, n testNet) {
 		const small, huge = 64 << 10, math.MaxInt32 // the kernel grants half of the latter at most
 		s := n.open(t, Config{Group: n.at(1), ReadBuffer: small, WriteBuffer: small}).Stats()
 		if want := (Buffer{small, small}); s.ReadBuffer != want || s.WriteBuffer != want {
@@ -192,7 +192,7 @@ func TestBuffersAreReported(t *testing.T) {
 
 // TestMergeSpreadsABatch reads a batch that is longer than the caller's slice.
 func TestMergeSpreadsABatch(t *testing.T) {
-	eachFamily(t, func(t *testing.T, n net_) {
+	eachFamily(t, func(t *testing.T, n testNet) {
 		sender := n.open(t, Config{Group: n.at(1), Role: Sender})
 		receiver := n.open(t, Config{Group: n.at(1)})
 		want := "abcdefghij"

@@ -143,7 +143,7 @@ func TestPortInUse(t *testing.T) {
 // TestTTL reads the TTL, or hop limit, that datagrams arrive with.
 func TestTTL(t *testing.T) {
 	needControl(t)
-	eachFamily(t, func(t *testing.T, n net_) {
+	eachFamily(t, func(t *testing.T, n testNet) {
 		receiver := n.open(t, Config{Group: n.at(1)})
 		err := ipv6.NewPacketConn(receiver.out.conn).SetControlMessage(ipv6.FlagHopLimit, true)
 		if n.host.Is4() {

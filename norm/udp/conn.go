@@ -45,17 +45,18 @@ func Open(c Config) (*Conn, error) {
 	}
 	conn := &Conn{config: r}
 	if r.Role == Receiver {
-		conn.out, err = openSession(r, &conn.stats)
-		return conn.orError(err)
+		if conn.out, err = openSession(r, &conn.stats); err != nil {
+			return nil, err
+		}
+		return conn, nil
 	}
-	var group *socket
+	var group *socket // nil where all feedback is unicast
 	if r.multicast() && !r.sourceSpecific() {
 		if group, err = openSession(r, &conn.stats); err != nil {
 			return nil, err
 		}
 	}
-	conn.out, err = openSource(r, &conn.stats)
-	if err != nil {
+	if conn.out, err = openSource(r, &conn.stats); err != nil {
 		if group != nil {
 			group.close()
 		}
@@ -66,13 +67,6 @@ func Open(c Config) (*Conn, error) {
 		conn.merge = newMerge(conn.out, group)
 	}
 	return conn, nil
-}
-
-func (c *Conn) orError(err error) (*Conn, error) {
-	if err != nil {
-		return nil, err
-	}
-	return c, nil
 }
 
 // ReadBatch waits for datagrams and fills in msgs from the first on, as many

@@ -8,7 +8,7 @@ import (
 // TestSourceSpecific takes two addresses of 127/8 for two sources: on Linux all
 // of them are this host.
 func TestSourceSpecific(t *testing.T) {
-	n := net_{host: families[0].host, group: families[0].group, port: freePort(t, families[0].host)}
+	n := testNet{host: families[0].host, group: families[0].group, port: freePort(t, families[0].host)}
 	group := netip.AddrPortFrom(netip.MustParseAddr("232.77.61.1"), n.port)
 	wanted, other := n.host, netip.MustParseAddr("127.0.0.2")
 	receiver := n.open(t, Config{Group: group, Source: wanted})

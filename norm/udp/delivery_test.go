@@ -11,7 +11,7 @@ import (
 
 func TestOtherGroupsAreNotDelivered(t *testing.T) {
 	needControl(t)
-	eachFamily(t, func(t *testing.T, n net_) {
+	eachFamily(t, func(t *testing.T, n testNet) {
 		// Another socket of this host joins the other group at the same port,
 		// which is when the wildcard address would hear both.
 		n.open(t, Config{Group: n.at(2)})
@@ -29,7 +29,7 @@ func TestOtherGroupsAreNotDelivered(t *testing.T) {
 // kernel delivers what only the check of the destination can drop.
 func TestForeignAreCounted(t *testing.T) {
 	needControl(t)
-	eachFamily(t, func(t *testing.T, n net_) {
+	eachFamily(t, func(t *testing.T, n testNet) {
 		receiver := n.open(t, Config{Group: n.at(1)})
 		sender := n.open(t, Config{Group: n.at(1), Role: Sender})
 		o := receiver.out.options(receiver.config)
@@ -81,7 +81,7 @@ func TestJudge(t *testing.T) {
 func TestUnicastSession(t *testing.T) {
 	for _, host := range []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()} {
 		t.Run(host.String(), func(t *testing.T) {
-			n := net_{host: host, port: freePort(t, host)}
+			n := testNet{host: host, port: freePort(t, host)}
 			group := netip.AddrPortFrom(host, n.port)
 			receiver := n.open(t, Config{Group: group, Interface: host.String()})
 			sender := n.open(t, Config{Group: group, Role: Sender})
@@ -104,7 +104,7 @@ func TestUnicastSession(t *testing.T) {
 // TestBoundaries sends sizes that make runs, end runs and stand alone, and
 // reads them through a slice too small for a run.
 func TestBoundaries(t *testing.T) {
-	eachFamily(t, func(t *testing.T, n net_) {
+	eachFamily(t, func(t *testing.T, n testNet) {
 		for _, offload := range []bool{true, false} {
 			sender := n.open(t, Config{Group: n.at(1), Role: Sender, NoOffload: !offload})
 			receiver := n.open(t, Config{Group: n.at(1), NoOffload: !offload})
@@ -142,7 +142,7 @@ func TestBoundaries(t *testing.T) {
 }
 
 func TestLongestDatagram(t *testing.T) {
-	eachFamily(t, func(t *testing.T, n net_) {
+	eachFamily(t, func(t *testing.T, n testNet) {
 		sender := n.open(t, Config{Group: n.at(1), Role: Sender})
 		receiver := n.open(t, Config{Group: n.at(1)})
 		want := bytes.Repeat([]byte("0123456"), 65507/7) // 65507 is IPv4's limit
@@ -164,7 +164,7 @@ func TestLongestDatagram(t *testing.T) {
 
 func TestECN(t *testing.T) {
 	needControl(t)
-	eachFamily(t, func(t *testing.T, n net_) {
+	eachFamily(t, func(t *testing.T, n testNet) {
 		receiver := n.open(t, Config{Group: n.at(1)})
 		for ecn := range 4 {
 			sender := n.open(t, Config{Group: n.at(1), Role: Sender, DSCP: 10, ECN: ecn})
@@ -178,7 +178,7 @@ func TestECN(t *testing.T) {
 }
 
 func TestCloseUnblocksRead(t *testing.T) {
-	eachFamily(t, func(t *testing.T, n net_) {
+	eachFamily(t, func(t *testing.T, n testNet) {
 		for _, role := range []Role{Receiver, Sender} {
 			conn := n.open(t, Config{Group: n.at(1), Role: role})
 			read := make(chan error)

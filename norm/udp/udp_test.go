@@ -55,10 +55,10 @@ func host6() netip.Addr {
 
 // eachFamily runs test over IPv4 and IPv6, with a port nobody uses. It skips
 // an IP version whose multicast does not come back here.
-func eachFamily(t *testing.T, test func(t *testing.T, n net_)) {
+func eachFamily(t *testing.T, test func(t *testing.T, n testNet)) {
 	for _, f := range families {
 		t.Run(f.name, func(t *testing.T) {
-			n := net_{host: f.host, group: f.group, port: freePort(t, f.host)}
+			n := testNet{host: f.host, group: f.group, port: freePort(t, f.host)}
 			if err := n.probe(t); err != nil {
 				t.Skipf("no multicast comes back at %v: %v", f.host, err)
 			}
@@ -67,15 +67,15 @@ func eachFamily(t *testing.T, test func(t *testing.T, n net_)) {
 	}
 }
 
-// net_ is the loopback network as a test uses it.
-type net_ struct {
+// testNet is the loopback network as a test uses it.
+type testNet struct {
 	host  netip.Addr
 	group func(n byte) netip.Addr
 	port  uint16
 }
 
 // at is the nth group at the test's port.
-func (n net_) at(i byte) netip.AddrPort { return netip.AddrPortFrom(n.group(i), n.port) }
+func (n testNet) at(i byte) netip.AddrPort { return netip.AddrPortFrom(n.group(i), n.port) }
 
 // needControl skips a test where the system does not tell where a datagram was
 // sent: see the package comment.
@@ -87,7 +87,7 @@ func needControl(t *testing.T) {
 }
 
 // probe reports why multicast from this host does not come back to it.
-func (n net_) probe(t *testing.T) error {
+func (n testNet) probe(t *testing.T) error {
 	conn, err := Open(Config{Group: n.at(255), Interface: n.host.String()})
 	if err != nil {
 		return err
@@ -103,7 +103,7 @@ func (n net_) probe(t *testing.T) error {
 }
 
 // open opens a Conn on loopback for the length of the test.
-func (n net_) open(t testing.TB, c Config) *Conn {
+func (n testNet) open(t testing.TB, c Config) *Conn {
 	t.Helper()
 	if c.Interface == "" && c.Group.Addr().IsMulticast() {
 		c.Interface = n.host.String()
@@ -168,7 +168,7 @@ func texts(msgs []Message) []string {
 }
 
 func TestGroupReachesEveryReceiver(t *testing.T) {
-	eachFamily(t, func(t *testing.T, n net_) {
+	eachFamily(t, func(t *testing.T, n testNet) {
 		sender := n.open(t, Config{Group: n.at(1), Role: Sender})
 		var receivers []*Conn
 		for range 3 { // all on one host share the session's port
@@ -186,7 +186,7 @@ func TestGroupReachesEveryReceiver(t *testing.T) {
 }
 
 func TestSenderHearsBothKindsOfFeedback(t *testing.T) {
-	eachFamily(t, func(t *testing.T, n net_) {
+	eachFamily(t, func(t *testing.T, n testNet) {
 		sender := n.open(t, Config{Group: n.at(1), Role: Sender})
 		receiver := n.open(t, Config{Group: n.at(1)})
 		if sender.LocalAddr().Port() == n.port {

@@ -51,6 +51,8 @@ type change struct {
 type nameChange struct {
 	from, to string // "" for none
 	node     *node
+
+	fromSynced, toSynced bool // the directory of from, or of to, was synced since
 }
 
 // New returns an empty disk with 1 GiB free, on which everything works until told otherwise.

@@ -249,3 +249,34 @@ func TestLocksEndWithTheCrash(t *testing.T) {
 	}
 	must(t, again.Close())
 }
+
+// TestRenameBetweenDirectoriesIsDurableWhenBothAreSynced also says that before it is the old name or the new one.
+func TestRenameBetweenDirectoriesIsDurableWhenBothAreSynced(t *testing.T) {
+	outcomes := map[string]int{}
+	for seed := range uint64(60) {
+		for synced := range 4 {
+			d := diskfault.New(seed)
+			must(t, d.Mkdir("a", 0o700))
+			must(t, d.Mkdir("b", 0o700))
+			must(t, disk.WriteFile(d, "a/f", []byte("new"), 0o600))
+			must(t, disk.WriteFile(d, "b/f", []byte("old"), 0o600))
+			must(t, d.SyncDir("."))
+			must(t, d.Rename("a/f", "b/f"))
+			if synced&1 != 0 {
+				must(t, d.SyncDir("a"))
+			}
+			if synced&2 != 0 {
+				must(t, d.SyncDir("b"))
+			}
+			d.Restart()
+			got := content(d, "a/f") + content(d, "b/f")
+			if got != "?new" && (got != "newold" || synced == 3) {
+				t.Errorf("seed %d, synced %d: a/f and b/f hold %s", seed, synced, got)
+			}
+			outcomes[got]++
+		}
+	}
+	if outcomes["newold"] == 0 {
+		t.Error("no crash undid a rename that was not synced")
+	}
+}

@@ -155,8 +155,13 @@ func (d *Disk) SyncDir(name string) error {
 	if err := d.step(nil); err != nil {
 		return pathError("sync", name, err)
 	}
-	d.queue = slices.DeleteFunc(d.queue, func(c nameChange) bool {
-		if c.from != "" && path.Dir(c.from) != name || c.to != "" && path.Dir(c.to) != name {
+	for i := range d.queue {
+		c := &d.queue[i]
+		c.fromSynced = c.fromSynced || c.from == "" || path.Dir(c.from) == name
+		c.toSynced = c.toSynced || c.to == "" || path.Dir(c.to) == name
+	}
+	d.queue = slices.DeleteFunc(d.queue, func(c nameChange) bool { // a file that changes directories needs both
+		if !c.fromSynced || !c.toSynced {
 			return false
 		}
 		c.apply(d.kept)
