@@ -21,6 +21,6 @@ Exit status: 0 done, 1 failed, 2 usage, 3 timed out.
 Every flag can be set by an environment variable, NORMRECV_ and its name (NORMRECV_GROUP=239.1.2.3:6003),
 and in a TOML file given by --config.`,
 	}
-	root.AddCommand(fileCommand(w))
+	root.AddCommand(fileCommand(w), agentCommand(w), statusCommand(w), abandonCommand(w))
 	return cli.Run(root, args, w)
 }

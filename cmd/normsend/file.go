@@ -33,8 +33,13 @@ nobody has asked for anything during --linger, it says goodbye and ends.`,
 	}
 	f.link.register(c)
 	f.transport.register(c)
-	c.Flags().DurationVar(&f.linger, "linger", 10*time.Second, "stay this long for receivers that still miss something")
-	c.Flags().BoolVar(&f.json, "json", false, "print one JSON event per line to stdout")
+	fs := c.Flags()
+	fs.IntVar(&f.link.dscp, "dscp", 0, "differentiated services codepoint, 0 to 63")
+	fs.StringVar(&f.transport.dialect, "dialect", "rfc", "whose reading of the code: rfc, or nrl for receivers by NRL")
+	fs.Uint32Var(&f.transport.nodeID, "node-id", 0, "our NORM node id; 0 takes one at random")
+	fs.DurationVar(&f.linger, "linger", 10*time.Second, "stay this long for receivers that still miss something")
+	fs.BoolVar(&f.json, "json", false, "print one JSON event per line to stdout")
+	c.MarkFlagRequired("group")
 	return c
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"strings"
@@ -26,8 +27,6 @@ func (l *linkFlags) register(c *cobra.Command) {
 	fs.StringVar(&l.group, "group", "", "multicast group (or one host) and port, such as 239.1.2.3:6003 or [ff15::1]:6003")
 	fs.StringVar(&l.ifi, "interface", "", "network `interface` by name or address; if empty, the routing table decides")
 	fs.IntVar(&l.ttl, "ttl", 1, "how many routers may pass it on; 0 stays on this host")
-	fs.IntVar(&l.dscp, "dscp", 0, "differentiated services codepoint, 0 to 63")
-	c.MarkFlagRequired("group")
 }
 
 func (l *linkFlags) open() (*udp.Conn, error) {
@@ -35,14 +34,22 @@ func (l *linkFlags) open() (*udp.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.ttl < 0 || l.ttl > 255 {
-		return nil, cli.Usagef("--ttl %d: want 0 to 255", l.ttl)
-	}
-	ttl := l.ttl
-	if ttl == 0 {
-		ttl = -1 // udp's word for it
+	ttl, err := l.hops()
+	if err != nil {
+		return nil, err
 	}
 	return udp.Open(udp.Config{Group: group, Role: udp.Sender, Interface: l.ifi, TTL: ttl, DSCP: l.dscp})
+}
+
+// hops returns the TTL as package udp knows it.
+func (l *linkFlags) hops() (int, error) {
+	switch {
+	case l.ttl < 0 || l.ttl > 255:
+		return 0, fmt.Errorf("--ttl %d: want 0 to 255", l.ttl)
+	case l.ttl == 0:
+		return -1, nil
+	}
+	return l.ttl, nil
 }
 
 // interfaceName says which interface is used.
@@ -74,12 +81,10 @@ func (t *transportFlags) register(c *cobra.Command) {
 	fs.Var(&t.burst, "burst", "bytes that may leave at once; 0 is what the rate gives in 2 ms")
 	fs.IntVar(&t.segmentSize, "segment-size", 1400, "bytes of content in a datagram")
 	fs.StringVar(&t.fec, "fec", "rs8:64,32", "code: rs8:K,P (K source and P parity segments a block), rs8-129:K,P, none")
-	fs.StringVar(&t.dialect, "dialect", "rfc", "whose reading of the code: rfc, or nrl for receivers by NRL")
 	fs.IntVar(&t.autoParity, "parity-auto", 0, "parity segments sent with each block unasked")
 	fs.DurationVar(&t.grtt, "grtt", 500*time.Millisecond, "first estimate of the group's greatest round trip time; then it is measured")
 	fs.IntVar(&t.backoff, "backoff", 4, "how many round trip times receivers spread their requests over; 0 only for a single host")
 	fs.IntVar(&t.groupSize, "group-size", 10_000, "about how many receivers there are")
-	fs.Uint32Var(&t.nodeID, "node-id", 0, "our NORM node id; 0 takes one at random")
 }
 
 func (t *transportFlags) config(group netip.AddrPort) (norm.SenderConfig, error) {

@@ -205,11 +205,3 @@ func writeFile(path string, content []byte) error {
 	}
 	return nil
 }
-
-// count says how many of something there are.
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}

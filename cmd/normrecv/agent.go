@@ -1,0 +1,276 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/multicast-upgrade/tool/commit/disk"
+	"github.com/multicast-upgrade/tool/internal/cli"
+	"github.com/multicast-upgrade/tool/manifest"
+	"github.com/multicast-upgrade/tool/norm/udp"
+	"github.com/multicast-upgrade/tool/upgrade"
+	"github.com/spf13/cobra"
+)
+
+func agentCommand(w cli.World) *cobra.Command {
+	a := agent{world: w}
+	c := &cobra.Command{
+		Use:   "agent --server URL --trust release.pub --trust-server server.pub --product P --hardware HW --device-id ID --dir DIR",
+		Short: "Keep this device up to date",
+		Long: `agent follows the campaigns of one server: it receives the images of releases that the trusted keys have signed for
+this product and hardware, proves them, votes, and activates them when the server has decided so.
+
+Hooks are commands, run without a shell and with the environment that describes the image: UPGRADE_IMAGE, its path,
+UPGRADE_VERSION and more. The verify hook says whether the image may be installed, activate makes it run, and may
+restart the system, health says whether it works, rollback makes the old one run again. Without an activate hook the
+images are renamed into DIR/current.
+
+Without --once it runs until it is ended by a signal. With --once the exit status is 0 if the release was committed
+here, and 1 if not.`,
+		Example: `  normrecv agent --server https://updates.example.net:8443 --trust release.pub --trust-server server.pub \
+    --product router --hardware ar9331 --device-id router-17 --key device.key --dir /var/lib/upgrade --interface eth0 \
+    --activate-cmd "/usr/sbin/flash --slot other" --health-cmd /usr/sbin/selftest --rollback-cmd "/usr/sbin/flash --revert"`,
+		Args: cli.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.run(c.Context()) },
+	}
+	fs := c.Flags()
+	fs.StringVar(&a.config.Server, "server", "", "`URL` of the rendezvous; plain http for this host only")
+	fs.StringArrayVar(&a.trust, "trust", nil, "public release key `file`; give it again for each")
+	fs.IntVar(&a.threshold, "trust-threshold", 0, "how many of them have to have signed; default: all")
+	fs.StringVar(&a.trustServer, "trust-server", "", "public server key `file`: it announces and decides when, never what")
+	fs.StringVar(&a.config.Product, "product", "", "product this device is")
+	fs.StringVar(&a.config.Hardware, "hardware", "", "its hardware")
+	fs.StringVar(&a.config.Device, "device-id", "", "its name")
+	fs.StringVar(&a.config.Dir, "dir", "", "`directory` for everything that is kept")
+	fs.StringVar(&a.config.Interface, "interface", "", "network `interface` by name or address; if empty, the routing table decides")
+	fs.StringVar(&a.key, "key", "", "device key `file`; without it votes are unsigned, which a campaign has to allow")
+	fs.StringVar(&a.hooks.Verify, "verify-cmd", "", "`command` that says whether an image may be installed")
+	fs.StringVar(&a.hooks.Activate, "activate-cmd", "", "`command` that makes an image run")
+	fs.StringVar(&a.hooks.Health, "health-cmd", "", "`command` that says whether it works")
+	fs.StringVar(&a.hooks.Rollback, "rollback-cmd", "", "`command` that makes the old one run again")
+	fs.DurationVar(&a.hooks.Timeout, "hook-timeout", upgrade.DefaultHookTimeout, "end a command, and what it started, after this long")
+	fs.StringVar(&a.tlsCA, "tls-ca", "", "trust the certificates of this `file` for the rendezvous, in place of the server key's")
+	fs.BoolVar(&a.config.Once, "once", false, "end after one campaign")
+	fs.BoolVar(&a.json, "json", false, "print one JSON event per line to stdout")
+	for _, name := range []string{"server", "trust", "trust-server", "product", "hardware", "device-id", "dir"} {
+		c.MarkFlagRequired(name)
+	}
+	return c
+}
+
+// An agent is one run of normrecv agent.
+type agent struct {
+	world  cli.World
+	config upgrade.AgentConfig
+	hooks  upgrade.CommandHooks
+
+	trust                   []string
+	threshold               int
+	trustServer, key, tlsCA string
+	json                    bool
+	events                  *cli.Events
+	progress                *cli.Progress
+}
+
+func (a *agent) run(ctx context.Context) error {
+	a.events, a.progress = cli.NewEvents(a.world.Stdout, a.json), cli.NewProgress(a.world.Stderr)
+	if err := a.resolve(); err != nil {
+		return cli.Usage(err)
+	}
+	device, err := upgrade.NewAgent(a.config)
+	switch {
+	case errors.Is(err, disk.ErrLocked):
+		return cli.Usagef("--dir %s: another agent runs in this directory", a.config.Dir)
+	case err != nil:
+		return cli.Usage(err)
+	}
+	on := a.config.Interface
+	if on == "" {
+		on = "the default interface"
+	}
+	a.progress.Line("device %s (%s, %s) follows %s; multicast on %s, images in %s", a.config.Device, a.config.Product, a.config.Hardware,
+		a.config.Server, on, a.config.Dir)
+	err = device.Run(ctx)
+	a.progress.Clear()
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) && !a.config.Once {
+		return nil // that is how a service ends
+	}
+	return err
+}
+
+// resolve fills the config from the flags.
+func (a *agent) resolve() (err error) {
+	cfg := &a.config
+	for _, path := range a.trust {
+		key, err := manifest.LoadPublicKey(path, manifest.RoleRelease)
+		if err != nil {
+			return err
+		}
+		cfg.Trust.Keys = append(cfg.Trust.Keys, key)
+	}
+	switch cfg.Trust.Threshold = a.threshold; {
+	case a.threshold == 0:
+		cfg.Trust.Threshold = len(cfg.Trust.Keys)
+	case a.threshold < 0 || a.threshold > len(cfg.Trust.Keys):
+		return fmt.Errorf("--trust-threshold %d: want 1 to %d, the number of --trust keys", a.threshold, len(cfg.Trust.Keys))
+	}
+	if cfg.TrustServer, err = manifest.LoadPublicKey(a.trustServer, manifest.RoleServer); err != nil {
+		return err
+	}
+	if a.key != "" {
+		if cfg.Key, err = manifest.LoadPrivateKey(a.key, manifest.RoleDevice); err != nil {
+			return err
+		}
+	}
+	if a.hooks.Timeout <= 0 {
+		return fmt.Errorf("--hook-timeout %v: want more than nothing", a.hooks.Timeout)
+	}
+	if err := a.hooks.Check(); err != nil {
+		return err
+	}
+	if cfg.Interface != "" {
+		if _, _, err := udp.InterfaceFor(cfg.Interface); err != nil { // found out now, not when a campaign begins
+			return err
+		}
+	}
+	if a.tlsCA != "" {
+		if cfg.Transport, err = transport(a.tlsCA); err != nil {
+			return err
+		}
+	}
+	cfg.Log = cli.NewLog(a.progress, slog.LevelInfo)
+	a.hooks.Log = cfg.Log
+	cfg.Hooks, cfg.Event = &a.hooks, a.event
+	return nil
+}
+
+// transport returns one that trusts the certificates of a file.
+func transport(file string) (http.RoundTripper, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("--tls-ca %s: there is no certificate in it", file)
+	}
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.Proxy = nil // the server's origin and no other
+	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots}
+	return t, nil
+}
+
+// event tells what has happened.
+func (a *agent) event(e upgrade.Event) {
+	if a.events.On() {
+		a.events.Line(e.JSON())
+	}
+	if line := describe(e); line != "" {
+		a.progress.Line("%s", line)
+	}
+	switch e.Kind {
+	case upgrade.EventReceiving, upgrade.EventProgress:
+		a.progress.Update("receiving", e.Bytes, e.Total, "")
+	}
+}
+
+// describe says an event to a person, or nothing if it is for programs only.
+func describe(e upgrade.Event) string {
+	reason := ""
+	if e.Reason != "" {
+		reason = fmt.Sprintf(" (%s)", e.Reason)
+	}
+	if e.Detail != "" {
+		reason += ": " + e.Detail
+	}
+	switch e.Kind {
+	case upgrade.EventAnnounced:
+		return fmt.Sprintf("campaign %s: version %s, %s, by %s", e.Campaign, e.Version, cli.HumanBytes(e.Total), e.Group)
+	case upgrade.EventRefused:
+		return "refused" + reason
+	case upgrade.EventReceiving:
+		if e.Bytes > 0 {
+			return fmt.Sprintf("receiving; %s of %s are here already", cli.HumanBytes(e.Bytes), cli.HumanBytes(e.Total))
+		}
+		return "receiving " + cli.HumanBytes(e.Total)
+	case upgrade.EventLeafRejected:
+		return fmt.Sprintf("wrong bytes in %s thrown away, and asked for again", e.Name)
+	case upgrade.EventFallback:
+		return "fetching the rest by HTTP" + reason
+	case upgrade.EventStaged:
+		return "all is here; verifying it from storage"
+	case upgrade.EventReady:
+		return "ready; waiting for the decision"
+	case upgrade.EventDecision:
+		return "decision: " + e.Verdict + reason
+	case upgrade.EventHeld:
+		return "the server says" + reason
+	case upgrade.EventActivated:
+		return "activated: the new image runs"
+	case upgrade.EventAborted:
+		return "aborted" + reason + "; the old image stays"
+	case upgrade.EventRolledBack:
+		return "rolled back" + reason + ": the old image runs again"
+	case upgrade.EventFailed:
+		return "FAILED" + reason
+	case upgrade.EventReleased:
+		return "the stage was given up" + reason
+	case upgrade.EventTrouble:
+		if e.Server != "" {
+			return "the server cannot be reached, trying again" + reason
+		}
+		return e.Detail
+	}
+	return ""
+}
+
+// abandonPatience is how long abandon waits for the agent's answer.
+const abandonPatience = 10 * time.Second
+
+func abandonCommand(w cli.World) *cobra.Command {
+	var dir string
+	c := &cobra.Command{
+		Use:   "abandon --dir DIR",
+		Short: "Give up the campaign of an agent",
+		Long: `abandon makes the agent of a directory give up its campaign: what it receives ends, and a READY is released, so that
+nothing is activated. If no agent runs, the next one that is started there does so.`,
+		Example: `  normrecv abandon --dir /var/lib/upgrade`,
+		Args:    cli.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := isDir(dir); err != nil {
+				return cli.Usage(err)
+			}
+			late := &cli.Exit{Status: cli.TimedOut, Err: fmt.Errorf("the agent has not answered in %v; it will when it can", abandonPatience)}
+			ctx, cancel := context.WithTimeoutCause(c.Context(), abandonPatience, late)
+			defer cancel()
+			done, err := upgrade.Abandon(ctx, dir)
+			switch {
+			case err != nil:
+				return err
+			case done:
+				fmt.Fprintln(w.Stdout, "abandoned")
+			default:
+				fmt.Fprintln(w.Stdout, "no agent runs; the next one will abandon its campaign")
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&dir, "dir", "", "`directory` of the agent")
+	c.MarkFlagRequired("dir")
+	return c
+}
+
+func isDir(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is not a directory", path)
+	}
+	return err
+}
