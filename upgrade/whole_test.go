@@ -34,11 +34,17 @@ type testAgent struct {
 	steps []upgrade.Step // hooks called
 	fail  map[upgrade.Step]error
 	kinds []upgrade.EventKind
+
+	ready   chan struct{} // closed when the agent has voted READY
+	patient func()        // if set, called before each hook
 }
 
 func (a *testAgent) Has(upgrade.Step) bool { return true }
 
 func (a *testAgent) Run(_ context.Context, step upgrade.Step, c upgrade.HookContext) error {
+	if a.patient != nil {
+		a.patient()
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.steps = append(a.steps, step)
@@ -49,6 +55,18 @@ func (a *testAgent) event(e upgrade.Event) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.kinds = append(a.kinds, e.Kind)
+	if e.Kind == upgrade.EventReady && !isClosed(a.ready) {
+		close(a.ready)
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 func (a *testAgent) saw(kind upgrade.EventKind) bool {
@@ -61,7 +79,7 @@ func newWholeRig(t *testing.T, agents int, loss float64) *wholeRig {
 	r := &wholeRig{campaignRig: newCampaignRig(t, 0, loss)}
 	for i := range agents {
 		name := fmt.Sprint("d", i)
-		a := &testAgent{fail: map[upgrade.Step]error{}}
+		a := &testAgent{fail: map[upgrade.Step]error{}, ready: make(chan struct{})}
 		a.cfg = upgrade.AgentConfig{
 			Server: serverURL, Transport: &http.Transport{DialContext: r.lan.dial, DisableKeepAlives: true},
 			Trust: manifest.Keys{Keys: []manifest.PublicKey{releaseKey.Public()}, Threshold: 1}, TrustServer: serverKey.Public(),
@@ -129,12 +147,17 @@ func TestOneFailingVerifyHookAbortsUnderPolicyAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newWholeRig(t, 4, 0.05)
 		r.agents[2].fail[upgrade.StepVerify] = errors.New("not here")
+		r.agents[2].patient = func() { // its NO ends the campaign: not before the others have everything
+			for _, i := range []int{0, 1, 3} {
+				<-r.agents[i].ready
+			}
+		}
 		r.wantVerdict(r.all(), commit.Abort, commit.ReasonQuorum, upgrade.ExitFailed)
 		only := []upgrade.Step{upgrade.StepVerify}
 		r.wantSteps(only, only, only, only)
 
 		// The next try needs nothing of the image from the network: the leaves are there.
-		r.agents[2].fail = nil
+		r.agents[2].fail, r.agents[2].patient = nil, nil
 		for _, a := range r.agents {
 			a.steps, a.kinds = nil, nil
 		}

@@ -145,7 +145,7 @@ func (a *agent) resolve() (err error) {
 			return err
 		}
 	}
-	cfg.Log = cli.NewLog(a.progress, slog.LevelInfo)
+	cfg.Log = cli.NewLog(a.progress, slog.LevelWarn)
 	a.hooks.Log = cfg.Log
 	cfg.Hooks, cfg.Event = &a.hooks, a.event
 	return nil

@@ -15,7 +15,7 @@ func TestEveryStartIsAnotherInstance(t *testing.T) {
 	const starts = 20
 	seen := map[norm.InstanceID]bool{}
 	for range starts {
-		var flags transportFlags
+		flags := transportFlags{dialect: "rfc"}
 		flags.register(&cobra.Command{})
 		c, err := flags.config(netip.MustParseAddrPort("239.1.2.3:6003"))
 		if err != nil {

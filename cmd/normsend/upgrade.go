@@ -85,7 +85,7 @@ func (u *upgrader) run(c *cobra.Command, images []string) error {
 		return cli.Usage(err)
 	}
 	v := newCampaignView(u.world, u.json)
-	u.config.Event, u.config.Log = v.event, cli.NewLog(v.progress, slog.LevelInfo)
+	u.config.Event, u.config.Log = v.event, cli.NewLog(v.progress, slog.LevelWarn)
 	campaign, err := upgrade.OpenCampaign(u.config)
 	if err != nil {
 		return cli.Usage(asFlags(err))
