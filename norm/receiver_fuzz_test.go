@@ -75,10 +75,12 @@ func (z *fuzzer) step() {
 	switch z.next(14) {
 	case 0, 1, 2, 3:
 		payload := make([]byte, z.next(40))
+		few := wire.Flags(z.next(64))
+		few &= wire.Flags(z.next(64)) // each flag in one of four
 		if int(block) < int(o.N) && symbol < o.symbols(block) {
 			payload = o.symbol(block, symbol)
 		}
-		z.send(&wire.Data{Header: from, SenderHeader: header, Flags: wire.Flags(z.next(64) & z.next(64)), Position: position,
+		z.send(&wire.Data{Header: from, SenderHeader: header, Flags: few, Position: position,
 			Extensions: o.extensions(), Payload: payload})
 	case 4:
 		z.send(&wire.Info{Header: from, SenderHeader: header, FECID: o.fecID(), Object: id, Extensions: o.extensions(), Payload: make([]byte, z.next(20))})

@@ -9,15 +9,6 @@ import (
 // A table of named deadlines; the zero time means stopped.
 type deadlines []time.Time
 
-// next returns the earliest running deadline, or zero.
-func (d deadlines) next() time.Time {
-	var first time.Time
-	for _, t := range d {
-		first = earlier(first, t)
-	}
-	return first
-}
-
 // earlier returns the earlier of two deadlines, of which zero means stopped.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {

@@ -106,7 +106,6 @@ type Campaign struct {
 	state   *campaignState
 	frozen  frozen // what the state says for good
 	release *release
-	url     string
 
 	listener net.Listener
 	control  net.Listener

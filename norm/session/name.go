@@ -33,7 +33,7 @@ func FileName(info []byte) (string, error) {
 	case strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }):
 		return "", fmt.Errorf("%w: it has control characters", ErrName)
 	case strings.ContainsAny(name, `\:`):
-		return "", fmt.Errorf(`%w: it has a \ or a :`, ErrName)
+		return "", fmt.Errorf(`%w: it has a backslash or a colon`, ErrName)
 	case path.IsAbs(name):
 		return "", fmt.Errorf("%w: it is an absolute path", ErrName)
 	}

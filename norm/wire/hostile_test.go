@@ -83,7 +83,7 @@ func walk(m Message) {
 	case *Data:
 		e = m.Extensions
 		for m8 := range uint8(33) {
-			m.PayloadID(m8)
+			_ = m.PayloadID(m8) // for any m: it must not panic
 		}
 		ParseStreamPayload(m.Payload)
 	case *Flush:
