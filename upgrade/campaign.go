@@ -141,6 +141,10 @@ func OpenCampaign(cfg CampaignConfig) (*Campaign, error) {
 		strangers: map[string]bool{},
 	}
 	if err := c.open(time.Now()); err != nil {
+		if c.state != nil {
+			c.state.undo()
+			c.state = nil
+		}
 		c.Close()
 		return nil, err
 	}
