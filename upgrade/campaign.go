@@ -168,6 +168,8 @@ func (c *Campaign) open(now time.Time) error {
 		if c.frozen, err = c.state.load(); err == nil {
 			err = c.frozen.admit(given, c.cfg.Key.Public(), c.state.dir)
 		}
+	} else if c.cfg.Restored {
+		err = fmt.Errorf("--restored: there is no campaign in %s", c.state.dir)
 	} else {
 		c.frozen, err = newFrozen(c.cfg, given, id, now)
 	}

@@ -79,7 +79,8 @@ func TestOpenCampaignSaysWhatIsWrong(t *testing.T) {
 		"no such interface to be reached on": {func(_ *testing.T, c *upgrade.CampaignConfig) {
 			c.Listen, c.Interface = "0.0.0.0:8443", "nonexistent0"
 		}, "nonexistent0"},
-		"state is a file": {func(t *testing.T, c *upgrade.CampaignConfig) { c.State = write(t, "state", nil) }, "--state"},
+		"restored, but new": {func(_ *testing.T, c *upgrade.CampaignConfig) { c.Restored = true }, "there is no campaign in"},
+		"state is a file":   {func(t *testing.T, c *upgrade.CampaignConfig) { c.State = write(t, "state", nil) }, "--state"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
