@@ -53,6 +53,10 @@ type SenderConfig struct {
 	// MaxBytes is how many bytes of objects are held for repair, counted alike. If zero, no limit: the bytes are not
 	// in our memory.
 	MaxBytes int64
+	// FlowControl holds what was sent or asked for until FlowControl*(K_sender+1)*GRTT_sender later, at least 20 ms, before
+	// it is purged: the time in which a NACK for it may come. If zero, 2, as NRL's implementation has it; if negative, what
+	// is sent may be purged at once.
+	FlowControl float64
 	// Buffer is the memory for blocks being read and coded, in bytes: room for at least two blocks. If zero, 8 MiB.
 	Buffer int
 
@@ -128,9 +132,11 @@ const (
 	defaultBackoffSSM   = 6
 	defaultGroupSize    = 10_000 // RFC 5740, Section 5.5.4
 	defaultRobustFactor = 20     // RFC 5740, Section 6
+	defaultFlowControl  = 2
 	defaultBuffer       = 8 << 20
 	maxHeldObjects      = 1<<15 - 1
 	maxRate             = 1e15 // bits per second
+	maxFlowControl      = 1000
 )
 
 // resolve returns a copy of c with the defaults filled in, or says which field cannot work.
@@ -160,6 +166,7 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 	c.GroupSize = cmp.Or(c.GroupSize, defaultGroupSize)
 	c.RobustFactor = cmp.Or(c.RobustFactor, defaultRobustFactor)
 	c.MaxObjects = cmp.Or(c.MaxObjects, 256)
+	c.FlowControl = cmp.Or(c.FlowControl, defaultFlowControl)
 	c.Buffer = cmp.Or(c.Buffer, defaultBuffer)
 	c.Burst = cmp.Or(c.Burst, defaultBurst(c.Rate, c.SegmentSize))
 
@@ -187,6 +194,8 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 		return c, fmt.Errorf("norm: MaxObjects %d: want 1 to %d", c.MaxObjects, maxHeldObjects)
 	case c.MaxBytes < 0:
 		return c, fmt.Errorf("norm: MaxBytes %d: want bytes", c.MaxBytes)
+	case !(c.FlowControl <= maxFlowControl):
+		return c, fmt.Errorf("norm: FlowControl %g: want at most %d", c.FlowControl, maxFlowControl)
 	case c.AutoParity < 0 || c.AutoParity > c.FEC.MaxParity:
 		return c, fmt.Errorf("norm: AutoParity %d: the code has %d parity symbols", c.AutoParity, c.FEC.MaxParity)
 	}

@@ -33,6 +33,8 @@ const (
 	// ObjectPurged: the sender let go of the object to make room, or because it was cancelled, or because reading failed
 	// (Err). Repair requests for it are answered by NORM_CMD(SQUELCH) from now on. Sender: Object, Err.
 	ObjectPurged
+	// Vacancy: an object of the size that [ErrTooManyObjects] refused last would have room now. Sender.
+	Vacancy
 	// Flushed: the flush series behind the last queued object ended without a repair request in between. Sender.
 	Flushed
 	// Ended: the series of NORM_CMD(EOT) is sent; the sender is done. Sender.
@@ -55,7 +57,7 @@ type Event struct {
 var eventNames = [...]string{
 	SenderSeen: "sender-seen", SenderRestarted: "sender-restarted", SenderLost: "sender-lost", SenderEnded: "sender-ended",
 	ObjectOffered: "object-offered", ObjectInfo: "object-info", ObjectData: "object-data", ObjectComplete: "object-complete",
-	ObjectAborted: "object-aborted", ObjectSent: "object-sent", ObjectPurged: "object-purged", Flushed: "flushed", Ended: "ended",
+	ObjectAborted: "object-aborted", ObjectSent: "object-sent", ObjectPurged: "object-purged", Vacancy: "vacancy", Flushed: "flushed", Ended: "ended",
 	NodeCollision: "node-collision",
 }
 
