@@ -63,7 +63,10 @@ type SenderConfig struct {
 // ReceiverConfig holds what a [Receiver] may be told. Node and Group must be set; every other field is right at zero.
 type ReceiverConfig struct {
 	Node  NodeID         // our NormNodeId, unique in the session; neither 0 nor 0xffffffff
-	Group netip.AddrPort // where NACKs go: the session's group, or the one sender of a unicast session
+	Group netip.AddrPort // the session's group; in a unicast session our own address, or that of the sender
+
+	// Feedback says where NORM_NACK and NORM_ACK go. If zero, FeedbackAuto.
+	Feedback FeedbackPolicy
 
 	// Sender, unless zero, is the only sender listened to; SenderAddr, unless zero, the only address it is heard from.
 	Sender     NodeID
@@ -232,6 +235,10 @@ func (c ReceiverConfig) resolve() (ReceiverConfig, error) {
 		return c, fmt.Errorf("norm: MaxObjectSize %d: want bytes", c.MaxObjectSize)
 	case c.Buffer < 1:
 		return c, fmt.Errorf("norm: Buffer %d: want bytes", c.Buffer)
+	case c.Feedback > FeedbackUnicast:
+		return c, fmt.Errorf("norm: Feedback %d is no policy", c.Feedback)
+	case c.Feedback == FeedbackGroup && !c.Group.Addr().IsMulticast():
+		return c, fmt.Errorf("norm: Feedback to the group: %v is none", c.Group)
 	case c.Join > JoinAll:
 		return c, fmt.Errorf("norm: Join %d is no policy", c.Join)
 	case c.Dialect > DialectNRL:

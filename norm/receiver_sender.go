@@ -16,6 +16,7 @@ type remote struct {
 	lost     bool // SenderLost was reported
 	ended    bool // NORM_CMD(EOT) was received
 	heardAt  time.Time
+	at       whereabouts
 
 	// What it advertises in each message: GRTT_sender, K_sender and GSIZE_sender.
 	grtt      time.Duration
