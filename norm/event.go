@@ -28,7 +28,7 @@ const (
 	// Receiver: Sender, Object.
 	ObjectComplete
 	// ObjectAborted: the object will not be completed; Err says why ([ErrSquelched], [ErrSenderEnded], [ErrSenderRestarted],
-	// [ErrEvicted], or the error of the sink). Its handle is released. Receiver: Sender, Object, Err.
+	// [ErrSenderLost], [ErrOverdue], [ErrEvicted], or the error of the sink). Its handle is released. Receiver: Sender, Object, Err.
 	ObjectAborted
 	// ObjectSent: every symbol of the object was sent once (never of one that is RepairOnly). Sender: Object.
 	ObjectSent

@@ -183,20 +183,27 @@ func (r *Receiver) Advance(now time.Time) {
 		if due(s.inactive(r.cfg.RobustFactor), now) {
 			r.inactivityTimeout(now, s)
 		}
+		if due(s.overdue, now) {
+			r.abortOverdue(now, s)
+		}
 	}
+	r.purgeSenders(now)
 }
 
 // Deadline returns when Advance must be called at the latest, or zero if no timer runs.
 func (r *Receiver) Deadline() time.Time {
 	var first time.Time
 	for _, s := range r.order {
-		first = earlier(first, s.deadline(r.cfg.RobustFactor))
+		first = earlier(earlier(first, s.deadline(r.cfg.RobustFactor)), r.purgeTime(s))
 	}
 	return first
 }
 
 // Poll appends one datagram to send to b, and returns where to.
 func (r *Receiver) Poll(now time.Time, b []byte) (datagram []byte, to netip.AddrPort, ok bool) {
+	if r.cfg.Silent {
+		return b, netip.AddrPort{}, false
+	}
 	for _, s := range r.order {
 		to := r.destination(s)
 		if s.nack.due {

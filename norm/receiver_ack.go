@@ -56,7 +56,7 @@ func (r *Receiver) handleCC(now time.Time, m *wire.CC) error {
 		p.rtt, p.hasRTT = node.RTT, true
 	}
 	rate, asked := m.Extensions.Rate()
-	if p.asked = asked; !asked {
+	if p.asked = asked; !asked || r.cfg.Silent {
 		return nil // NORM_NACKs alone carry timestamps back
 	}
 	if p.rate == 0 {

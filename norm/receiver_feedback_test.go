@@ -151,3 +151,112 @@ func TestSenderIsBound(t *testing.T) {
 		t.Errorf("%v, %+v", g.events, g.Stats().Drops)
 	}
 }
+
+// TestGuard: whether a NACK with a long backoff is withheld in a source-specific session.
+func TestGuard(t *testing.T) {
+	group := netip.MustParseAddrPort("232.1.2.3:6003")
+	for _, test := range []struct {
+		policy      GuardPolicy
+		group       netip.AddrPort
+		alive       bool // the sender is heard while the backoff runs
+		short, long bool // whether NACKs with a backoff up to (K-1)*GRTT, or above it, are sent
+	}{
+		{GuardAlways, group, true, true, false}, // by the letter. N-5.3-07
+		{GuardSilence, group, true, true, true}, // N-5.3-08
+		{GuardSilence, group, false, true, false},
+		{GuardNever, group, false, true, true},
+		{GuardAlways, rigGroup, false, true, true}, // "during SSM operation"
+	} {
+		short, long := 0, 0
+		for seed := range uint64(40) {
+			g := newReceiverRig(t, ReceiverConfig{Group: test.group, Guard: test.policy, Seed: seed})
+			o := blocks(t, 0, 2)
+			g.block(o, 0, 1)
+			g.data(o, 1, 0) // the boundary at which the procedure begins
+			began := g.now
+			limit := time.Duration(g.backoff-1) * g.grtt
+			s := g.senders[rigSender]
+			isLong := s.nack.until.Sub(began) > limit // T_backoff, or, by the letter, already T_rcvrHoldoff
+			g.run(time.Millisecond)
+			if test.alive {
+				g.data(o, 1, 1)
+			}
+			g.backoffs()
+			sent := g.nacks() != ""
+			want := test.short
+			if isLong {
+				long++
+				want = test.long
+			} else {
+				short++
+			}
+			if sent != want {
+				t.Errorf("%+v: backoff above %v: %v, NACK sent: %v", test, limit, isLong, sent)
+			}
+			if !sent && (s.nack.state != nackHoldoff || g.Stats().NacksSuppressed != 1) { // N-5.3-07
+				t.Errorf("%+v: withheld, but not in the hold-off: %+v", test, g.Stats())
+			}
+		}
+		if short == 0 || long == 0 {
+			t.Errorf("%d short and %d long backoffs: want some of each", short, long)
+		}
+	}
+}
+
+// TestForgedSuppression: somebody asks for all a receiver lacks, in each cycle, and nothing comes of it. N-7-14
+func TestForgedSuppression(t *testing.T) {
+	forge := func(g *receiverRig, o *testObject) {
+		g.overhear(rigSender, rigInstance, func(w *wire.RepairWriter) {
+			w.Item(wire.RepairObject, o.position(o.id, 0, 0))
+		})
+	}
+	advertise := func(g *receiverRig, o *testObject) {
+		w := wire.NewRepairWriter(nil, 1400)
+		w.Item(wire.RepairInfo, o.position(o.id, 0, 0)) // all that is beyond it is suppressed
+		g.arrive(g.message(&wire.RepairAdv{
+			Header: g.from(), SenderHeader: g.header(), Flags: wire.RepairAdvLimit, Payload: w.Bytes(),
+		}))
+	}
+	for name, forge := range map[string]func(*receiverRig, *testObject){"NACK": forge, "REPAIR_ADV": advertise} {
+		for _, most := range []int{0, 5, -1} {
+			g := newReceiverRig(t, ReceiverConfig{MaxSuppressed: most})
+			o := blocks(t, 0, 40)
+			g.block(o, 0, 1)
+			cycles := 0
+			for b := uint32(1); b < 30; b++ {
+				g.data(o, b, 0)
+				if g.senders[rigSender].nack.state == nackBackoff {
+					cycles++
+				}
+				forge(g, o)
+				g.backoffs()
+				if asked := g.nacks(); asked != "" {
+					break
+				}
+				g.run(time.Duration(g.backoff+2) * g.grtt)
+			}
+			want := map[int]int{0: 4, 5: 6, -1: 29}[most]
+			if cycles != want {
+				t.Errorf("forged %s, MaxSuppressed %d: asked in cycle %d, want %d", name, most, cycles, want)
+			}
+		}
+	}
+}
+
+// TestHonestSuppression: while the repairs that others ask for come, they go on suppressing.
+func TestHonestSuppression(t *testing.T) {
+	g := newReceiverRig(t, ReceiverConfig{})
+	o := blocks(t, 0, 40)
+	g.block(o, 0, 1)
+	for b := uint32(1); b < 20; b++ {
+		g.block(o, b, 1)
+		g.data(o, b+1, 0)
+		g.overhear(rigSender, rigInstance, func(w *wire.RepairWriter) {
+			w.Range(wire.RepairBlock, o.position(o.id, 0, 0), o.position(o.id, b, 0))
+		})
+		g.backoffs()
+		g.repair(o, b-1, 8)
+		g.run(time.Duration(g.backoff+2) * g.grtt)
+	}
+	g.wantNack("")
+}
