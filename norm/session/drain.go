@@ -89,6 +89,11 @@ func (s *Session) tell(e norm.Event) {
 	if e.Range.Length != 0 {
 		attrs = append(attrs, slog.Int64("offset", e.Range.Offset), slog.Int64("length", e.Range.Length))
 	}
+	if e.Kind == norm.ObjectOffered { // how it is read, which its sender cannot always make clear: see norm.DialectPolicy
+		if info, ok := s.rx.Object(e.Object); ok {
+			attrs = append(attrs, slog.Int64("size", info.Size), slog.Any("fec", info.FEC), slog.Any("dialect", info.FEC.Dialect))
+		}
+	}
 	if e.Node != 0 {
 		attrs = append(attrs, slog.Any("node", e.Node))
 	}
