@@ -122,6 +122,15 @@ type ReceiverConfig struct {
 	// block is spilled to the sink and read back for decoding; a symbol without a buffer counts as not received. If zero, 8 MiB.
 	Buffer int
 
+	// StreamBuffer is how much of Buffer one stream may use, in bytes; less if its sender announces a smaller buffer. If zero,
+	// half of Buffer.
+	StreamBuffer int
+	// StreamLive lets new content of a stream overwrite the oldest where an application does not read it, or a repair does not
+	// come, in time. Otherwise new content has to wait, and is asked for again when there is room.
+	StreamLive bool
+	// StreamUnordered delivers the content of streams as it comes, each piece with its offset, and not in order.
+	StreamUnordered bool
+
 	// Seed makes the random choices repeatable; receivers of one group need different seeds.
 	Seed uint64
 }
@@ -134,6 +143,9 @@ const (
 	JoinCurrent JoinPolicy = iota
 	// JoinObject begins with the first whole object after that: the one in progress is ignored unless heard from its start.
 	JoinObject
+	// JoinStream begins as JoinCurrent does, but asks for all that the sender of a stream has buffered, where the others begin
+	// with the block of the stream that is being sent.
+	JoinStream
 	// JoinAll asks for everything the sender still repairs, from the first object on.
 	JoinAll
 )
@@ -263,6 +275,7 @@ func (c ReceiverConfig) resolve() (ReceiverConfig, error) {
 	c.MaxObjects = cmp.Or(c.MaxObjects, 256)
 	c.MaxObjectSize = cmp.Or(c.MaxObjectSize, 1<<40)
 	c.Buffer = cmp.Or(c.Buffer, defaultBuffer)
+	c.StreamBuffer = min(cmp.Or(c.StreamBuffer, c.Buffer/2), c.Buffer)
 	switch {
 	case c.RobustFactor < 1:
 		return c, fmt.Errorf("norm: RobustFactor %d: want at least 1", c.RobustFactor)
@@ -288,6 +301,8 @@ func (c ReceiverConfig) resolve() (ReceiverConfig, error) {
 		return c, fmt.Errorf("norm: Boundary %d is none", c.Boundary)
 	case c.MaxDelay < 0 || c.PurgeAfter < 0:
 		return c, fmt.Errorf("norm: MaxDelay %v, PurgeAfter %v: want times", c.MaxDelay, c.PurgeAfter)
+	case c.StreamBuffer < 0:
+		return c, fmt.Errorf("norm: StreamBuffer %d: want bytes", c.StreamBuffer)
 	case c.Join > JoinAll:
 		return c, fmt.Errorf("norm: Join %d is no policy", c.Join)
 	case c.Dialect > DialectMDP:

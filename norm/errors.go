@@ -18,4 +18,5 @@ var (
 	ErrUnknownObject  = errors.New("norm: no such object")
 	ErrTooManyObjects = errors.New("norm: too many objects are held; raise MaxObjects or cancel some")
 	ErrEnding         = errors.New("norm: the sender is ending")
+	ErrStreamClosed   = errors.New("norm: the stream is closed")
 )

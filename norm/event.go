@@ -46,6 +46,14 @@ const (
 	SenderMoved
 	// NodeCollision: another node uses our NormNodeId. Node is that id. Both.
 	NodeCollision
+	// StreamWritable: there is room again in a stream whose Write took less than it was given. Sender: Object.
+	StreamWritable
+	// StreamReadable: there is something to read of an accepted stream of which the last [Receiver.ReadStream] had nothing.
+	// Receiver: Sender, Object.
+	StreamReadable
+	// StreamBreak: content of a stream will never come. Reading goes on at the end of Range, whose Length is how many bytes are
+	// missing; what was read before is what precedes it. Receiver: Sender, Object, Range.
+	StreamBreak
 )
 
 // An Event tells the application what happened. Which fields are set depends on Kind.
@@ -65,6 +73,7 @@ var eventNames = [...]string{
 	ObjectOffered: "object-offered", ObjectInfo: "object-info", ObjectData: "object-data", ObjectComplete: "object-complete",
 	ObjectAborted: "object-aborted", ObjectSent: "object-sent", ObjectPurged: "object-purged", Vacancy: "vacancy", Flushed: "flushed", Ended: "ended",
 	SenderMoved: "sender-moved", NodeCollision: "node-collision",
+	StreamWritable: "stream-writable", StreamReadable: "stream-readable", StreamBreak: "stream-break",
 }
 
 func (k EventKind) String() string {

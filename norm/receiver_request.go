@@ -99,7 +99,7 @@ func (w *nackWriter) write(n need) bool {
 			w.item(n, n.first) // there may be room for the lowest of them
 		}
 	}
-	if ok && n.flags == wire.RepairSegment && !(w.limit.part > 0 && n.object == w.limit.object && n.block == w.limit.block) {
+	if ok && n.flags == wire.RepairSegment && !n.explicit {
 		if b := w.remote.find(n.object).block(n.block); b.asked == 0 {
 			b.asked = b.missing()
 		}

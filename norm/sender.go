@@ -26,7 +26,8 @@ type Sender struct {
 	bytes      int64 // of all objects held
 	nextID     TransportID
 	lastHandle Handle
-	current    *outgoing // the object being sent for the first time; nil if all are sent
+	current    *outgoing   // the object being sent for the first time; nil if all are sent
+	streams    []*outgoing // those of them that are open
 
 	at          cursor        // the transmit position, which repairs rewind
 	position    wire.Position // of the newest content that was sent; for FLUSH
@@ -62,6 +63,7 @@ const (
 	timerEOT              // next NORM_CMD(EOT)
 	timerSquelch          // next NORM_CMD(SQUELCH), if one is called for
 	timerAdvertise        // next NORM_CMD(REPAIR_ADV), if one is called for
+	timerStream           // when to look for room in a stream that has none
 	timerVacancy          // when to look for room for an object that was refused
 	numSenderTimers
 )
@@ -125,6 +127,7 @@ func (s *Sender) settle(now time.Time) {
 		clear(s.timers)
 		return
 	}
+	s.tendStreams()
 	s.flushWhenIdle(now)
 	s.readAhead()
 	s.offerVacancy(now)
@@ -183,7 +186,7 @@ func (s *Sender) contentReady() bool {
 		return s.repairReady()
 	case s.current != nil:
 		o := s.current
-		return o.info != nil && !o.infoSent || s.cache.ready(o, uint32(o.block)) != nil
+		return o.info != nil && !o.infoSent || s.buffered(o, uint32(o.block)) != nil
 	}
 	return false
 }
@@ -196,7 +199,7 @@ func (s *Sender) Deadline() time.Time {
 	if s.ended {
 		return time.Time{}
 	}
-	first := earlier(earlier(s.timers[timerAggregate], s.timers[timerHoldoff]), s.timers[timerVacancy])
+	first := earlier(earlier(s.timers[timerAggregate], s.timers[timerHoldoff]), earlier(s.timers[timerVacancy], s.timers[timerStream]))
 	for _, timer := range [...]int{timerProbe, timerFlush, timerEOT, timerSquelch, timerAdvertise} {
 		if timer == timerProbe && !s.mayProbe() {
 			continue // the data before it come first
