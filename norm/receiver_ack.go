@@ -165,13 +165,11 @@ func (s *remote) appendCC(ext wire.Extensions) wire.Extensions {
 	return wire.AppendCC(ext, x)
 }
 
-// appendAck appends a NORM_ACK(CC).
-func (r *Receiver) appendAck(now time.Time, s *remote, b []byte) ([]byte, bool) {
+// appendAck appends a NORM_ACK, which goes where NORM_NACKs go and has the same in its headers. Of a NORM_ACK(CC) that is
+// all.
+func (r *Receiver) appendAck(now time.Time, s *remote, m wire.Ack, b []byte) ([]byte, bool) {
 	var ext [12]byte
-	m := wire.Ack{
-		Header: r.feedbackHeader(), FeedbackHeader: s.feedbackHeader(now), AckType: wire.AckCC,
-		Extensions: s.appendCC(ext[:0]),
-	}
+	m.Header, m.FeedbackHeader, m.Extensions = r.feedbackHeader(), s.feedbackHeader(now), s.appendCC(ext[:0])
 	b, err := m.AppendBinary(b)
 	if err != nil {
 		return b, false

@@ -26,7 +26,8 @@ type remote struct {
 	segmentSize int        // NormSegmentSize as its last EXT_FTI told; 0: none yet
 	arrivals    arrivals
 
-	synced   bool // the window is valid
+	synced   bool        // the window is valid
+	first    TransportID // heard of in it
 	window   window
 	presets  []*incoming // asked for wherever the window is
 	current  *incoming   // the object found last
@@ -37,6 +38,7 @@ type remote struct {
 
 	nack  nackCycle
 	probe probe
+	acks  *acknowledger // nil: nothing is owed
 
 	active time.Time // last NORM_DATA, NORM_INFO or NORM_CMD(FLUSH), or the last inactivity timeout; zero: not watched
 	silent int       // inactivity timeouts since anything was heard
@@ -72,7 +74,7 @@ func (s *remote) inactive(robust int) time.Time {
 
 // deadline returns the earliest running timer of s.
 func (s *remote) deadline(robust int) time.Time {
-	return earlier(earlier(s.nack.deadline(), s.probe.deadline()), s.inactive(robust))
+	return earlier(earlier(s.nack.deadline(), s.probe.deadline()), earlier(s.acks.deadline(), s.inactive(robust)))
 }
 
 // arrivals follows a sender's sequence numbers to count what was lost.
