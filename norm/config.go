@@ -73,7 +73,18 @@ type SenderConfig struct {
 // ReceiverConfig holds what a [Receiver] may be told. Node and Group must be set; every other field is right at zero.
 type ReceiverConfig struct {
 	Node  NodeID         // our NormNodeId, unique in the session; neither 0 nor 0xffffffff
-	Group netip.AddrPort // where NACKs go: the session's group, or the one sender of a unicast session
+	Group netip.AddrPort // the session's group; in a unicast session our own address, or that of the sender
+
+	// Feedback says where NORM_NACK and NORM_ACK go. If zero, FeedbackAuto.
+	Feedback FeedbackPolicy
+	// Guard says when unicast NACKs to the sender of a group are withheld lest its failure bring the NACKs of all upon
+	// it. If zero, GuardSilence.
+	Guard GuardPolicy
+	// MaxSuppressed is how many NACK cycles in a row may be suppressed by what others asked for while nothing came of it;
+	// then we ask nevertheless, as it may have been forged. If zero, 3. If negative, no number is too many.
+	MaxSuppressed int
+	// Silent receivers never send anything, as where there is no way back: what parity cannot mend stays missing.
+	Silent bool
 
 	// Sender, unless zero, is the only sender listened to; SenderAddr, unless zero, the only address it is heard from.
 	Sender     NodeID
@@ -87,6 +98,17 @@ type ReceiverConfig struct {
 	// that a late receiver does not stall the others. Without it such content is asked for at once.
 	Patience bool
 
+	// Nack says what is asked for of an object, until [Receiver.SetNack] says something else. If zero, NackAll.
+	Nack NackMode
+	// Boundary says where in a sender's content a NACK procedure begins. If zero, BoundaryBlock.
+	Boundary Boundary
+	// MaxDelay is how long an object may stay incomplete when the sender's transmit position has left it behind, or the
+	// sender is silent; then it is aborted with [ErrOverdue], unless it is a preset one. If zero, as long as it takes.
+	MaxDelay time.Duration
+
+	// PurgeAfter is how long a sender that is lost or has ended is remembered; then its incomplete objects are aborted
+	// with [ErrSenderLost]. One from which objects are expected is kept. If zero, until MaxSenders others are heard.
+	PurgeAfter time.Duration
 	// RobustFactor is NORM_ROBUST_FACTOR: how many silent inactivity periods it takes to give a sender up. If zero, 20.
 	RobustFactor int
 	// MinGRTT and MaxGRTT clamp the GRTT senders advertise. If zero, 1 ms and 15 s.
@@ -235,6 +257,7 @@ func (c ReceiverConfig) resolve() (ReceiverConfig, error) {
 	c.RobustFactor = cmp.Or(c.RobustFactor, defaultRobustFactor)
 	c.MinGRTT = cmp.Or(c.MinGRTT, time.Millisecond)
 	c.MaxGRTT = cmp.Or(c.MaxGRTT, 15*time.Second)
+	c.MaxSuppressed = cmp.Or(c.MaxSuppressed, 3)
 	c.MaxSenders = cmp.Or(c.MaxSenders, 16)
 	c.MaxObjects = cmp.Or(c.MaxObjects, 256)
 	c.MaxObjectSize = cmp.Or(c.MaxObjectSize, 1<<40)
@@ -252,6 +275,18 @@ func (c ReceiverConfig) resolve() (ReceiverConfig, error) {
 		return c, fmt.Errorf("norm: MaxObjectSize %d: want bytes", c.MaxObjectSize)
 	case c.Buffer < 1:
 		return c, fmt.Errorf("norm: Buffer %d: want bytes", c.Buffer)
+	case c.Feedback > FeedbackUnicast:
+		return c, fmt.Errorf("norm: Feedback %d is no policy", c.Feedback)
+	case c.Feedback == FeedbackGroup && !c.Group.Addr().IsMulticast():
+		return c, fmt.Errorf("norm: Feedback to the group: %v is none", c.Group)
+	case c.Guard > GuardNever:
+		return c, fmt.Errorf("norm: Guard %d is no policy", c.Guard)
+	case c.Nack > NackNone:
+		return c, fmt.Errorf("norm: Nack %d is no mode", c.Nack)
+	case c.Boundary > BoundaryObject:
+		return c, fmt.Errorf("norm: Boundary %d is none", c.Boundary)
+	case c.MaxDelay < 0 || c.PurgeAfter < 0:
+		return c, fmt.Errorf("norm: MaxDelay %v, PurgeAfter %v: want times", c.MaxDelay, c.PurgeAfter)
 	case c.Join > JoinAll:
 		return c, fmt.Errorf("norm: Join %d is no policy", c.Join)
 	case c.Dialect > DialectNRL:

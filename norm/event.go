@@ -1,5 +1,7 @@
 package norm
 
+import "net/netip"
+
 // An EventKind says what happened; the comment of each names the fields of [Event] that are set beside Kind.
 type EventKind uint8
 
@@ -26,7 +28,7 @@ const (
 	// Receiver: Sender, Object.
 	ObjectComplete
 	// ObjectAborted: the object will not be completed; Err says why ([ErrSquelched], [ErrSenderEnded], [ErrSenderRestarted],
-	// [ErrEvicted], or the error of the sink). Its handle is released. Receiver: Sender, Object, Err.
+	// [ErrSenderLost], [ErrOverdue], [ErrEvicted], or the error of the sink). Its handle is released. Receiver: Sender, Object, Err.
 	ObjectAborted
 	// ObjectSent: every symbol of the object was sent once (never of one that is RepairOnly). Sender: Object.
 	ObjectSent
@@ -54,6 +56,9 @@ const (
 	Flushed
 	// Ended: the series of NORM_CMD(EOT) is sent; the sender is done. Sender.
 	Ended
+	// SenderMoved: the sender is heard from another address, From, and its state kept. Unicast feedback goes there from now
+	// on. Receiver: Sender, Instance, From.
+	SenderMoved
 	// NodeCollision: another node uses our NormNodeId. Node is that id. Both.
 	NodeCollision
 )
@@ -70,6 +75,7 @@ type Event struct {
 	AckType  uint8  // ack_type, 16 to 255
 	AckID    uint8  // ack_id, which tells requests of one type apart
 	Content  string // bytes of the application at the other end
+	From     netip.AddrPort
 	Err      error
 }
 
@@ -79,7 +85,7 @@ var eventNames = [...]string{
 	ObjectAborted: "object-aborted", ObjectSent: "object-sent", ObjectPurged: "object-purged", Vacancy: "vacancy",
 	NodeAcknowledged: "node-acknowledged", NodeSilent: "node-silent", AcksDone: "acks-done", CommandSent: "command-sent",
 	AckRequested: "ack-requested", AppCommand: "app-command", Flushed: "flushed", Ended: "ended",
-	NodeCollision: "node-collision",
+	SenderMoved: "sender-moved", NodeCollision: "node-collision",
 }
 
 func (k EventKind) String() string {

@@ -54,7 +54,7 @@ func (r *Receiver) addSender(id NodeID) *remote {
 	if r.senders == nil {
 		r.senders = make(map[NodeID]*remote)
 	}
-	s := &remote{id: id}
+	s := &remote{id: id, mode: r.cfg.Nack}
 	r.senders[id] = s
 	r.order = append(r.order, s)
 	return s
@@ -106,7 +106,7 @@ func (r *Receiver) abortAll(s *remote, why error) {
 			r.abort(o, why)
 		}
 	}
-	s.window, s.synced, s.current = window{}, false, nil
+	s.window, s.synced, s.current, s.overdue = window{}, false, nil, time.Time{}
 }
 
 // join begins the reliable reception of a sender's content if the policy lets this message do so, and returns the
@@ -136,11 +136,11 @@ func (s *remote) join(cfg ReceiverConfig, id TransportID, block uint32, flags wi
 
 // joinByFlush begins at a NORM_CMD(FLUSH), which none but JoinAll does without being asked for an acknowledgment. Who is
 // asked is counted on by the sender, and begins with the object of the watermark: it is whole, so that no policy forbids it.
-func (s *remote) joinByFlush(cfg ReceiverConfig, m *wire.Flush) {
+func (r *Receiver) joinByFlush(s *remote, m *wire.Flush) {
 	switch {
-	case cfg.Join == JoinAll:
-		s.joinAll(cfg.MaxObjects, m.Object)
-	case m.AckingNodes.Contains(cfg.Node):
+	case r.cfg.Join == JoinAll:
+		s.joinAll(r.cfg.MaxObjects, m.Object)
+	case r.asked(m.AckingNodes):
 		s.synced, s.window, s.first = true, window{base: m.Object}, m.Object
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -77,6 +78,9 @@ func (a *acknowledger) owe(now time.Time, want owedAck, forgotten time.Duration)
 	return &a.owed[len(a.owed)-1], fresh
 }
 
+// asked reports whether an acking_node_list asks us for something that we may send. NORM_NODE_ANY names nobody.
+func (r *Receiver) asked(nodes wire.NodeList) bool { return !r.cfg.Silent && nodes.Contains(r.cfg.Node) }
+
 // acknowledgeThrough is asked to acknowledge a watermark: now, if everything through it is here, or when it is.
 func (r *Receiver) acknowledgeThrough(now time.Time, s *remote, watermark wire.Position, through mark) {
 	k, _ := s.acknowledger().owe(now, owedAck{ackType: wire.AckFlush, watermark: watermark}, s.inactivity(r.cfg.RobustFactor))
@@ -118,9 +122,6 @@ func (r *Receiver) checkWatermarks(now time.Time, s *remote) {
 // NORM_ACK(FLUSH) says. What was sent before we joined and what the application refused is not wanted; what was lost is,
 // and keeps us from acknowledging as far as our memory goes, window objects.
 func (s *remote) completeThrough(through mark, window int) bool {
-	if !s.synced && len(s.presets) == 0 || s.lacks(through) {
-		return false
-	}
 	if s.acks != nil && slices.ContainsFunc(s.acks.lost, func(id TransportID) bool {
 		return !through.object.Before(id) && int(through.object-id) < window
 	}) {
@@ -132,15 +133,18 @@ func (s *remote) completeThrough(through mark, window int) bool {
 		}
 	}
 	for i, o := range s.window.objects {
-		if s.synced && !through.object.Before(s.window.base+TransportID(i)) && o != nil && !o.hereBefore(through) {
+		if through.object.Before(s.window.base + TransportID(i)) {
+			break
+		}
+		if o == nil || !o.hereBefore(through) {
 			return false
 		}
 	}
-	return true
+	return s.synced || len(s.presets) > 0
 }
 
-// hereBefore reports whether an object of which nothing is to be asked for is in the sink before a mark, or not wanted.
-// Single symbols of a block that is not sent to its end count when they are in memory.
+// hereBefore reports whether an object is in the sink before a mark, or not wanted. Single symbols of a block that is not
+// sent to its end count when they are in memory.
 func (o *incoming) hereBefore(through mark) bool {
 	switch {
 	case o == settled || o.state == complete || o.unreliable || o.refused:
@@ -150,10 +154,14 @@ func (o *incoming) hereBefore(through mark) bool {
 	}
 	for n := range o.blocks {
 		if n < through.block {
-			return false // being written
+			return false // incomplete, or being written
 		}
 	}
-	return true
+	lacking := false
+	if through.part > 0 && through.block >= o.join && !o.isDone(through.block) {
+		o.explicitNeeds(through, func(need) bool { lacking = true; return false })
+	}
+	return o.firstOpen() >= through.block && !lacking && (!o.hasInfo || o.gotInfo)
 }
 
 // lose notes that an object that was wanted will not be complete.
@@ -173,7 +181,7 @@ func (r *Receiver) handleAckReq(now time.Time, m *wire.AckReq) error {
 		return err
 	case m.AckType < wire.AckApplication: // reserved
 		return errUseless
-	case !m.AckingNodes.Contains(r.cfg.Node):
+	case !r.asked(m.AckingNodes):
 		return nil
 	}
 	k, fresh := s.acknowledger().owe(now, owedAck{ackType: m.AckType, ackID: m.AckID}, s.inactivity(r.cfg.RobustFactor))
@@ -249,7 +257,7 @@ func (r *Receiver) Answer(ackType uint8, payload []byte) error {
 }
 
 // appendOwed appends the NORM_ACK of s that is due, if any.
-func (r *Receiver) appendOwed(now time.Time, s *remote, b []byte) ([]byte, bool) {
+func (r *Receiver) appendOwed(now time.Time, s *remote, to netip.AddrPort, b []byte) ([]byte, bool) {
 	i := slices.IndexFunc(s.acks.owed, func(k owedAck) bool { return due(k.at, now) })
 	if i < 0 {
 		return b, false
@@ -265,5 +273,5 @@ func (r *Receiver) appendOwed(now time.Time, s *remote, b []byte) ([]byte, bool)
 	} else if limit := cmp.Or(s.segmentSize, leastSegment); len(m.Payload) > limit {
 		m.Payload = m.Payload[:limit]
 	}
-	return r.appendAck(now, s, m, b)
+	return r.appendAck(now, s, m, to, b)
 }

@@ -135,8 +135,54 @@ func TestAckAtOnceInUnicast(t *testing.T) {
 	g.Handle(g.now, Datagram{From: g.source, B: g.message(&wire.Flush{
 		Header: g.from(), SenderHeader: g.header(), Position: o.position(0, 0, 7), AckingNodes: wire.AppendNode(nil, rigReceiver),
 	})})
-	if _, to, ok := g.Poll(g.now, nil); !ok || to != g.cfg.Group {
+	if _, to, ok := g.Poll(g.now, nil); !ok || to != g.source {
 		t.Errorf("to %v, %v", to, ok)
+	}
+}
+
+// N-5.5.3-10: acknowledgments go where NORM_NACKs go: to the group, or to the sender.
+func TestAckDestination(t *testing.T) {
+	for feedback, want := range map[FeedbackPolicy]netip.AddrPort{FeedbackGroup: rigGroup, FeedbackUnicast: rigSource} {
+		g := newReceiverRig(t, ReceiverConfig{Feedback: feedback})
+		o := blocks(t, 0, 1)
+		g.block(o, 0)
+		g.Answer(16, nil)
+		g.ackReq(16, 1, rigReceiver)
+		g.watermark(o, 0, 7, rigReceiver)
+		g.probeAt(1, wire.Timestamp{Sec: 1}, 5e4)
+		types := map[wire.AckType]bool{}
+		for range 3 {
+			g.now = g.now.Add(4 * g.grtt)
+			g.Advance(g.now)
+			for {
+				b, to, ok := g.Poll(g.now, nil)
+				if !ok {
+					break
+				}
+				var a wire.Ack
+				if err := a.Parse(b); err != nil || to != want {
+					t.Errorf("%v to %v, want %v; %v", a, to, want, err)
+				}
+				types[a.AckType] = true
+			}
+			g.probeAt(2, wire.Timestamp{Sec: 2}, 5e4)
+		}
+		if !types[16] || !types[wire.AckFlush] {
+			t.Errorf("answered %v", types)
+		}
+	}
+}
+
+// Silent receivers owe nothing, and wait for nothing.
+func TestSilentReceiverOwesNothing(t *testing.T) {
+	g := newReceiverRig(t, ReceiverConfig{Silent: true})
+	o := blocks(t, 0, 1)
+	g.block(o, 0)
+	g.watermark(o, 0, 7, rigReceiver)
+	g.ackReq(16, 1, rigReceiver)
+	g.run(time.Second)
+	if len(g.sent) != 0 || g.senders[rigSender].acks != nil || len(g.happened(AckRequested)) != 0 {
+		t.Errorf("sent %v, events %v", g.sent, g.events)
 	}
 }
 
