@@ -79,7 +79,9 @@ func (a *acknowledger) owe(now time.Time, want owedAck, forgotten time.Duration)
 }
 
 // asked reports whether an acking_node_list asks us for something that we may send. NORM_NODE_ANY names nobody.
-func (r *Receiver) asked(nodes wire.NodeList) bool { return !r.cfg.Silent && nodes.Contains(r.cfg.Node) }
+func (r *Receiver) asked(nodes wire.NodeList) bool {
+	return !r.cfg.Silent && nodes.Contains(r.cfg.Node)
+}
 
 // acknowledgeThrough is asked to acknowledge a watermark: now, if everything through it is here, or when it is.
 func (r *Receiver) acknowledgeThrough(now time.Time, s *remote, watermark wire.Position, through mark) {
