@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/multicast-upgrade/tool/norm/wire"
 )
@@ -105,7 +106,7 @@ var inSummary = []string{"type", "object_transport_id", "nack_payload", "repair_
 func (r *Record) AppendText(b []byte, start time.Time) []byte {
 	b = fmt.Appendf(b, "%12.6f ", r.since(start))
 	if r.Event != "" {
-		return append(append(b, "= "...), r.Event...)
+		return append(append(b, "= "...), strings.Map(printable, r.Event)...)
 	}
 	if way := r.Direction.String(); way != "" {
 		b = append(append(b, way...), ' ')
@@ -170,6 +171,14 @@ func (r *Record) AppendJSON(b []byte, start time.Time, withBytes bool) []byte {
 		attrs = append(attrs, slog.String("datagram", hex.EncodeToString(d.B)))
 	}
 	return wire.AppendJSON(b, slog.GroupValue(attrs...))
+}
+
+// printable keeps what a stranger wrote into a file from disturbing a terminal.
+func printable(c rune) rune {
+	if unicode.IsPrint(c) {
+		return c
+	}
+	return unicode.ReplacementChar
 }
 
 // fields are those of the message, with the hdr_len that the message itself does not keep behind its type.

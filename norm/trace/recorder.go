@@ -82,6 +82,9 @@ func (r *Recorder) Received(now time.Time, msgs []udp.Message) {
 func (r *Recorder) Event(now time.Time, name string, attrs ...slog.Attr) {
 	text := []byte(name)
 	for _, a := range attrs {
+		if err, ok := a.Value.Any().(error); ok {
+			a.Value = slog.StringValue(err.Error())
+		}
 		text = wire.AppendTextAttr(append(text, ' '), a)
 	}
 	r.record(len(text)+100, func() { r.w.Event(now, string(text)) })

@@ -66,8 +66,8 @@ func (s *Summary) String() string {
 		fmt.Fprintf(&b, ": %s", strings.Join(parts, ", "))
 	}
 	b.WriteByte('\n')
-	nodes(&b, "senders", s.senders)
-	nodes(&b, "receivers", s.receivers)
+	nodes(&b, "sender", s.senders)
+	nodes(&b, "receiver", s.receivers)
 	if len(s.skipped) > 0 {
 		parts = parts[:0]
 		for _, reason := range slices.Sorted(maps.Keys(s.skipped)) {
@@ -86,6 +86,9 @@ func nodes(b *strings.Builder, what string, m map[wire.NodeID]uint64) {
 		return
 	}
 	busiest := slices.SortedFunc(maps.Keys(m), func(x, y wire.NodeID) int { return cmp.Or(cmp.Compare(m[y], m[x]), cmp.Compare(x, y)) })
+	if len(m) > 1 {
+		what += "s"
+	}
 	fmt.Fprintf(b, "%d %s:", len(m), what)
 	for i, n := range busiest[:min(shown, len(busiest))] {
 		if i > 0 {
