@@ -43,6 +43,7 @@ is complete and on disk, never before. Without --count it ends when all senders 
 	fs.StringVar(&f.join, "join", "all", "what to ask for of what was sent before: all, the current object and later ones (object), or only what comes (current)")
 	fs.StringVar(&f.dialect, "dialect", "auto", "whose reading of the code: auto, rfc, nrl, or mdp for old senders by NRL")
 	fs.BoolVar(&f.json, "json", false, "print one JSON event per line to stdout")
+	f.trace.Register(c)
 	c.MarkFlagRequired("group")
 	return c
 }
@@ -55,6 +56,7 @@ type fileReceiver struct {
 	timeout                                time.Duration
 	nodeID                                 uint32
 	json                                   bool
+	trace                                  cli.Trace
 
 	events   *cli.Events
 	progress *cli.Progress
@@ -79,7 +81,13 @@ func (f *fileReceiver) run(ctx context.Context) error {
 	if err != nil {
 		return cli.Usage(err)
 	}
-	s, err := session.Open(session.Config{Conn: conn, Receive: &config, Offer: f.inbox.Offer})
+	tracer, stop, err := f.trace.Start(f.progress)
+	if err != nil {
+		conn.Close()
+		return cli.Usage(err)
+	}
+	defer stop()
+	s, err := session.Open(session.Config{Conn: conn, Receive: &config, Offer: f.inbox.Offer, Trace: tracer})
 	if err != nil {
 		conn.Close()
 		return cli.Usage(err)

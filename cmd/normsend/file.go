@@ -39,6 +39,7 @@ nobody has asked for anything during --linger, it says goodbye and ends.`,
 	fs.Uint32Var(&f.transport.nodeID, "node-id", 0, "our NORM node id; 0 takes one at random")
 	fs.DurationVar(&f.linger, "linger", 10*time.Second, "stay this long for receivers that still miss something")
 	fs.BoolVar(&f.json, "json", false, "print one JSON event per line to stdout")
+	f.trace.Register(c)
 	c.MarkFlagRequired("group")
 	return c
 }
@@ -50,6 +51,7 @@ type fileSender struct {
 	transport transportFlags
 	linger    time.Duration
 	json      bool
+	trace     cli.Trace
 
 	events   *cli.Events
 	progress *cli.Progress
@@ -85,7 +87,13 @@ func (f *fileSender) run(ctx context.Context, paths []string) (err error) {
 		conn.Close()
 		return cli.Usage(err)
 	}
-	s, err := session.Open(session.Config{Conn: conn, Send: &config})
+	tracer, stop, err := f.trace.Start(f.progress)
+	if err != nil {
+		conn.Close()
+		return cli.Usage(err)
+	}
+	defer stop()
+	s, err := session.Open(session.Config{Conn: conn, Send: &config, Trace: tracer})
 	if err != nil {
 		conn.Close()
 		return cli.Usage(asFlags(err))
