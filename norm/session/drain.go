@@ -42,6 +42,9 @@ func (s *Session) drainSender() {
 		s.files.waiting.push(job{io: io, tx: true, source: s.files.sources[io.Object]})
 	}
 	for e := range s.tx.Events() {
+		if s.awaited(e) {
+			continue
+		}
 		s.tell(e)
 		if e.Kind == norm.ObjectPurged {
 			delete(s.files.sources, e.Object)
@@ -71,7 +74,8 @@ func (s *Session) tell(e norm.Event) {
 	s.events.push(e)
 	level := slog.LevelInfo
 	switch e.Kind {
-	case norm.ObjectData, norm.Flushed: // may occur for each block, or each cycle
+	// May occur for each block, cycle or message.
+	case norm.ObjectData, norm.Flushed, norm.Vacancy, norm.AppCommand, norm.AckRequested, norm.NodeAcknowledged:
 		level = slog.LevelDebug
 	case norm.NodeCollision, norm.SenderMoved:
 		level = slog.LevelWarn
@@ -89,6 +93,11 @@ func (s *Session) tell(e norm.Event) {
 	}
 	if e.Range.Length != 0 {
 		attrs = append(attrs, slog.Int64("offset", e.Range.Offset), slog.Int64("length", e.Range.Length))
+	}
+	if e.Kind == norm.ObjectOffered { // how it is read, which its sender cannot always make clear: see norm.DialectPolicy
+		if info, ok := s.rx.Object(e.Object); ok {
+			attrs = append(attrs, slog.Int64("size", info.Size), slog.Any("fec", info.FEC), slog.Any("dialect", info.FEC.Dialect))
+		}
 	}
 	if e.Node != 0 {
 		attrs = append(attrs, slog.Any("node", e.Node))

@@ -77,6 +77,7 @@ type Session struct {
 	due    time.Time     // when one of them waits for the time to be told; zero: never
 	pause  time.Duration // see const pause; zero where there is nothing to be gained
 	files  files
+	waits  map[norm.AckRequest]*ackWait // of callers that wait
 	out    outbox
 	unsent uint64
 	mute   bool // the last datagrams could not be sent
@@ -99,6 +100,7 @@ func Open(cfg Config) (*Session, error) {
 		calls:  make(chan func(time.Time)),
 		closed: make(chan struct{}),
 		events: newQueue(),
+		waits:  make(map[norm.AckRequest]*ackWait),
 	}
 	var err error
 	if cfg.Send != nil {
