@@ -49,12 +49,13 @@ func (c *capture) simulate(t testing.TB) time.Time {
 	net.OnEvent = func(h *normtest.Host, e norm.Event) { c.w.Event(net.Now(), fmt.Sprintf("%s %v", h.Name, e.Kind)) }
 	code, err := fec.ParseSpec("rs8-129:4,2")
 	must(err)
+	code.Dialect = fec.NRL // as receivers read fec_id 129 by default
 	link := normtest.Link{Delay: 5 * time.Millisecond}
 	s, err := net.AddSender("s", nil, link, link, norm.SenderConfig{Node: 1, Instance: 0x1234, FEC: code, SegmentSize: 32, GRTT: 100 * time.Millisecond, Rate: 1e5})
 	must(err)
 	lossy := normtest.Link{Delay: 5 * time.Millisecond, Loss: normtest.Random(0.3)}
 	for i := range 2 {
-		_, err = net.AddReceiver(fmt.Sprint("r", i+1), nil, link, lossy, norm.ReceiverConfig{Node: norm.NodeID(101 + i), Dialect: norm.DialectRFC})
+		_, err = net.AddReceiver(fmt.Sprint("r", i+1), nil, link, lossy, norm.ReceiverConfig{Node: norm.NodeID(101 + i)})
 		must(err)
 	}
 	_, _, err = s.Send(norm.Object{Kind: norm.File, Size: 290, Info: []byte("notes.txt")}, nil)
