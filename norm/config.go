@@ -20,6 +20,8 @@ type SenderConfig struct {
 	FEC fec.Params
 	// SegmentSize is NormSegmentSize, the bytes of object content in one NORM_DATA. If zero, 1400.
 	SegmentSize int
+	// FTI says which messages carry the EXT_FTI of their object.
+	FTI FTIPolicy
 	// AutoParity is the number of parity symbols sent behind each block unasked (RFC 5740, Section 2.1). Zero: none.
 	AutoParity int
 
@@ -121,7 +123,8 @@ type ReceiverConfig struct {
 	// MaxObjectSize bounds what a stranger may announce, in bytes. If zero, 1 TiB. Objects of more than 2^24 blocks, or of
 	// blocks larger than Buffer, are not received either.
 	MaxObjectSize int64
-	// Buffer is the memory for blocks being received, in bytes, shared by all senders. When it is full the oldest incomplete
+	// Buffer is the memory for blocks being received, in bytes, shared by all senders; nothing is taken before a block
+	// arrives. Decoding one takes up to as much as that block once more, which is kept for the next. When it is full the oldest incomplete
 	// block is spilled to the sink and read back for decoding; a symbol without a buffer counts as not received. If zero, 8 MiB.
 	Buffer int
 
@@ -145,11 +148,16 @@ const (
 type DialectPolicy uint8
 
 const (
-	// DialectAuto recognises senders by NRL at their EXT_FTI: for FEC Encoding IDs 2 and 5 a last field below the maximum
-	// source block length is a parity count. FEC Encoding ID 129 instance 0 is read as NRL's.
+	// DialectAuto recognises senders by NRL at their first EXT_FTI, for the whole run: for FEC Encoding IDs 2 and 5 a last
+	// field below the maximum source block length is a parity count. With as much parity as source symbols or more the
+	// two cannot be told apart, and RFC 5510 is assumed: NRL's parity then gives wrong content, so say DialectNRL where
+	// senders are set up so. FEC Encoding ID 129 instance 0 is read as NRL's.
 	DialectAuto DialectPolicy = iota
 	DialectRFC                // RFC 5510, always
-	DialectNRL                // NRL's matrix, shortening and parity count, always
+	DialectNRL                // NRL's matrix, shortening, byte order and parity count, always
+	// DialectMDP reads FEC Encoding ID 129 instance 0 as the MDP code of old releases by NRL, and others as DialectAuto
+	// does. Nothing on the wire tells MDP from the others: who has such senders must say so.
+	DialectMDP
 )
 
 const (
@@ -229,6 +237,10 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 		return c, fmt.Errorf("norm: MaxTracked %d: want at least 1", c.MaxTracked)
 	case !(c.FlowControl <= maxFlowControl):
 		return c, fmt.Errorf("norm: FlowControl %g: want at most %d", c.FlowControl, maxFlowControl)
+	case c.FEC.M == 16 && c.SegmentSize%2 != 0: // RFC 5510, Section 8.4: a symbol is S elements of m bits
+		return c, fmt.Errorf("norm: SegmentSize %d: want an even number of bytes, as the code is over GF(2^16)", c.SegmentSize)
+	case c.FTI > FTINone:
+		return c, fmt.Errorf("norm: FTI %d is no policy", c.FTI)
 	case c.AutoParity < 0 || c.AutoParity > c.FEC.MaxParity:
 		return c, fmt.Errorf("norm: AutoParity %d: the code has %d parity symbols", c.AutoParity, c.FEC.MaxParity)
 	}
@@ -289,7 +301,7 @@ func (c ReceiverConfig) resolve() (ReceiverConfig, error) {
 		return c, fmt.Errorf("norm: MaxDelay %v, PurgeAfter %v: want times", c.MaxDelay, c.PurgeAfter)
 	case c.Join > JoinAll:
 		return c, fmt.Errorf("norm: Join %d is no policy", c.Join)
-	case c.Dialect > DialectNRL:
+	case c.Dialect > DialectMDP:
 		return c, fmt.Errorf("norm: Dialect %d is no dialect", c.Dialect)
 	}
 	return c, nil

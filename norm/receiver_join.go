@@ -205,7 +205,7 @@ func (r *Receiver) handleSquelch(now time.Time, m *wire.Squelch) error {
 	if err != nil {
 		return err
 	}
-	start := m.PayloadID(0).Block
+	start := s.payloadID(m.Position, m.Extensions).Block
 	for _, o := range s.presets {
 		o.squelched = o.squelched || o.id.Before(m.Object) || o.id == m.Object && o.needsBefore(start)
 	}

@@ -68,7 +68,7 @@ func (r *Receiver) handleFlush(now time.Time, m *wire.Flush) error {
 	if s.synced && !m.Object.Before(s.window.base) {
 		r.extend(s, m.Object)
 	}
-	id := m.PayloadID(0)
+	id := s.payloadID(m.Position, m.Extensions)
 	through := s.through(m.Object, id.Block, int(id.Symbol))
 	if m.AckingNodes.Len() == 0 || !s.reached || s.earlier(s.position, through) == s.position {
 		s.position, s.reached = through, true // a watermark may be behind it
@@ -261,7 +261,7 @@ func (r *Receiver) handleRepairAdv(now time.Time, m *wire.RepairAdv) error {
 	found := false
 	for request := range m.Requests() {
 		for _, last := range request.All() {
-			end := advertisedEnd(request.Flags, last)
+			end := s.advertisedEnd(request.Flags, last)
 			if !found || s.earlier(highest, end) == highest {
 				highest, found = end, true
 			}
@@ -275,8 +275,8 @@ func (r *Receiver) handleRepairAdv(now time.Time, m *wire.RepairAdv) error {
 
 // advertisedEnd returns what may be asked for when the highest that a NORM_CMD(REPAIR_ADV) names is this: of a block in
 // which it names segments nothing, as of the block in which a sender is that transmits them.
-func advertisedEnd(flags wire.RepairFlags, last wire.Position) mark {
-	end := mark{object: last.Object, block: last.PayloadID(0).Block, whole: true}
+func (s *remote) advertisedEnd(flags wire.RepairFlags, last wire.Position) mark {
+	end := mark{object: last.Object, block: s.payloadID(last, nil).Block, whole: true}
 	switch {
 	case flags&wire.RepairObject != 0:
 		end.block = 1<<32 - 1
@@ -295,6 +295,6 @@ func (r *Receiver) overhear(s *remote, payload []byte) {
 	}
 	o := originFor(s.nack.limit.object)
 	for request := range wire.Requests(payload) {
-		s.nack.others.merge(request, o)
+		s.nack.others.merge(request, o, s)
 	}
 }

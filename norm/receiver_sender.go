@@ -25,6 +25,7 @@ type remote struct {
 
 	fecID       wire.FECID // of the last content heard
 	segmentSize int        // NormSegmentSize as its last EXT_FTI told; 0: none yet
+	code        remoteCode
 	arrivals    arrivals
 
 	synced   bool        // the window is valid

@@ -272,7 +272,7 @@ func TestReceiverConfigIsChecked(t *testing.T) {
 		"MaxObjectSize": func(c *ReceiverConfig) { c.MaxObjectSize = -1 },
 		"Buffer":        func(c *ReceiverConfig) { c.Buffer = -1 },
 		"Join":          func(c *ReceiverConfig) { c.Join = JoinAll + 1 },
-		"Dialect":       func(c *ReceiverConfig) { c.Dialect = DialectNRL + 1 },
+		"Dialect":       func(c *ReceiverConfig) { c.Dialect = DialectMDP + 1 },
 	} {
 		c := good
 		change(&c)

@@ -92,7 +92,7 @@ func (s *Sender) appendData(b []byte, buf *blockBuffer, symbol int, flags wire.F
 		SenderHeader: s.senderHeader(),
 		Flags:        o.flags | flags,
 		Position:     o.position(o.id, buf.block, symbol),
-		Extensions:   o.ext,
+		Extensions:   s.dataExtensions(o),
 	}
 	b = encoded(s.data.AppendBinary(b))
 	if symbol < o.BlockLen(buf.block) {

@@ -38,11 +38,12 @@ acknowledgment of each file, prints who gave it and who did not, and ends with s
 	f.transport.register(c)
 	fs := c.Flags()
 	fs.IntVar(&f.link.dscp, "dscp", 0, "differentiated services codepoint, 0 to 63")
-	fs.StringVar(&f.transport.dialect, "dialect", "rfc", "whose reading of the code: rfc, or nrl for receivers by NRL")
+	fs.StringVar(&f.transport.dialect, "dialect", "", "whose reading of the code: rfc (the default but with rs8-129), nrl for receivers by NRL, or mdp for old ones")
 	fs.Uint32Var(&f.transport.nodeID, "node-id", 0, "our NORM node id; 0 takes one at random")
 	fs.DurationVar(&f.linger, "linger", 10*time.Second, "stay this long for receivers that still miss something")
 	fs.StringSliceVar(&f.ack, "ack", nil, "ask these `nodes` (their NORM node ids, separated by commas) to acknowledge each file")
 	fs.BoolVar(&f.json, "json", false, "print one JSON event per line to stdout")
+	f.trace.Register(c)
 	c.MarkFlagRequired("group")
 	return c
 }
@@ -55,6 +56,7 @@ type fileSender struct {
 	linger    time.Duration
 	ack       []string
 	json      bool
+	trace     cli.Trace
 
 	events   *cli.Events
 	progress *cli.Progress
@@ -94,7 +96,13 @@ func (f *fileSender) run(ctx context.Context, paths []string) (err error) {
 		conn.Close()
 		return cli.Usage(err)
 	}
-	s, err := session.Open(session.Config{Conn: conn, Send: &config})
+	tracer, stop, err := f.trace.Start(f.progress)
+	if err != nil {
+		conn.Close()
+		return cli.Usage(err)
+	}
+	defer stop()
+	s, err := session.Open(session.Config{Conn: conn, Send: &config, Trace: tracer})
 	if err != nil {
 		conn.Close()
 		return cli.Usage(asFlags(err))

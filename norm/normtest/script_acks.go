@@ -132,7 +132,7 @@ func (r *runner) ack(a *args) ([]string, error) {
 		if _, err := fmt.Sscanf(a.word("a watermark"), "%d/%d/%d", &n[0], &n[1], &n[2]); err != nil {
 			return nil, err
 		}
-		at, err := position(wire.FECID(s.Config.FEC.ID), n)
+		at, err := position(s.Config.FEC, n)
 		if err != nil {
 			return nil, err
 		}

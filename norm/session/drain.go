@@ -69,7 +69,7 @@ func (s *Session) offer(now time.Time, h norm.Handle) {
 	s.rx.Reject(now, h)
 }
 
-// tell puts an event where Next finds it, and in the log.
+// tell puts an event where Next finds it, in the trace, and in the log.
 func (s *Session) tell(e norm.Event) {
 	s.events.push(e)
 	level := slog.LevelInfo
@@ -80,7 +80,8 @@ func (s *Session) tell(e norm.Event) {
 	case norm.NodeCollision, norm.SenderMoved:
 		level = slog.LevelWarn
 	}
-	if !s.cfg.Log.Enabled(context.Background(), level) {
+	logged := s.cfg.Log.Enabled(context.Background(), level)
+	if !logged && s.cfg.Trace == nil {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 4)
@@ -93,6 +94,11 @@ func (s *Session) tell(e norm.Event) {
 	if e.Range.Length != 0 {
 		attrs = append(attrs, slog.Int64("offset", e.Range.Offset), slog.Int64("length", e.Range.Length))
 	}
+	if e.Kind == norm.ObjectOffered { // how it is read, which its sender cannot always make clear: see norm.DialectPolicy
+		if info, ok := s.rx.Object(e.Object); ok {
+			attrs = append(attrs, slog.Int64("size", info.Size), slog.Any("fec", info.FEC), slog.Any("dialect", info.FEC.Dialect))
+		}
+	}
 	if e.Node != 0 {
 		attrs = append(attrs, slog.Any("node", e.Node))
 	}
@@ -102,5 +108,10 @@ func (s *Session) tell(e norm.Event) {
 	if e.Err != nil {
 		attrs = append(attrs, slog.Any("error", e.Err))
 	}
-	s.cfg.Log.LogAttrs(context.Background(), level, e.Kind.String(), attrs...)
+	if s.cfg.Trace != nil {
+		s.cfg.Trace.Event(time.Now(), e.Kind.String(), attrs...)
+	}
+	if logged {
+		s.cfg.Log.LogAttrs(context.Background(), level, e.Kind.String(), attrs...)
+	}
 }

@@ -52,6 +52,9 @@ type Config struct {
 	// Workers is how many goroutines read and write objects. If zero, 2.
 	Workers int
 
+	// Trace is told of every datagram and event. If nil, nobody is.
+	Trace Tracer
+
 	// Log gets what happens once for an object or a sender at Info, what happens in each block or cycle at Debug, and
 	// at Warn what an operator should look after. If nil, nobody is told.
 	Log *slog.Logger
@@ -117,7 +120,7 @@ func Open(cfg Config) (*Session, error) {
 			return nil, err
 		}
 	}
-	s.files, s.out = newFiles(cfg.Workers), newOutbox(cfg.Conn)
+	s.files, s.out = newFiles(cfg.Workers), newOutbox(cfg.Conn, cfg.Trace)
 	s.due = time.Now() // the first turn is at once
 	s.done.Go(s.loop)
 	return s, nil
