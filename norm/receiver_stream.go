@@ -27,6 +27,8 @@ type inStream struct {
 	heard uint32
 	part  int
 
+	lost uint32 // the block behind the last one that was given up with something missing; 0: none was
+
 	// NORM_STREAM_END, if it was received.
 	ended     bool
 	endBlock  uint32
@@ -122,11 +124,14 @@ func (r *Receiver) follow(o *incoming, n uint32) {
 
 // giveUp gives up what is missing before block n: it is not asked for any more, and reading skips it.
 func (r *Receiver) giveUp(o *incoming, n uint32) {
+	st := o.stream
 	if n <= o.join {
 		return
 	}
 	missing := o.firstOpen() < n
-	o.join = n
+	if o.join = n; missing {
+		st.lost = n
+	}
 	if r.cfg.StreamUnordered {
 		if missing {
 			r.events.push(Event{Kind: StreamBreak, Sender: o.remote.id, Object: o.handle})
@@ -203,6 +208,7 @@ func (r *Receiver) rebase(o *incoming) {
 	st.block -= by
 	st.heard -= min(st.heard, by)
 	st.endBlock -= min(st.endBlock, by)
+	st.lost -= min(st.lost, by)
 	o.join -= by
 	o.open -= min(o.open, by)
 	o.done = o.done[:copy(o.done, o.done[min(int(by/64), len(o.done)):])]
@@ -213,6 +219,13 @@ func (r *Receiver) rebase(o *incoming) {
 	for _, m := range [...]*mark{&s.position, &s.joined, &s.nack.limit} {
 		if m.object == o.id {
 			m.block -= min(m.block, by)
+		}
+	}
+	if s.acks != nil {
+		for i := range s.acks.owed {
+			if m := &s.acks.owed[i].through; m.object == o.id {
+				m.block -= min(m.block, by)
+			}
 		}
 	}
 	s.nack.others.content.rebase(originFor(s.nack.limit.object), o.id, by)

@@ -26,7 +26,7 @@ type flusher struct {
 // "If a NORM_NACK message interrupts the flush process, the sender SHALL re-initiate the flush process after any resulting
 // repair transmissions are completed." RFC 5740, Section 4.2.3.1. It begins anew behind new data, too.
 func (s *Sender) flushWhenIdle(now time.Time) {
-	idle := s.flushDue && s.transmitted && !s.contentPending() && !s.aggregating() && !s.ending
+	idle := s.flushDue && s.transmitted && !s.contentPending() && !s.aggregating() && !s.ending && !s.flushOverridden()
 	switch {
 	case !idle:
 		s.flushing, s.timers[timerFlush] = false, time.Time{}
@@ -56,12 +56,23 @@ func (s *Sender) appendFlush(now time.Time, b []byte) []byte {
 	if len(s.fronts) == 0 {
 		s.fronts = s.appendFronts(s.fronts)
 	}
-	s.stats.Flushes++
-	s.flush = wire.Flush{Header: s.header(), SenderHeader: s.senderHeader(), Position: s.fronts[0]}
+	front := s.fronts[0]
 	if s.fronts = slices.Delete(s.fronts, 0, 1); len(s.fronts) == 0 {
-		s.flushesLeft--
-		s.timers[timerFlush] = now.Add(s.grtts(2))
+		s.countFlush(now)
 	}
+	return s.appendFlushAt(front, nil, b)
+}
+
+// countFlush counts one round of the series.
+func (s *Sender) countFlush(now time.Time) {
+	s.flushesLeft--
+	s.timers[timerFlush] = now.Add(s.grtts(2))
+}
+
+// appendFlushAt appends a NORM_CMD(FLUSH) that names a position, which nodes are to acknowledge.
+func (s *Sender) appendFlushAt(at wire.Position, nodes wire.NodeList, b []byte) []byte {
+	s.stats.Flushes++
+	s.flush = wire.Flush{Header: s.header(), SenderHeader: s.senderHeader(), Position: at, AckingNodes: nodes}
 	return encoded(s.flush.AppendBinary(b))
 }
 
@@ -94,6 +105,8 @@ func (s *Sender) End(now time.Time) {
 		return
 	}
 	s.ending, s.eotsLeft = true, s.cfg.RobustFactor
+	s.endAcks(ErrEnding, func(*ackRequest) bool { return true })
+	s.app.commands = nil
 	clear(s.timers)
 	s.timers[timerEOT] = now
 	s.settle(now)

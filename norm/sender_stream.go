@@ -247,6 +247,9 @@ func (s *Sender) mayDrop(o *outgoing) bool {
 	if b := st.start; uint64(b) >= o.block || o.asked.wants(b) || o.plan.wants(b) {
 		return false
 	}
+	if slices.ContainsFunc(s.acks.requests, func(q *ackRequest) bool { return q.object == o && o.reaches(q.position, st.start) }) {
+		return false
+	}
 	now := s.pacer.at // which each call has just set
 	until := s.heldUntil(*st.usedAt(st.start))
 	if now.Before(until) {
@@ -254,6 +257,30 @@ func (s *Sender) mayDrop(o *outgoing) bool {
 		return false
 	}
 	return true
+}
+
+// lastPosition returns the place of the last segment written.
+func (st *outStream) lastPosition(o *outgoing) wire.Position {
+	b, symbol := st.block, st.symbol-1
+	if symbol < 0 {
+		b, symbol = b-1, o.params.MaxBlockLen-1
+	}
+	return o.position(o.id, b, symbol)
+}
+
+// reaches reports whether a place is in block b or behind it.
+func (o *outgoing) reaches(p wire.Position, b uint32) bool {
+	at, _ := o.locate(p)
+	return at >= b
+}
+
+// sentThrough reports whether everything up to a place was sent once, with that.
+func (o *outgoing) sentThrough(p wire.Position) bool {
+	if o.stream == nil || !o.sent {
+		return o.sent
+	}
+	b, symbol := o.locate(p)
+	return uint64(b) < o.block || uint64(b) == o.block && symbol < o.symbol
 }
 
 // usedAt is when any of a block was sent, or asked for, last.
@@ -341,6 +368,7 @@ func (s *Sender) advanceStream(o *outgoing) {
 	if b := uint32(o.block); o.symbol >= o.BlockLen(b)+min(s.cfg.AutoParity, o.layout.parity(b)) {
 		o.block, o.symbol = o.block+1, 0
 	}
+	s.askSoon(s.pacer.at)
 	if o.unsent() {
 		return
 	}
