@@ -275,7 +275,7 @@ func TestStreamBreak(t *testing.T) {
 				breaks = append(breaks, e.Range)
 			}
 		}
-		if len(breaks) != 1 || breaks[0].Offset != block || int(breaks[0].Length) != 7*block-len(p.got) { // N-4.2.3.3-13 N-4.2.3.3-11
+		if len(breaks) != 1 || breaks[0].Offset != block || int(breaks[0].Length) != 7*block-len(p.got) {
 			t.Errorf("push %v: breaks %v, read %d bytes", push, breaks, len(p.got))
 		}
 		gaps := 0
@@ -427,5 +427,38 @@ func TestStreamsForADay(t *testing.T) {
 		if len(o.done) > 4 || len(o.blocks) > 16 {
 			t.Errorf("%d words of blocks done, %d blocks held", len(o.done), len(o.blocks))
 		}
+	}
+}
+
+// A request for what has left the buffer is answered by NORM_CMD(SQUELCH) with the first block held, which is where the
+// receiver goes on, told of a gap.
+func TestStreamSquelch(t *testing.T) {
+	const block = 4 * 32
+	p := newStreamPair(t, StreamConfig{Buffer: 2 * block}, SenderConfig{FlowControl: -1, BackoffFactor: -1, Rate: 100e3}, ReceiverConfig{})
+	p.lose = func(m wire.Message) bool {
+		d, ok := m.(*wire.Data)
+		return ok && d.PayloadID(0) == wire.PayloadID{Symbol: 1}
+	}
+	want := count(6 * block)
+	p.write(want) // as soon as there is room, so that nothing is left for repair
+	p.wantEnd()
+	p.wantPieces(0, want)
+	var squelched []uint32
+	for _, m := range p.sent {
+		if q, ok := m.(*wire.Squelch); ok {
+			squelched = append(squelched, q.PayloadID(0).Block)
+		}
+	}
+	if len(squelched) != 1 || squelched[0] != 1 { // N-4.2.3.3-05
+		t.Errorf("squelched up to blocks %v, want 1", squelched)
+	}
+	var breaks []Range
+	for _, e := range p.events {
+		if e.Kind == StreamBreak {
+			breaks = append(breaks, e.Range)
+		}
+	}
+	if !slices.Equal(breaks, []Range{{32, 32}}) || len(p.got) != 5*block+3*32 { // N-4.2.3.3-13 N-4.2.3.3-11
+		t.Errorf("breaks %v, read %d bytes", breaks, len(p.got))
 	}
 }
