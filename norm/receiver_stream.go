@@ -62,9 +62,9 @@ func (r *Receiver) placeStream(o *incoming, id wire.PayloadID, payload []byte, r
 	if !r.enterStream(o, id.Block, repair) {
 		return nil
 	}
+	r.follow(o, l.index(id.Block))
+	r.rebase(o)
 	n := l.index(id.Block)
-	r.follow(o, n)
-	n = l.index(id.Block) // the base may have moved
 	switch {
 	case st.ended && n > st.endBlock:
 		return errUseless // "the receiver MUST NOT expect content [...] following that position"
@@ -119,7 +119,6 @@ func (r *Receiver) follow(o *incoming, n uint32) {
 		r.giveUp(o, n-st.window+1)
 		r.skipTo(o, n-st.window+1)
 	}
-	r.rebase(o)
 }
 
 // giveUp gives up what is missing before block n: it is not asked for any more, and reading skips it.
@@ -321,6 +320,7 @@ func (r *Receiver) ReadStream(now time.Time, h Handle, p []byte) (Piece, error) 
 		st.told = false
 	}
 	o.received += int64(piece.Len)
+	r.rebase(o)
 	if s := o.remote; st.full && st.heard-st.block < st.window && o.state == accepted {
 		st.full = false
 		r.startNack(now, s, s.position)
@@ -448,8 +448,9 @@ func (r *Receiver) flushStream(o *incoming, id wire.PayloadID) {
 	if !o.known || !r.enterStream(o, id.Block, false) {
 		return
 	}
-	n := o.layout.index(id.Block)
-	if r.follow(o, n); o.layout.index(id.Block) == o.stream.heard {
+	r.follow(o, o.layout.index(id.Block))
+	r.rebase(o)
+	if o.layout.index(id.Block) == o.stream.heard {
 		o.stream.part = max(o.stream.part, min(int(id.Symbol)+1, o.layout.params.MaxBlockLen))
 	}
 }
