@@ -57,8 +57,14 @@ type SenderConfig struct {
 	MaxBytes int64
 	// FlowControl holds what was sent or asked for until FlowControl*(K_sender+1)*GRTT_sender later, at least 20 ms, before
 	// it is purged: the time in which a NACK for it may come. If zero, 2, as NRL's implementation has it; if negative, what
-	// is sent may be purged at once.
+	// is sent may be purged at once. Acknowledgments that are asked for ([Sender.SetWatermark]) hold objects in either case.
 	FlowControl float64
+
+	// Track says which nodes are asked for acknowledgments where the application names none. If zero, none are.
+	Track TrackPolicy
+	// MaxTracked is how many of them are known; beyond it the one longest silent gives way. If zero, 1024.
+	MaxTracked int
+
 	// Buffer is the memory for blocks being read and coded, in bytes: room for at least two blocks. If zero, 8 MiB.
 	Buffer int
 
@@ -196,6 +202,7 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 	c.GroupSize = cmp.Or(c.GroupSize, defaultGroupSize)
 	c.RobustFactor = cmp.Or(c.RobustFactor, defaultRobustFactor)
 	c.MaxObjects = cmp.Or(c.MaxObjects, 256)
+	c.MaxTracked = cmp.Or(c.MaxTracked, 1024)
 	c.FlowControl = cmp.Or(c.FlowControl, defaultFlowControl)
 	c.Buffer = cmp.Or(c.Buffer, defaultBuffer)
 	c.Burst = cmp.Or(c.Burst, defaultBurst(c.Rate, c.SegmentSize))
@@ -224,6 +231,10 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 		return c, fmt.Errorf("norm: MaxObjects %d: want 1 to %d", c.MaxObjects, maxHeldObjects)
 	case c.MaxBytes < 0:
 		return c, fmt.Errorf("norm: MaxBytes %d: want bytes", c.MaxBytes)
+	case c.Track > TrackAll:
+		return c, fmt.Errorf("norm: Track %d is no policy", c.Track)
+	case c.MaxTracked < 1:
+		return c, fmt.Errorf("norm: MaxTracked %d: want at least 1", c.MaxTracked)
 	case !(c.FlowControl <= maxFlowControl):
 		return c, fmt.Errorf("norm: FlowControl %g: want at most %d", c.FlowControl, maxFlowControl)
 	case c.FEC.M == 16 && c.SegmentSize%2 != 0: // RFC 5510, Section 8.4: a symbol is S elements of m bits

@@ -273,6 +273,9 @@ func (r *Receiver) checkComplete(o *incoming) {
 
 // abort tells the application that an object will not be completed, and releases it.
 func (r *Receiver) abort(o *incoming, why error) {
+	if why != ErrCancelled && (o.state == accepted || o.state == announced) {
+		o.remote.lose(o.id)
+	}
 	if o.handle != 0 {
 		r.events.push(Event{Kind: ObjectAborted, Sender: o.remote.id, Object: o.handle, Err: why})
 	}

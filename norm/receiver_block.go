@@ -215,6 +215,7 @@ func (r *Receiver) Complete(now time.Time, io *IO) {
 		r.decode(b)
 	case b.phase == writing:
 		r.written(b)
+		r.checkWatermarks(now, o.remote)
 	}
 }
 

@@ -50,6 +50,7 @@ func (r *Receiver) reach(now time.Time, s *remote, m mark) {
 	if entered {
 		r.startNack(now, s, m)
 	}
+	r.checkWatermarks(now, s)
 }
 
 // handleFlush processes a NORM_CMD(FLUSH): "receivers are expected to check their completion state THROUGH (including)
@@ -61,16 +62,22 @@ func (r *Receiver) handleFlush(now time.Time, m *wire.Flush) error {
 		return err
 	}
 	s.active, s.fecID, s.patient = now, m.FECID, false
-	if !s.synced && r.cfg.Join == JoinAll {
-		s.joinAll(r.cfg.MaxObjects, m.Object)
+	if !s.synced {
+		r.joinByFlush(s, m)
 	}
 	if s.synced && !m.Object.Before(s.window.base) {
 		r.extend(s, m.Object)
 	}
 	id := s.payloadID(m.Position, m.Extensions)
-	s.position, s.reached = s.through(m.Object, id.Block, int(id.Symbol)), true
-	r.leave(now, s, s.position)
-	r.startNack(now, s, s.position)
+	through := s.through(m.Object, id.Block, int(id.Symbol))
+	if m.AckingNodes.Len() == 0 || !s.reached || s.earlier(s.position, through) == s.position {
+		s.position, s.reached = through, true // a watermark may be behind it
+	}
+	r.leave(now, s, through)
+	r.startNack(now, s, through)
+	if r.asked(m.AckingNodes) {
+		r.acknowledgeThrough(now, s, m.Position, through)
+	}
 	return nil
 }
 

@@ -163,6 +163,7 @@ func (s *Sender) purge(o *outgoing, err error) {
 		s.startNext()
 	}
 	s.readAheadDue = true
+	s.endAcks(err, func(q *ackRequest) bool { return q.object == o })
 	s.lookForRoom()
 	s.emit(Event{Kind: ObjectPurged, Object: o.handle, Err: err})
 }
@@ -197,13 +198,9 @@ func (s *Sender) firstUnsent() int {
 
 // passed sets the transmit position to the last source symbol of an object that is not sent on its own.
 func (s *Sender) passed(o *outgoing) {
-	if o.N == 0 {
-		s.position = o.position(o.id, 0, 0)
-	} else {
-		last := uint32(o.N - 1)
-		s.position = o.position(o.id, last, o.BlockLen(last)-1)
-	}
+	s.position = o.lastPosition()
 	s.transmitted, s.flushing = true, false // a flush series begins anew
+	s.askSoon(s.pacer.at)
 }
 
 func (s *Sender) byHandle(h Handle) *outgoing {

@@ -75,6 +75,7 @@ func (s *Sender) advance(o *outgoing) {
 	if o.block == o.N {
 		o.sent = true
 		s.lookForRoom()
+		s.askSoon(s.pacer.at)
 		s.emit(Event{Kind: ObjectSent, Object: o.handle})
 		s.current = nil
 		s.startNext()

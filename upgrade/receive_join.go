@@ -35,6 +35,7 @@ func (r *reception) join(ctx context.Context) error {
 			Buffer: receiveBuffer,
 		},
 		Offer: m.offers.offer,
+		Trace: r.a.cfg.Trace,
 		Log:   r.a.log,
 	})
 	if err != nil {
