@@ -237,7 +237,8 @@ func (z *fuzzer) check() {
 		seen[o] = true
 		for n, b := range o.blocks {
 			buffers += cap(b.buf)
-			if b.object != o || b.number != n || b.held != b.source.count(b.k)+len(b.parity) || b.held > b.k {
+			if b.object != o || b.number != n || b.held != b.source.count(b.k)+len(b.parity) || b.held > b.k ||
+				b.repair.count(1<<16) != len(b.parity) || b.lent.count(b.k) != len(b.parity) {
 				z.t.Fatalf("block %+v", b)
 			}
 			if b.phase == collecting && b.buf != nil {
