@@ -35,7 +35,8 @@ const (
 	ObjectPurged
 	// Flushed: the flush series behind the last queued object ended without a repair request in between. Sender.
 	Flushed
-	// Ended: the series of NORM_CMD(EOT) is sent; the sender is done. Sender.
+	// Ended: the series of NORM_CMD(EOT) is sent; the sender is done. Or, with an Err, the sequence numbers of its Auth are
+	// used up ([auth.ErrExhausted]). Sender.
 	Ended
 	// NodeCollision: another node uses our NormNodeId. Node is that id. Both.
 	NodeCollision
