@@ -42,6 +42,7 @@ is complete and on disk, never before. Without --count it ends when all senders 
 	fs.Uint32Var(&f.nodeID, "node-id", 0, "our NORM node id; 0 takes one at random")
 	fs.StringVar(&f.join, "join", "all", "what to ask for of what was sent before: all, the current object and later ones (object), or only what comes (current)")
 	fs.StringVar(&f.dialect, "dialect", "auto", "whose reading of the code: auto, rfc or nrl")
+	fs.StringVar(&f.authKey, "auth-key", "", "accept only packets authenticated by the group key in this `file`")
 	fs.BoolVar(&f.json, "json", false, "print one JSON event per line to stdout")
 	c.MarkFlagRequired("group")
 	return c
@@ -49,12 +50,12 @@ is complete and on disk, never before. Without --count it ends when all senders 
 
 // A fileReceiver is one run of normrecv file.
 type fileReceiver struct {
-	world                                  cli.World
-	group, ifi, source, out, join, dialect string
-	count                                  int
-	timeout                                time.Duration
-	nodeID                                 uint32
-	json                                   bool
+	world                                           cli.World
+	group, ifi, source, out, join, dialect, authKey string
+	count                                           int
+	timeout                                         time.Duration
+	nodeID                                          uint32
+	json                                            bool
 
 	events   *cli.Events
 	progress *cli.Progress
@@ -129,6 +130,9 @@ func (f *fileReceiver) config() (c norm.ReceiverConfig, err error) {
 	}
 	if c.Dialect, ok = dialects[f.dialect]; !ok {
 		return c, fmt.Errorf("--dialect %q: want auto, rfc or nrl", f.dialect)
+	}
+	if c.Auth, err = cli.GroupAuth(f.authKey); err != nil {
+		return c, err
 	}
 	if f.count < 0 || f.timeout < 0 {
 		return c, errors.New("--count and --timeout cannot be negative")

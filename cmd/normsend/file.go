@@ -29,7 +29,10 @@ nobody has asked for anything during --linger, it says goodbye and ends.`,
 		Example: `  normsend file --group 239.1.2.3:6003 --interface eth0 --rate 50M firmware.bin
   normrecv file --group 239.1.2.3:6003 --interface eth0 --out incoming --count 1     # on each receiver`,
 		Args: cli.SomeArgs("name the files to send"),
-		RunE: func(c *cobra.Command, paths []string) error { return f.run(c.Context(), paths) },
+		RunE: func(c *cobra.Command, paths []string) error {
+			f.fitSegment = !c.Flags().Changed("segment-size")
+			return f.run(c.Context(), paths)
+		},
 	}
 	f.link.register(c)
 	f.transport.register(c)
@@ -37,6 +40,7 @@ nobody has asked for anything during --linger, it says goodbye and ends.`,
 	fs.IntVar(&f.link.dscp, "dscp", 0, "differentiated services codepoint, 0 to 63")
 	fs.StringVar(&f.transport.dialect, "dialect", "rfc", "whose reading of the code: rfc, or nrl for receivers by NRL")
 	fs.Uint32Var(&f.transport.nodeID, "node-id", 0, "our NORM node id; 0 takes one at random")
+	fs.StringVar(&f.authKey, "auth-key", "", "authenticate packets by the group key in this `file` (keygen --role group); receivers need it too")
 	fs.DurationVar(&f.linger, "linger", 10*time.Second, "stay this long for receivers that still miss something")
 	fs.BoolVar(&f.json, "json", false, "print one JSON event per line to stdout")
 	c.MarkFlagRequired("group")
@@ -50,6 +54,9 @@ type fileSender struct {
 	transport transportFlags
 	linger    time.Duration
 	json      bool
+	authKey   string
+
+	fitSegment bool // the segment size is ours to choose
 
 	events   *cli.Events
 	progress *cli.Progress
@@ -84,6 +91,14 @@ func (f *fileSender) run(ctx context.Context, paths []string) (err error) {
 	if err != nil {
 		conn.Close()
 		return cli.Usage(err)
+	}
+	if config.Auth, err = cli.GroupAuth(f.authKey); err != nil {
+		conn.Close()
+		return cli.Usage(err)
+	}
+	if f.fitSegment {
+		config.SegmentSize -= config.Auth.SenderOverhead() // datagrams stay as long as they were
+		f.transport.segmentSize = config.SegmentSize
 	}
 	s, err := session.Open(session.Config{Conn: conn, Send: &config})
 	if err != nil {
