@@ -147,6 +147,10 @@ func OpenCampaign(cfg CampaignConfig) (*Campaign, error) {
 		keyCounts: map[string]uint64{},
 	}
 	if err := c.open(time.Now()); err != nil {
+		if c.state != nil {
+			c.state.undo()
+			c.state = nil
+		}
 		c.Close()
 		return nil, err
 	}
@@ -170,6 +174,8 @@ func (c *Campaign) open(now time.Time) error {
 		if c.frozen, err = c.state.load(); err == nil {
 			err = c.frozen.admit(given, c.cfg.Key.Public(), c.state.dir)
 		}
+	} else if c.cfg.Restored {
+		err = fmt.Errorf("--restored: there is no campaign in %s", c.state.dir)
 	} else {
 		c.frozen, err = newFrozen(c.cfg, given, id, now)
 	}
