@@ -298,7 +298,7 @@ func TestAttackReplay(t *testing.T) {
 
 // TestAttackReplayAcrossSessions plays a session to those who take part in the next one of the same sender, with the same
 // key: "Consideration MUST also be given to the potential for replay-attacks that would transplant authenticated packets
-// from one NORM session to another" (RFC 5740, Section 7). N-7-04, A-7.2.2-02
+// from one NORM session to another" (RFC 5740, Section 7). N-7-04
 func TestAttackReplayAcrossSessions(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		v := attack(t, secure)

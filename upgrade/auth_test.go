@@ -183,12 +183,14 @@ func TestGroupKeyIsGivenToTargetsOnly(t *testing.T) {
 // TestAuthNeedsEnrolledDevices: who cannot be told from another is not given a key.
 func TestAuthNeedsEnrolledDevices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		first := []byte(nil)
 		for name, tt := range map[string]struct {
 			change func(c *upgrade.CampaignConfig)
 			want   string // an error
 			key    bool
 		}{
 			"all have keys": {func(c *upgrade.CampaignConfig) {}, "", true},
+			"all, on":       {func(c *upgrade.CampaignConfig) { c.Auth = upgrade.AuthOn }, "", true},
 			"off":           {func(c *upgrade.CampaignConfig) { c.Auth = upgrade.AuthOff }, "", false},
 			"one without":   {func(c *upgrade.CampaignConfig) { c.Targets[1].Key, c.AllowUnsigned = manifest.PublicKey{}, true }, "", false},
 			"one without, on": {func(c *upgrade.CampaignConfig) {
@@ -211,8 +213,15 @@ func TestAuthNeedsEnrolledDevices(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 				continue
 			}
-			if got := groupKeyOf(t, c.Dir()) != nil; got != tt.key {
+			key := groupKeyOf(t, c.Dir())
+			if got := key != nil; got != tt.key {
 				t.Errorf("%s: a group key: %v, want %v", name, got, tt.key)
+			}
+			if first != nil && bytes.Equal(first, key) { // A-7.2.2-02
+				t.Errorf("%s: two campaigns have one key", name)
+			}
+			if key != nil {
+				first = key
 			}
 			c.Close()
 		}
