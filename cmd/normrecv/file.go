@@ -41,9 +41,10 @@ is complete and on disk, never before. Without --count it ends when all senders 
 	fs.DurationVar(&f.timeout, "timeout", 0, "give up after this long; 0 never")
 	fs.Uint32Var(&f.nodeID, "node-id", 0, "our NORM node id; 0 takes one at random")
 	fs.StringVar(&f.join, "join", "all", "what to ask for of what was sent before: all, the current object and later ones (object), or only what comes (current)")
-	fs.StringVar(&f.dialect, "dialect", "auto", "whose reading of the code: auto, rfc or nrl")
+	fs.StringVar(&f.dialect, "dialect", "auto", "whose reading of the code: auto, rfc, nrl, or mdp for old senders by NRL")
 	fs.StringVar(&f.authKey, "auth-key", "", "accept only packets authenticated by the group key in this `file`")
 	fs.BoolVar(&f.json, "json", false, "print one JSON event per line to stdout")
+	f.trace.Register(c)
 	c.MarkFlagRequired("group")
 	return c
 }
@@ -56,6 +57,7 @@ type fileReceiver struct {
 	timeout                                         time.Duration
 	nodeID                                          uint32
 	json                                            bool
+	trace                                           cli.Trace
 
 	events   *cli.Events
 	progress *cli.Progress
@@ -80,7 +82,13 @@ func (f *fileReceiver) run(ctx context.Context) error {
 	if err != nil {
 		return cli.Usage(err)
 	}
-	s, err := session.Open(session.Config{Conn: conn, Receive: &config, Offer: f.inbox.Offer})
+	tracer, stop, err := f.trace.Start(f.progress)
+	if err != nil {
+		conn.Close()
+		return cli.Usage(err)
+	}
+	defer stop()
+	s, err := session.Open(session.Config{Conn: conn, Receive: &config, Offer: f.inbox.Offer, Trace: tracer})
 	if err != nil {
 		conn.Close()
 		return cli.Usage(err)
@@ -123,13 +131,13 @@ func (f *fileReceiver) config() (c norm.ReceiverConfig, err error) {
 		}
 	}
 	joins := map[string]norm.JoinPolicy{"all": norm.JoinAll, "object": norm.JoinObject, "current": norm.JoinCurrent}
-	dialects := map[string]norm.DialectPolicy{"auto": norm.DialectAuto, "rfc": norm.DialectRFC, "nrl": norm.DialectNRL}
+	dialects := map[string]norm.DialectPolicy{"auto": norm.DialectAuto, "rfc": norm.DialectRFC, "nrl": norm.DialectNRL, "mdp": norm.DialectMDP}
 	var ok bool
 	if c.Join, ok = joins[f.join]; !ok {
 		return c, fmt.Errorf("--join %q: want all, object or current", f.join)
 	}
 	if c.Dialect, ok = dialects[f.dialect]; !ok {
-		return c, fmt.Errorf("--dialect %q: want auto, rfc or nrl", f.dialect)
+		return c, fmt.Errorf("--dialect %q: want auto, rfc, nrl or mdp", f.dialect)
 	}
 	if c.Auth, err = cli.GroupAuth(f.authKey); err != nil {
 		return c, err

@@ -38,11 +38,12 @@ nobody has asked for anything during --linger, it says goodbye and ends.`,
 	f.transport.register(c)
 	fs := c.Flags()
 	fs.IntVar(&f.link.dscp, "dscp", 0, "differentiated services codepoint, 0 to 63")
-	fs.StringVar(&f.transport.dialect, "dialect", "rfc", "whose reading of the code: rfc, or nrl for receivers by NRL")
+	fs.StringVar(&f.transport.dialect, "dialect", "", "whose reading of the code: rfc (the default but with rs8-129), nrl for receivers by NRL, or mdp for old ones")
 	fs.Uint32Var(&f.transport.nodeID, "node-id", 0, "our NORM node id; 0 takes one at random")
 	fs.StringVar(&f.authKey, "auth-key", "", "authenticate packets by the group key in this `file` (keygen --role group); receivers need it too")
 	fs.DurationVar(&f.linger, "linger", 10*time.Second, "stay this long for receivers that still miss something")
 	fs.BoolVar(&f.json, "json", false, "print one JSON event per line to stdout")
+	f.trace.Register(c)
 	c.MarkFlagRequired("group")
 	return c
 }
@@ -55,6 +56,7 @@ type fileSender struct {
 	linger    time.Duration
 	json      bool
 	authKey   string
+	trace     cli.Trace
 
 	fitSegment bool // the segment size is ours to choose
 
@@ -100,7 +102,13 @@ func (f *fileSender) run(ctx context.Context, paths []string) (err error) {
 		config.SegmentSize -= config.Auth.SenderOverhead() // datagrams stay as long as they were
 		f.transport.segmentSize = config.SegmentSize
 	}
-	s, err := session.Open(session.Config{Conn: conn, Send: &config})
+	tracer, stop, err := f.trace.Start(f.progress)
+	if err != nil {
+		conn.Close()
+		return cli.Usage(err)
+	}
+	defer stop()
+	s, err := session.Open(session.Config{Conn: conn, Send: &config, Trace: tracer})
 	if err != nil {
 		conn.Close()
 		return cli.Usage(asFlags(err))
