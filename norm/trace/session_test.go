@@ -54,7 +54,7 @@ func (c *capture) simulate(t testing.TB) time.Time {
 	must(err)
 	lossy := normtest.Link{Delay: 5 * time.Millisecond, Loss: normtest.Random(0.3)}
 	for i := range 2 {
-		_, err = net.AddReceiver(fmt.Sprint("r", i+1), nil, link, lossy, norm.ReceiverConfig{Node: norm.NodeID(101 + i), Dialect: norm.DialectRFC})
+		_, err = net.AddReceiver(fmt.Sprint("r", i+1), nil, link, lossy, norm.ReceiverConfig{Node: norm.NodeID(101 + i)})
 		must(err)
 	}
 	_, _, err = s.Send(norm.Object{Kind: norm.File, Size: 290, Info: []byte("notes.txt")}, nil)
