@@ -10,16 +10,16 @@ import (
 // keyContext keeps the signature of a KeyRequest from counting for anything else.
 const keyContext = "multicast-upgrade group key request 1"
 
-// ErrReplay: a KeyRequest is not newer than one the server has answered.
+// ErrReplay: a KeyRequest is one that the server has answered.
 var ErrReplay = errors.New("discovery: the request for the group key was made before")
 
 // A KeyRequest is how a device asks for the group key of a campaign, by which packets are authenticated. The answer is
 // secret: it goes over TLS, or stays on the host.
 type KeyRequest struct {
-	Device   string `cbor:"1,keyasint"`
-	Campaign string `cbor:"2,keyasint"`
-	Count    uint64 `cbor:"3,keyasint"` // rises with each request of the device: the nanoseconds of its clock do
-	Proof    []byte `cbor:"4,keyasint"` // all of the above, signed with the device key
+	Device   string   `cbor:"1,keyasint"`
+	Campaign string   `cbor:"2,keyasint"`
+	Nonce    [16]byte `cbor:"3,keyasint"` // random: a device need not know the time
+	Proof    []byte   `cbor:"4,keyasint"` // all of the above, signed with the device key
 }
 
 // Sign puts the proof into r that who makes it holds the device key.

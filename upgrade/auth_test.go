@@ -132,8 +132,8 @@ func TestGroupKeyIsGivenToTargetsOnly(t *testing.T) {
 		}
 		time.Sleep(5 * time.Second)
 		key := groupKeyOf(t, c.Dir())
-		ask := func(device, signer, campaign string, count uint64) ([]byte, error) {
-			q := discovery.KeyRequest{Device: device, Campaign: campaign, Count: count}
+		ask := func(device, signer, campaign string, nonce byte) ([]byte, error) {
+			q := discovery.KeyRequest{Device: device, Campaign: campaign, Nonce: [16]byte{nonce}}
 			if err := q.Sign(testKey(manifest.RoleDevice, signer)); err != nil {
 				t.Fatal(err)
 			}
@@ -145,16 +145,15 @@ func TestGroupKeyIsGivenToTargetsOnly(t *testing.T) {
 		}
 		for name, want := range map[string]struct {
 			device, signer, campaign string
-			count                    uint64
+			nonce                    byte
 			reason                   string
 		}{
 			"replayed":         {"d0", "d0", id, 5, "replay"},
-			"older":            {"d0", "d0", id, 4, "replay"},
 			"another's proof":  {"d0", "d1", id, 9, "signature"},
 			"not a target":     {"x", "x", id, 9, "not-a-target"},
 			"another campaign": {"d0", "d0", strings.Repeat("0", 32), 9, ""},
 		} {
-			got, err := ask(want.device, want.signer, want.campaign, want.count)
+			got, err := ask(want.device, want.signer, want.campaign, want.nonce)
 			refusal, _ := errors.AsType[*discovery.Refusal](err)
 			if len(got) > 0 || want.reason == "" && !errors.Is(err, discovery.ErrUnknown) || want.reason != "" && (refusal == nil || refusal.Reason != want.reason) {
 				t.Errorf("%s: %d bytes, %v; want %q", name, len(got), err, want.reason)

@@ -128,8 +128,8 @@ type Campaign struct {
 	announced   *announcement // nil before the session description is signed
 	sender      *transmission // nil before that, too
 	progress    map[string]progress
-	strangers   map[string]bool   // who was turned away, as far as it was told
-	keyCounts   map[string]uint64 // of each target's last request for the group key that was granted
+	strangers   map[string]bool       // who was turned away, as far as it was told
+	keyRequests map[string][][16]byte // the last ones for the group key that were answered, by target
 	endgame
 }
 
@@ -139,13 +139,13 @@ type Campaign struct {
 // The campaign holds the directory's lock, a socket and a port until Run returns, or Close.
 func OpenCampaign(cfg CampaignConfig) (*Campaign, error) {
 	c := &Campaign{
-		cfg:       cfg.resolve(),
-		calls:     make(chan func(time.Time)),
-		mail:      make(chan delivery),
-		done:      make(chan struct{}),
-		progress:  map[string]progress{},
-		strangers: map[string]bool{},
-		keyCounts: map[string]uint64{},
+		cfg:         cfg.resolve(),
+		calls:       make(chan func(time.Time)),
+		mail:        make(chan delivery),
+		done:        make(chan struct{}),
+		progress:    map[string]progress{},
+		strangers:   map[string]bool{},
+		keyRequests: map[string][][16]byte{},
 	}
 	if err := c.open(time.Now()); err != nil {
 		if c.state != nil {

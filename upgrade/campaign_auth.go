@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
@@ -17,6 +18,10 @@ const (
 	AuthOn  = "on"
 	AuthOff = "off"
 )
+
+// maxKeyRequests is how many requests for the group key are remembered of each target, so that they are answered once. It
+// is a second line: TLS keeps others from recording one.
+const maxKeyRequests = 16
 
 // newGroupKey returns the group key of a new campaign, nil if it has none: the key can be given only to devices that prove
 // who they are, so that all of them must be known with their public keys.
@@ -76,9 +81,10 @@ func (c *Campaign) groupKey(r discovery.KeyRequest) ([]byte, error) {
 	if err := r.Open(target.Key); err != nil {
 		return nil, err
 	}
-	if r.Count <= c.keyCounts[r.Device] {
+	answered := c.keyRequests[r.Device]
+	if slices.Contains(answered, r.Nonce) {
 		return nil, discovery.ErrReplay
 	}
-	c.keyCounts[r.Device] = r.Count
+	c.keyRequests[r.Device] = append(answered[max(0, len(answered)-maxKeyRequests+1):], r.Nonce)
 	return c.frozen.GroupKey, nil
 }

@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -25,7 +26,8 @@ func (r *reception) auth(ctx context.Context) (*auth.Config, error) {
 	case r.a.cfg.Key == nil:
 		return nil, errors.New("packets are authenticated, and without a device key there is no group key")
 	}
-	q := discovery.KeyRequest{Device: r.a.cfg.Device, Campaign: r.s.Campaign.String(), Count: uint64(time.Now().UnixNano())}
+	q := discovery.KeyRequest{Device: r.a.cfg.Device, Campaign: r.s.Campaign.String()}
+	rand.Read(q.Nonce[:]) // never fails
 	if err := q.Sign(r.a.cfg.Key); err != nil {
 		return nil, err
 	}
