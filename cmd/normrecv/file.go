@@ -27,7 +27,8 @@ func fileCommand(w cli.World) *cobra.Command {
 		Use:   "file --group G [flags]",
 		Short: "Receive files",
 		Long: `file receives the files that normsend, or another NORM sender, sends to a group. Each gets its name when it
-is complete and on disk, never before. Without --count it ends when all senders it heard have said goodbye.`,
+is complete and on disk, never before. Without --count it ends when all senders it heard have said goodbye; with it, at
+once, unless --linger lets it stay for a sender that wants its files acknowledged (normsend file --ack).`,
 		Example: `  normrecv file --group 239.1.2.3:6003 --interface eth0 --out incoming --count 1`,
 		Args:    cli.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return f.run(c.Context()) },
@@ -38,6 +39,7 @@ is complete and on disk, never before. Without --count it ends when all senders 
 	fs.StringVar(&f.source, "source", "", "listen to this sender's `address` only (source-specific multicast)")
 	fs.StringVar(&f.out, "out", ".", "`directory` to write to")
 	fs.IntVar(&f.count, "count", 0, "end when so many files are complete")
+	fs.DurationVar(&f.linger, "linger", 0, "stay this long behind the last of --count files, or until the senders say goodbye, to acknowledge")
 	fs.DurationVar(&f.timeout, "timeout", 0, "give up after this long; 0 never")
 	fs.Uint32Var(&f.nodeID, "node-id", 0, "our NORM node id; 0 takes one at random")
 	fs.StringVar(&f.join, "join", "all", "what to ask for of what was sent before: all, the current object and later ones (object), or only what comes (current)")
@@ -54,7 +56,7 @@ type fileReceiver struct {
 	world                                           cli.World
 	group, ifi, source, out, join, dialect, authKey string
 	count                                           int
-	timeout                                         time.Duration
+	timeout, linger                                 time.Duration
 	nodeID                                          uint32
 	json                                            bool
 	trace                                           cli.Trace
@@ -142,8 +144,8 @@ func (f *fileReceiver) config() (c norm.ReceiverConfig, err error) {
 	if c.Auth, err = cli.GroupAuth(f.authKey); err != nil {
 		return c, err
 	}
-	if f.count < 0 || f.timeout < 0 {
-		return c, errors.New("--count and --timeout cannot be negative")
+	if f.count < 0 || f.timeout < 0 || f.linger < 0 {
+		return c, errors.New("--count, --timeout and --linger cannot be negative")
 	}
 	return c, nil
 }

@@ -49,6 +49,7 @@ func (c *capture) simulate(t testing.TB) time.Time {
 	net.OnEvent = func(h *normtest.Host, e norm.Event) { c.w.Event(net.Now(), fmt.Sprintf("%s %v", h.Name, e.Kind)) }
 	code, err := fec.ParseSpec("rs8-129:4,2")
 	must(err)
+	code.Dialect = fec.NRL // as receivers read fec_id 129 by default
 	link := normtest.Link{Delay: 5 * time.Millisecond}
 	s, err := net.AddSender("s", nil, link, link, norm.SenderConfig{Node: 1, Instance: 0x1234, FEC: code, SegmentSize: 32, GRTT: 100 * time.Millisecond, Rate: 1e5})
 	must(err)

@@ -50,18 +50,13 @@ func count[K comparable](m *map[K]uint64, k K, limit int) {
 // String returns the summary in a few lines, each with a newline.
 func (s *Summary) String() string {
 	var b strings.Builder
-	var messages uint64
 	var parts []string
 	for _, kind := range Kinds {
-		n := s.kinds[kind]
-		if kind != "event" && kind != "malformed" {
-			messages += n
-		}
-		if n > 0 {
+		if n := s.kinds[kind]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%s %d", kind, n))
 		}
 	}
-	fmt.Fprintf(&b, "%d messages", messages)
+	fmt.Fprintf(&b, "%d messages", s.messages())
 	if len(parts) > 0 {
 		fmt.Fprintf(&b, ": %s", strings.Join(parts, ", "))
 	}
@@ -76,6 +71,16 @@ func (s *Summary) String() string {
 		fmt.Fprintf(&b, "skipped: %s\n", strings.Join(parts, ", "))
 	}
 	return b.String()
+}
+
+// messages is how many of the records are messages.
+func (s *Summary) messages() (n uint64) {
+	for kind, count := range s.kinds {
+		if kind != "event" && kind != "malformed" {
+			n += count
+		}
+	}
+	return n
 }
 
 // shown is how many nodes a summary names.
@@ -102,10 +107,10 @@ func nodes(b *strings.Builder, what string, m map[wire.NodeID]uint64) {
 	b.WriteByte('\n')
 }
 
-// AppendJSON appends the summary as one JSON object.
+// AppendJSON appends the summary as one JSON object. What was counted nowhere is left out.
 func (s *Summary) AppendJSON(b []byte) []byte {
-	return wire.AppendJSON(b, slog.GroupValue(slog.Group("summary",
-		counts("messages", s.kinds), counts("senders", s.senders), counts("receivers", s.receivers), counts("skipped", s.skipped))))
+	return wire.AppendJSON(b, slog.GroupValue(slog.Group("summary", slog.Uint64("messages", s.messages()),
+		counts("types", s.kinds), counts("senders", s.senders), counts("receivers", s.receivers), counts("skipped", s.skipped))))
 }
 
 func counts[K cmp.Ordered](name string, m map[K]uint64) slog.Attr {
