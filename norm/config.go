@@ -45,6 +45,9 @@ type SenderConfig struct {
 	// RobustFactor is NORM_ROBUST_FACTOR, how often commands are repeated. If zero, 20. All nodes should have the same.
 	RobustFactor int
 
+	// Service bounds what receivers may cost.
+	Service ServicePolicy
+
 	// FirstObject is the NormTransportId of the first object.
 	FirstObject TransportID
 	// MaxObjects is how many objects are held for repair; beyond it the oldest that is sent and not pinned is purged.
@@ -158,6 +161,10 @@ const (
 // resolve returns a copy of c with the defaults filled in, or says which field cannot work.
 func (c SenderConfig) resolve() (SenderConfig, error) {
 	if err := checkNode(c.Node, c.Group); err != nil {
+		return c, err
+	}
+	var err error
+	if c.Service, err = c.Service.resolve(); err != nil {
 		return c, err
 	}
 	multicast := c.Group.Addr().IsMulticast()

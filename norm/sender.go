@@ -39,6 +39,7 @@ type Sender struct {
 	prober
 	flusher
 	squelcher
+	servicer
 
 	events   []Event
 	collided bool
@@ -114,6 +115,7 @@ func (s *Sender) expire(now time.Time) {
 	if due(s.timers[timerFlush], now) {
 		s.endFlush()
 	}
+	s.advanceWindow(now)
 }
 
 // settle starts and stops what depends on whether there is work left.
@@ -160,10 +162,16 @@ func (s *Sender) appendNext(now time.Time, b []byte) []byte {
 		return s.appendRepairAdv(now, b)
 	case due(s.timers[timerProbe], now) && s.mayProbe():
 		return s.appendProbe(now, b)
-	case s.repair != nil:
-		return s.appendRepair(b)
+	case s.repairNext():
+		n := len(b)
+		b = s.appendRepair(b)
+		s.spentRepair(len(b) - n)
+		return b
 	case s.current != nil:
-		return s.appendNew(b)
+		n := len(b)
+		b = s.appendNew(b)
+		s.spentNew(len(b) - n)
+		return b
 	case due(s.timers[timerFlush], now):
 		return s.appendFlush(now, b)
 	}
@@ -175,13 +183,18 @@ func (s *Sender) contentReady() bool {
 	switch {
 	case s.ending:
 		return false
-	case s.repair != nil:
+	case s.repairNext():
 		return s.repairReady()
 	case s.current != nil:
-		o := s.current
-		return o.info != nil && !o.infoSent || s.cache.ready(o, uint32(o.block)) != nil
+		return s.newReady()
 	}
 	return false
+}
+
+// newReady reports whether the next new data can be sent at once.
+func (s *Sender) newReady() bool {
+	o := s.current
+	return o.info != nil && !o.infoSent || s.cache.ready(o, uint32(o.block)) != nil
 }
 
 // contentPending reports whether there is a repair or new data to be sent.
@@ -192,7 +205,7 @@ func (s *Sender) Deadline() time.Time {
 	if s.ended {
 		return time.Time{}
 	}
-	first := earlier(s.timers[timerAggregate], s.timers[timerHoldoff])
+	first := earlier(earlier(s.timers[timerAggregate], s.timers[timerHoldoff]), s.windowEnd())
 	for _, timer := range [...]int{timerProbe, timerFlush, timerEOT, timerSquelch, timerAdvertise} {
 		if timer == timerProbe && !s.mayProbe() {
 			continue // the data before it come first

@@ -85,6 +85,10 @@ func (s *Sender) handleNack(now time.Time, d Datagram) {
 	default:
 		s.stats.NacksHeard++
 		s.handleResponse(now, m.GRTTResponse)
+		if !s.serves(now, m.Source) {
+			s.stats.NacksRefused++
+			return
+		}
 		s.collect(now, m, s.multicast() && d.To.IsValid() && !d.To.Addr().IsMulticast())
 	}
 }

@@ -26,10 +26,13 @@ type outgoing struct {
 	block    uint64 // N when all is sent
 	symbol   int    // of block; source symbols first, then proactive parity
 	sent     bool
+	sentAt   time.Time
 
 	asked  repairs      // by NACKs of the running aggregation
 	plan   repairs      // to be sent
 	parity parityLedger // what is left of fresh parity
+
+	repeats repeatLedger
 }
 
 // SentObject is what a [Sender] knows about an object it holds.
@@ -191,7 +194,6 @@ func (s *Sender) startNext() {
 			s.current = o
 			return
 		}
-		o.sent = true
 		s.passed(o)
 	}
 }
@@ -207,7 +209,8 @@ func (s *Sender) firstUnsent() int {
 	return i
 }
 
-// passed sets the transmit position to the last source symbol of an object that is not sent on its own.
+// passed makes an object that is not sent on its own one that was, and sets the transmit position to the last source
+// symbol of it.
 func (s *Sender) passed(o *outgoing) {
 	if o.N == 0 {
 		s.position = o.position(o.id, 0, 0)
@@ -215,6 +218,7 @@ func (s *Sender) passed(o *outgoing) {
 		last := uint32(o.N - 1)
 		s.position = o.position(o.id, last, o.BlockLen(last)-1)
 	}
+	o.sent, o.sentAt = true, s.pacer.at
 	s.transmitted, s.flushing = true, false // a flush series begins anew
 }
 

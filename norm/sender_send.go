@@ -73,7 +73,7 @@ func (s *Sender) advance(o *outgoing) {
 		s.readAheadDue = true
 	}
 	if o.block == o.N {
-		o.sent = true
+		o.sent, o.sentAt = true, s.pacer.at
 		s.emit(Event{Kind: ObjectSent, Object: o.handle})
 		s.current = nil
 		s.startNext()

@@ -24,6 +24,7 @@ type SenderStats struct {
 	Probes       uint64        `json:"probes"` // NORM_CMD(CC)
 	NacksHeard   uint64        `json:"nacks_heard"`
 	NacksIgnored uint64        `json:"nacks_ignored"` // arrived in the hold-off for content behind the transmit position
+	NacksRefused uint64        `json:"nacks_refused"` // of nodes that asked for more than ServicePolicy.NodeShare
 	RepairCycles uint64        `json:"repair_cycles"` // aggregation periods that ended in repairs
 	Acks         uint64        `json:"acks"`          // NORM_ACK(CC) heard
 	GRTT         time.Duration `json:"grtt_ns"`
