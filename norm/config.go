@@ -22,6 +22,8 @@ type SenderConfig struct {
 	SegmentSize int
 	// AutoParity is the number of parity symbols sent behind each block unasked (RFC 5740, Section 2.1). Zero: none.
 	AutoParity int
+	// RepeatInfo sends the NORM_INFO of an object again ahead of each of its blocks, for receivers that cannot ask for it.
+	RepeatInfo bool
 
 	// Rate limits everything sent, in bits per second of UDP payload. If zero, 10 Mbit/s.
 	Rate float64

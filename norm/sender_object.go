@@ -23,6 +23,7 @@ type outgoing struct {
 
 	// The transmit position of new content: what is before it was sent once.
 	infoSent bool
+	infoAt   uint64 // the block ahead of which NORM_INFO was sent last
 	block    uint64 // N when all is sent
 	symbol   int    // of block; source symbols first, then proactive parity
 	sent     bool

@@ -37,6 +37,7 @@ nobody has asked for anything during --linger, it says goodbye and ends.`,
 	fs.IntVar(&f.link.dscp, "dscp", 0, "differentiated services codepoint, 0 to 63")
 	fs.StringVar(&f.transport.dialect, "dialect", "rfc", "whose reading of the code: rfc, or nrl for receivers by NRL")
 	fs.Uint32Var(&f.transport.nodeID, "node-id", 0, "our NORM node id; 0 takes one at random")
+	fs.BoolVar(&f.transport.repeatInfo, "repeat-info", false, "send the name of a file again with each block, for receivers that cannot ask (normrecv file --silent)")
 	fs.DurationVar(&f.linger, "linger", 10*time.Second, "stay this long for receivers that still miss something")
 	fs.BoolVar(&f.json, "json", false, "print one JSON event per line to stdout")
 	c.MarkFlagRequired("group")
