@@ -17,7 +17,7 @@ type outgoing struct {
 	kind       Kind
 	flags      wire.Flags
 	info       []byte
-	ext        wire.Extensions // EXT_FTI
+	ext        wire.Extensions // EXT_FTI; nil if no message carries it
 	pinned     bool
 	repairOnly bool
 
@@ -28,6 +28,7 @@ type outgoing struct {
 	symbol   int    // of block; source symbols first, then proactive parity
 	sent     bool
 	sentAt   time.Time
+	used     time.Time // when any of it was sent, or asked for, last
 
 	asked  repairs      // by NACKs of the running aggregation
 	plan   repairs      // to be sent
@@ -82,16 +83,16 @@ func (o *outgoing) begun() bool { return o.sent || o.infoSent || o.block > 0 || 
 // Enqueue adds an object behind those already given and returns its handle and NormTransportId. An object of Size zero
 // has no NORM_DATA by RFC 5052, Section 9.1, so it is always announced by a NORM_INFO, an empty one if Info is nil.
 //
-// The oldest objects that are sent and not pinned are purged to stay within MaxObjects and MaxBytes. If that is not
-// enough, [ErrTooManyObjects] is returned, as when the ids of the objects held would span half of the number space;
-// [ErrEnding] after End.
+// The oldest objects that are sent, not pinned and not held by flow control ([SenderConfig].FlowControl) are purged to
+// stay within MaxObjects and MaxBytes. If that is not enough, [ErrTooManyObjects] is returned, as when the ids of the
+// objects held would span half of the number space; a Vacancy event tells when to try again. [ErrEnding] after End.
 func (s *Sender) Enqueue(now time.Time, obj Object) (Handle, TransportID, error) {
 	s.expire(now)
 	o, err := s.newOutgoing(obj)
 	if err != nil {
 		return 0, 0, err
 	}
-	if !s.makeRoom(int64(o.L)) {
+	if !s.makeRoom(now, int64(o.L)) {
 		return 0, 0, ErrTooManyObjects
 	}
 	s.lastHandle++
@@ -124,8 +125,7 @@ func (s *Sender) newOutgoing(obj Object) (*outgoing, error) {
 	}
 	o := &outgoing{layout: cut, kind: cmp.Or(obj.Kind, Data), pinned: obj.Pinned, repairOnly: obj.RepairOnly}
 	if obj.Info != nil || obj.Size == 0 {
-		o.info = append([]byte{}, obj.Info...)
-		o.flags |= wire.FlagInfo
+		o.setInfo(obj.Info)
 	}
 	if o.kind == File {
 		o.flags |= wire.FlagFile
@@ -136,20 +136,7 @@ func (s *Sender) newOutgoing(obj Object) (*outgoing, error) {
 	if !obj.RepairOnly {
 		o.parity.base = s.cfg.AutoParity
 	}
-	o.ext, err = wire.AppendFTI(nil, o.fecID(), o.fti())
-	return o, err
-}
-
-// makeRoom purges old objects until one more of size bytes may be held, and reports whether it may.
-func (s *Sender) makeRoom(size int64) bool {
-	for len(s.objects) >= s.cfg.MaxObjects || s.cfg.MaxBytes > 0 && s.bytes+size > s.cfg.MaxBytes {
-		i := slices.IndexFunc(s.objects, func(o *outgoing) bool { return o.sent && !o.pinned })
-		if i < 0 {
-			return false
-		}
-		s.purge(s.objects[i], ErrEvicted)
-	}
-	return len(s.objects) == 0 || uint16(s.nextID-s.objects[0].id) <= maxHeldObjects
+	return o, s.attachFTI(o)
 }
 
 // Cancel lets go of an object, sent or not. Repair requests for it are answered by NORM_CMD(SQUELCH) from now on.
@@ -180,6 +167,8 @@ func (s *Sender) purge(o *outgoing, err error) {
 		s.startNext()
 	}
 	s.readAheadDue = true
+	s.endAcks(err, func(q *ackRequest) bool { return q.object == o })
+	s.lookForRoom()
 	s.emit(Event{Kind: ObjectPurged, Object: o.handle, Err: err})
 }
 
@@ -213,14 +202,10 @@ func (s *Sender) firstUnsent() int {
 // passed makes an object that is not sent on its own one that was, and sets the transmit position to the last source
 // symbol of it.
 func (s *Sender) passed(o *outgoing) {
-	if o.N == 0 {
-		s.position = o.position(o.id, 0, 0)
-	} else {
-		last := uint32(o.N - 1)
-		s.position = o.position(o.id, last, o.BlockLen(last)-1)
-	}
 	o.sent, o.sentAt = true, s.pacer.at
+	s.position = o.lastPosition()
 	s.transmitted, s.flushing = true, false // a flush series begins anew
+	s.askSoon(s.pacer.at)
 }
 
 func (s *Sender) byHandle(h Handle) *outgoing {

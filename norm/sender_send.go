@@ -78,6 +78,8 @@ func (s *Sender) advance(o *outgoing) {
 	}
 	if o.block == o.N {
 		o.sent, o.sentAt = true, s.pacer.at
+		s.lookForRoom()
+		s.askSoon(s.pacer.at)
 		s.emit(Event{Kind: ObjectSent, Object: o.handle})
 		s.current = nil
 		s.startNext()
@@ -88,13 +90,13 @@ func (s *Sender) advance(o *outgoing) {
 // to where it is sent from.
 func (s *Sender) appendData(b []byte, buf *blockBuffer, symbol int, flags wire.Flags) []byte {
 	o := buf.object
-	s.sentSince = true
+	s.noteSent(o)
 	s.data = wire.Data{
 		Header:       s.header(),
 		SenderHeader: s.senderHeader(),
 		Flags:        o.flags | flags,
 		Position:     o.position(o.id, buf.block, symbol),
-		Extensions:   o.ext,
+		Extensions:   s.dataExtensions(o),
 	}
 	b = encoded(s.data.AppendBinary(b))
 	if symbol < o.BlockLen(buf.block) {
@@ -114,7 +116,7 @@ func (s *Sender) appendData(b []byte, buf *blockBuffer, symbol int, flags wire.F
 // appendInfo appends the NORM_INFO of an object.
 func (s *Sender) appendInfo(b []byte, o *outgoing, flags wire.Flags) []byte {
 	s.stats.Infos++
-	s.sentSince = true
+	s.noteSent(o)
 	s.info = wire.Info{
 		Header:       s.header(),
 		SenderHeader: s.senderHeader(),

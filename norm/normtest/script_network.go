@@ -32,7 +32,7 @@ func link(a *args, l Link) Link {
 	l.Delay = a.duration("delay", l.Delay)
 	l.Jitter = a.duration("jitter", l.Jitter)
 	if a.given("loss") {
-		l.Loss = Random(a.share("loss"))
+		l.Loss = Random(a.float("loss", 0))
 	}
 	if a.given("bursts") {
 		l.Loss = take(a, "bursts", l.Loss, func(s string) (Loss, error) {
@@ -42,10 +42,10 @@ func link(a *args, l Link) Link {
 		})
 	}
 	if a.given("duplicate") {
-		l.Duplicate = a.share("duplicate")
+		l.Duplicate = a.float("duplicate", 0)
 	}
 	if a.given("reorder") {
-		l.Reorder = a.share("reorder")
+		l.Reorder = a.float("reorder", 0)
 	}
 	l.Late = a.duration("late", l.Late)
 	l.Rate = a.rate("bandwidth", l.Rate)
@@ -182,14 +182,15 @@ func (r *runner) count(h *Host, stats any) {
 
 // countersTold are the counters that the trace mentions when they rise, in its words.
 var countersTold = map[string]string{
-	"NacksSuppressed": "suppressed",
-	"NacksIgnored":    "NACK ignored",
-	"Spilled":         "spilled a block",
-	"NoBuffer":        "no buffer",
-	"Drops.Malformed": "dropped as malformed",
-	"Drops.Foreign":   "dropped as foreign",
-	"Drops.Useless":   "dropped as useless",
-	"Drops.Refused":   "dropped as refused",
+	"NacksSuppressed":   "suppressed",
+	"NacksIgnored":      "NACK ignored",
+	"Spilled":           "spilled a block",
+	"NoBuffer":          "no buffer",
+	"Drops.Malformed":   "dropped as malformed",
+	"Drops.Foreign":     "dropped as foreign",
+	"Drops.Useless":     "dropped as useless",
+	"Drops.Refused":     "dropped as refused",
+	"Drops.Unauthentic": "dropped as unauthentic",
 }
 
 func readCounters(into map[string]uint64, v reflect.Value, prefix string) {
