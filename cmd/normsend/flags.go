@@ -68,6 +68,7 @@ type transportFlags struct {
 	fec         string
 	dialect     string
 	autoParity  int
+	repeatInfo  bool
 	grtt        time.Duration
 	backoff     int
 	groupSize   int
@@ -90,7 +91,7 @@ func (t *transportFlags) register(c *cobra.Command) {
 func (t *transportFlags) config(group netip.AddrPort) (norm.SenderConfig, error) {
 	c := norm.SenderConfig{
 		Node: norm.NodeID(t.nodeID), Instance: norm.InstanceID(rand.Uint32()), Group: group,
-		SegmentSize: t.segmentSize, AutoParity: t.autoParity,
+		SegmentSize: t.segmentSize, AutoParity: t.autoParity, RepeatInfo: t.repeatInfo,
 		Rate: float64(t.rate), Burst: int(t.burst),
 		GRTT: t.grtt, BackoffFactor: t.backoff, GroupSize: t.groupSize,
 	}
