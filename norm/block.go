@@ -12,6 +12,7 @@ type block struct {
 	number uint32
 	k      int
 	held   int    // symbols held, source and parity, in memory or in the sink
+	lenBy  int    // of a stream: what told k, as lengthRank has it
 	asked  int    // size of the set of symbols asked for first; 0: none yet
 	buf    []byte // nil if nothing is in memory
 

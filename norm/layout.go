@@ -83,9 +83,14 @@ func (l *layout) parity(b uint32) int {
 
 // position names a symbol of a block of the object with the given id, or of an empty object its only place, 0/0.
 func (l *layout) position(id TransportID, b uint32, symbol int) wire.Position {
+	return l.positionIn(id, b, l.BlockLen(b), symbol)
+}
+
+// positionIn is position in a block of k source symbols, which may be fewer than BlockLen in a stream.
+func (l *layout) positionIn(id TransportID, b uint32, k, symbol int) wire.Position {
 	p := wire.PayloadID{Block: l.number(b), Symbol: uint32(symbol)}
 	if l.fecID() == wire.SmallBlock {
-		p.BlockLen = uint16(l.BlockLen(b))
+		p.BlockLen = uint16(k)
 	}
 	raw, _ := p.Pack(l.fecID(), l.params.M) // newLayout has seen to it that blocks and symbols can be numbered
 	return wire.Position{FECID: l.fecID(), Object: id, Raw: raw}

@@ -12,9 +12,8 @@ import (
 // blocks have small ascending numbers all the same, counted from a base that follows the stream: nothing but position and
 // locate knows that there is a circle.
 type circle struct {
-	bits   int    // width of source_block_number; 0: the object is no stream
 	base   uint32 // source_block_number of our block 0
-	blocks uint32 // blocks in the sender's buffer, the most that are repaired
+	blocks uint32 // blocks in the sender's buffer, the most that are repaired; 0: the object is no stream
 }
 
 // streamBlocks is how many blocks a layout has for a stream: more than are ever numbered from one base.
@@ -31,7 +30,7 @@ func newStreamLayout(p fec.Params, buffer uint64) (layout, error) {
 	}
 	content := uint64(l.params.MaxBlockLen) * uint64(l.params.SegmentSize) // of a block
 	blocks := max((min(buffer, fec.MaxTransferLength)+content-1)/content, 2)
-	bits := l.fecID().BlockBits(l.params.M)
+	bits := l.blockBits()
 	if blocks > 1<<(bits-1) {
 		// More than half of the circle could not be told from the other half.
 		return l, fmt.Errorf("norm: stream buffer of %d blocks: FEC Encoding ID %d numbers half of 2^%d", blocks, l.params.ID, bits)
@@ -40,37 +39,44 @@ func newStreamLayout(p fec.Params, buffer uint64) (layout, error) {
 	l.Partition = fec.Partition{
 		L: uint64(streamBlocks) * uint64(k) * uint64(e), E: e, T: uint64(streamBlocks) * uint64(k), N: streamBlocks, ALarge: k, ASmall: k,
 	}
-	l.circle = circle{bits: bits, blocks: uint32(blocks)}
+	l.circle = circle{blocks: uint32(blocks)}
 	return l, nil
 }
 
+// streaming reports whether the object is a stream.
+func (l *layout) streaming() bool { return l.blocks > 0 }
+
+// blockBits returns the width of source_block_number.
+func (l *layout) blockBits() int { return l.fecID().BlockBits(l.params.M) }
+
+// blockMask returns the greatest source_block_number.
+func (l *layout) blockMask() uint32 { return 1<<l.blockBits() - 1 }
+
 // size returns what EXT_FTI calls object_size: the bytes of the object, or of the sender's stream buffer.
 func (l *layout) size() uint64 {
-	if l.bits == 0 {
+	if !l.streaming() {
 		return l.L
 	}
 	return uint64(l.blocks) * uint64(l.params.MaxBlockLen) * uint64(l.params.SegmentSize)
 }
 
 // number returns the source_block_number of block b.
-func (c *circle) number(b uint32) uint32 {
-	if c.bits == 0 {
+func (l *layout) number(b uint32) uint32 {
+	if !l.streaming() {
 		return b
 	}
-	return (c.base + b) & c.mask()
+	return (l.base + b) & l.blockMask()
 }
 
 // index returns the block with a source_block_number. Of a stream, half of the circle is ahead of the base; what is in the
 // other half is old, and 0, which is always a block behind those of interest.
-func (c *circle) index(number uint32) uint32 {
-	if c.bits == 0 {
+func (l *layout) index(number uint32) uint32 {
+	if !l.streaming() {
 		return number
 	}
-	b := (number - c.base) & c.mask()
-	if b > c.mask()/2 {
+	b := (number - l.base) & l.blockMask()
+	if b > l.blockMask()/2 {
 		return 0
 	}
 	return b
 }
-
-func (c *circle) mask() uint32 { return 1<<c.bits - 1 }

@@ -145,7 +145,7 @@ func (l *layout) agrees(fti wire.FTI) bool {
 // affordable reports whether an object keeps to our limits.
 func (r *Receiver) affordable(l *layout) bool {
 	small := int64(l.ALarge)*int64(l.E) <= int64(r.cfg.Buffer)
-	return l.size() <= uint64(r.cfg.MaxObjectSize) && (l.N <= maxBlocks || l.bits > 0) && small
+	return l.size() <= uint64(r.cfg.MaxObjectSize) && (l.N <= maxBlocks || l.streaming()) && small
 }
 
 // place puts a symbol where it belongs. What is marked as repair is no beginning of a stream.

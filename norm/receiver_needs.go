@@ -125,6 +125,9 @@ func (o *incoming) run(n, end uint64) uint64 {
 // Parity is of no help in it.
 func (o *incoming) explicitNeeds(n uint32, part int, yield func(need) bool) bool {
 	b := o.block(n)
+	if b != nil {
+		part = min(part, b.k)
+	}
 	for i := 0; i < part; i++ {
 		first := i
 		for i < part && (b == nil || !b.source.has(i)) {

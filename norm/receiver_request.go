@@ -129,7 +129,11 @@ func (w *nackWriter) position(n need, which uint32) wire.Position {
 	case n.flags == wire.RepairInfo:
 		return o.layout.position(n.object, 0, 0)
 	}
-	return o.layout.position(n.object, n.block, int(which))
+	k := o.layout.BlockLen(n.block)
+	if b := o.block(n.block); b != nil {
+		k = b.k
+	}
+	return o.layout.positionIn(n.object, n.block, k, int(which))
 }
 
 // feedbackHeader returns what NORM_NACK and NORM_ACK have in common. "grtt_response = NORM_CMD(CC) send_time +

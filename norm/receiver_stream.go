@@ -45,10 +45,11 @@ const baseLead = 64
 func (r *Receiver) placeStream(o *incoming, id wire.PayloadID, payload []byte, repair bool) error {
 	l, st := &o.layout, o.stream
 	k, esi := l.params.MaxBlockLen, int(id.Symbol)
+	if l.fecID() == wire.SmallBlock {
+		k = int(id.BlockLen) // the sender may have shortened the block
+	}
 	switch {
-	case esi >= l.scheme.Symbols(k):
-		return errUseless
-	case l.fecID() == wire.SmallBlock && int(id.BlockLen) != k: // blocks are not shortened
+	case k < 1 || esi >= l.scheme.Symbols(k): // none has more than the maximum source block length
 		return errUseless
 	case len(payload) > l.E || len(payload) < 1:
 		return wire.ErrLength
@@ -76,7 +77,59 @@ func (r *Receiver) placeStream(o *incoming, id wire.PayloadID, payload []byte, r
 		r.stats.NoBuffer++
 		return nil
 	}
+	if l.fecID() == wire.SmallBlock && !r.shorten(o, n, k, esi) {
+		return nil
+	}
 	return r.store(o, n, esi, payload)
+}
+
+// lengthRank says how much a symbol counts for the length of its block.
+//
+// "that "source_block_len" associated with segments containing parity content SHALL override the previously advertised
+// "source_block_len". Similarly, the "source_block_len" associated with the highest ordinal "encoding_symbol_id" SHALL take
+// precedence over prior symbols when a difference (e.g., due to code shortening at the sender) occurs." RFC 5740, Section
+// 4.2.3.1.
+func lengthRank(k, esi int) int {
+	if esi >= k {
+		return 1<<16 + esi
+	}
+	return esi
+}
+
+// shorten gives a block the length that a symbol tells, unless a better one is known, and reports whether that symbol is
+// then still of use. What is held beyond a corrected length is dropped, and so is parity, which was of another code.
+func (r *Receiver) shorten(o *incoming, n uint32, k, esi int) bool {
+	b := o.block(n)
+	if b == nil {
+		b = r.newBlock(o, n)
+	}
+	rank := lengthRank(k, esi)
+	if rank < b.lenBy {
+		return esi < b.k == (esi < k) && esi < o.layout.scheme.Symbols(b.k)
+	}
+	if b.lenBy = rank; k == b.k {
+		return true
+	}
+	b.held -= len(b.parity)
+	b.parity, b.repair, b.lent = b.parity[:0], b.repair[:0], b.lent[:0]
+	for i := k; i < b.k; i++ {
+		if b.source.has(i) {
+			b.source.remove(i)
+			b.held--
+		}
+	}
+	b.k, b.asked = k, 0
+	if st := o.stream; st.block == n && st.symbol >= k {
+		r.skipTo(o, n+1) // all of it is read
+		r.progress(o)
+		return false
+	}
+	if b.held < k {
+		return true
+	}
+	r.finish(b)
+	r.progress(o)
+	return false
 }
 
 // enterStream begins reception with the first block heard, and reports whether it has begun.
@@ -97,7 +150,7 @@ func (r *Receiver) enterStream(o *incoming, number uint32, repair bool) bool {
 		// not there any more is squelched.
 		first -= min(number, l.blocks-1)
 	}
-	l.base = (first - baseLead) & l.mask()
+	l.base = (first - baseLead) & l.blockMask()
 	st.begun = true
 	st.block, o.join, o.open = baseLead, baseLead, baseLead
 	st.heard = l.index(number)

@@ -65,7 +65,7 @@ func FuzzStream(f *testing.F) {
 			case 2, 3, 4:
 				number += uint32(next(3))
 			}
-			number &= l.mask()
+			number &= l.blockMask()
 			l.base = number
 			position := l.position(0, 0, next(9))
 			switch what {

@@ -92,7 +92,12 @@ func (s *Sender) endFlush() {
 // follows anyway.
 func (s *Sender) Flush(now time.Time) {
 	s.expire(now)
-	s.flushDue = true
+	if !s.flushDue {
+		s.flushDue = true
+		if s.auth != nil {
+			s.timers[timerProbe] = now // which opens the run for those who came since: see package auth
+		}
+	}
 	s.settle(now)
 }
 

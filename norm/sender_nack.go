@@ -11,9 +11,12 @@ import (
 func (s *Sender) Handle(now time.Time, d Datagram) {
 	s.expire(now)
 	h, err := wire.Peek(d.B)
+	forged := s.auth.Verify(now, d.B)
 	switch {
 	case err != nil || h.Source == wire.NodeNone || h.Source == wire.NodeAny:
 		s.stats.Drops.Malformed++
+	case forged != nil:
+		s.stats.Drops.notAuthentic(forged)
 	case h.Source == s.cfg.Node:
 		s.handleOwn(d, h)
 	case h.Type == wire.TypeNack:
@@ -89,6 +92,10 @@ func (s *Sender) handleNack(now time.Time, d Datagram) {
 		s.stats.NacksHeard++
 		s.track(m.Source, false)
 		s.handleResponse(now, m.GRTTResponse)
+		if !s.serves(now, m.Source) {
+			s.stats.NacksRefused++
+			return
+		}
 		s.collect(now, m, s.multicast() && d.To.IsValid() && !d.To.Addr().IsMulticast())
 	}
 }

@@ -23,9 +23,11 @@ type outgoing struct {
 
 	// The transmit position of new content: what is before it was sent once.
 	infoSent bool
+	infoAt   uint64    // the block ahead of which NORM_INFO was sent last
 	block    uint64    // N when all is sent
 	symbol   int       // of block; source symbols first, then proactive parity
 	sent     bool      // of a stream: its turn has come, all before it is sent
+	sentAt   time.Time // of a stream: when all of it was
 	used     time.Time // when any of it was sent, or asked for, last
 
 	front     wire.Position // the newest content that was sent of it
@@ -36,6 +38,8 @@ type outgoing struct {
 	asked  repairs      // by NACKs of the running aggregation
 	plan   repairs      // to be sent
 	parity parityLedger // what is left of fresh parity
+
+	repeats repeatLedger
 }
 
 // SentObject is what a [Sender] knows about an object it holds.
@@ -230,8 +234,10 @@ func (s *Sender) firstUnsent() int {
 	return i
 }
 
-// passed sets the transmit position to the last source symbol of an object that is not sent on its own.
+// passed makes an object that is not sent on its own one that was, and sets the transmit position to the last source
+// symbol of it.
 func (s *Sender) passed(o *outgoing) {
+	o.sent, o.sentAt = true, s.pacer.at
 	s.reached(o, o.lastPosition())
 	s.flushDue, s.flushing = true, false // a flush series begins anew
 	s.askSoon(s.pacer.at)

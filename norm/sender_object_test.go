@@ -334,3 +334,17 @@ func TestSenderNodeCollision(t *testing.T) {
 	r.hear(&wire.Nack{Header: wire.Header{Source: 1}, FeedbackHeader: r.feedback()}, testGroup)
 	r.wantEvents(Event{Kind: NodeCollision, Node: 1})
 }
+
+// TestRepeatInfo: for receivers that cannot ask, NORM_INFO comes again ahead of each block.
+func TestRepeatInfo(t *testing.T) {
+	r := newRig(t, func(c *SenderConfig) { c.RepeatInfo = true })
+	r.enqueue(1000, func(o *Object) { o.Info = []byte("name") })
+	r.run(time.Second)
+	var got []wire.Flags
+	for _, m := range of[*wire.Info](r.take()) {
+		got = append(got, m.Flags&wire.FlagRepair)
+	}
+	if want := []wire.Flags{0, wire.FlagRepair, wire.FlagRepair}; !slices.Equal(got, want) {
+		t.Errorf("NORM_INFO with flags %v, want %v ahead of 3 blocks", got, want)
+	}
+}

@@ -195,15 +195,11 @@ const ledgerPage = 1024
 // A parityLedger tells how many parity symbols of each block were sent, so that fresh ones can be told from them. It has
 // two bytes for each block, in pages that are made when something in them was repaired.
 type parityLedger struct {
-	base  int    // sent of each block unasked
-	ring  uint32 // of a stream: how many blocks there are at a time
+	base  int // sent of each block unasked
 	pages map[uint32]*[ledgerPage]uint16
 }
 
 func (l *parityLedger) sent(b uint32) int {
-	if l.ring > 0 {
-		b %= l.ring
-	}
 	if page := l.pages[b/ledgerPage]; page != nil {
 		return max(int(page[b%ledgerPage]), l.base)
 	}
@@ -211,9 +207,6 @@ func (l *parityLedger) sent(b uint32) int {
 }
 
 func (l *parityLedger) set(b uint32, n int) {
-	if l.ring > 0 {
-		b %= l.ring
-	}
 	page := l.pages[b/ledgerPage]
 	if page == nil {
 		page = new([ledgerPage]uint16)

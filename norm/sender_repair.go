@@ -65,13 +65,15 @@ func (s *Sender) incorporate() {
 func (s *Sender) planObject(o *outgoing) {
 	o.plan.info = o.plan.info || o.asked.info
 	for _, e := range o.asked.whole {
-		if !o.plan.whole.add(e.lo, e.hi) {
-			s.stats.Drops.Refused++
-		}
+		s.planWhole(o, e)
 	}
 	for _, need := range o.asked.blocks {
 		if need.erasures == 0 || o.plan.whole.has(uint64(need.block)) {
 			s.repairPool.put(need) // is on its way anyhow
+			continue
+		}
+		if !s.mayRepeat(o, need.block) {
+			s.repairPool.put(need)
 			continue
 		}
 		s.chooseSymbols(o, need)
@@ -95,11 +97,11 @@ func (s *Sender) planObject(o *outgoing) {
 // "fresh" (unsent) parity segments". RFC 5740, Section 5.4.2. Sufficient is read as: not less than the maximum erasure
 // count.
 func (s *Sender) chooseSymbols(o *outgoing, need *blockRepair) {
-	k, sent := o.BlockLen(need.block), o.parity.sent(need.block)
+	k, sent := o.BlockLen(need.block), o.parity.sent(o.slot(need.block))
 	if fresh := o.layout.parity(need.block) - sent; need.erasures <= fresh && o.coded(need.block) {
 		clear(need.symbols)
 		need.symbols.addRange(k+sent, k+sent+need.erasures-1)
-		o.parity.set(need.block, sent+need.erasures)
+		o.parity.set(o.slot(need.block), sent+need.erasures)
 		return
 	}
 	need.explicit = true
@@ -108,7 +110,7 @@ func (s *Sender) chooseSymbols(o *outgoing, need *blockRepair) {
 	}
 	for i := need.symbols.next(k); i >= 0; i = need.symbols.next(i + 1) {
 		if i >= k+sent {
-			o.parity.set(need.block, i+1-k)
+			o.parity.set(o.slot(need.block), i+1-k)
 		}
 	}
 }

@@ -88,10 +88,10 @@ func (s *Sender) newStream(c StreamConfig) (*outgoing, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.FirstBlock > l.mask() {
-		return nil, fmt.Errorf("norm: FirstBlock %d: source_block_number has %d bits", c.FirstBlock, l.bits)
+	if c.FirstBlock > l.blockMask() {
+		return nil, fmt.Errorf("norm: FirstBlock %d: source_block_number has %d bits", c.FirstBlock, l.blockBits())
 	}
-	l.base = (c.FirstBlock - l.blocks) & l.mask()
+	l.base = (c.FirstBlock - l.blocks) & l.blockMask()
 	if err := s.mayAdd(c.Info); err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func (s *Sender) newStream(c StreamConfig) (*outgoing, error) {
 		ring: make([]blockBuffer, l.blocks), used: make([]time.Time, l.blocks), start: l.blocks, block: l.blocks,
 		offset: c.FirstOffset, newMsg: true, push: c.Push,
 	}
-	if o.parity.base, o.parity.ring = s.cfg.AutoParity, l.blocks; c.Info != nil {
+	if o.parity.base, o.infoAt = s.cfg.AutoParity, o.block; c.Info != nil {
 		o.setInfo(c.Info)
 	}
 	return o, s.attachFTI(o)
@@ -295,7 +295,8 @@ func (s *Sender) dropOldest(o *outgoing) {
 	if s.repair == o && o.plan.empty() {
 		s.endRepair()
 	}
-	o.parity.set(st.start, 0)
+	o.parity.set(o.slot(st.start), 0)
+	o.repeats.forget(o.slot(st.start))
 	st.start++
 	if o.block < uint64(st.start) {
 		o.block, o.symbol = uint64(st.start), 0
@@ -310,6 +311,7 @@ func (s *Sender) rebase(o *outgoing, by uint32) {
 	st := o.stream
 	o.base += by
 	o.block -= uint64(by)
+	o.infoAt -= min(o.infoAt, uint64(by))
 	st.start -= by
 	st.block -= by
 	for i := range st.ring {
@@ -373,11 +375,19 @@ func (s *Sender) advanceStream(o *outgoing) {
 		return
 	}
 	if s.current = nil; o.stream.ended {
-		s.flushDue = true
+		s.flushDue, o.sentAt = true, s.pacer.at
 		s.streams = slices.DeleteFunc(s.streams, func(have *outgoing) bool { return have == o })
 		s.emit(Event{Kind: ObjectSent, Object: o.handle})
 	}
 	s.startNext()
+}
+
+// slot returns where the ledgers keep a block: those of a stream are of the blocks in its buffer.
+func (o *outgoing) slot(b uint32) uint32 {
+	if o.stream != nil {
+		return b % o.blocks
+	}
+	return b
 }
 
 // buffered returns the source symbols of a block if they are in memory, as those of a stream always are.

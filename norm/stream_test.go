@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -369,18 +368,12 @@ func TestStreamsForADay(t *testing.T) {
 		}
 		read += int64(len(b))
 	}
-	heap := func() uint64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
 	segments := 240_000
 	if testing.Short() {
 		segments = 70_000
 	}
 	const streams = 4
-	var before uint64
+	var before int64
 	for n := range streams {
 		at := int64(1<<32 - 5000)
 		if n > 0 {
@@ -460,5 +453,138 @@ func TestStreamSquelch(t *testing.T) {
 	}
 	if !slices.Equal(breaks, []Range{{32, 32}}) || len(p.got) != 5*block+3*32 { // N-4.2.3.3-13 N-4.2.3.3-11
 		t.Errorf("breaks %v, read %d bytes", breaks, len(p.got))
+	}
+}
+
+// Under FEC Encoding ID 129 a sender may shorten a block that it flushes: its parity says how long it is, whatever the source
+// symbols before it said, and what would be behind is not asked for.
+func TestStreamShortenedBlock(t *testing.T) {
+	p := fec.Params{ID: fec.SmallBlockSystematic, SegmentSize: 32, MaxBlockLen: 8, MaxParity: 4}
+	l, err := newStreamLayout(p, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ext, _ := wire.AppendFTI(nil, l.fecID(), l.fti())
+	g := newReceiverRig(t, ReceiverConfig{Dialect: DialectRFC})
+	var source [][]byte
+	for i := range 3 {
+		b, _ := wire.StreamHeader{Len: uint16(10 + i), Offset: uint32(i * 10)}.Append(nil)
+		source = append(source, append(b, count(10+i)...))
+	}
+	segment := func(block uint32, k, esi int) {
+		t.Helper()
+		payload := make([]byte, l.E)
+		if esi < len(source) {
+			payload = source[esi]
+		} else if err := l.scheme.Parity(payload, source, esi); err != nil {
+			t.Fatal(err)
+		}
+		g.arrive(g.message(&wire.Data{Header: g.from(), SenderHeader: g.header(), Flags: wire.FlagStream,
+			Position: l.positionIn(0, block, k, esi), Extensions: ext, Payload: payload}))
+	}
+	read := func() (n int) {
+		var b [100]byte
+		for {
+			piece, err := g.ReadStream(g.now, g.happened(ObjectOffered)[0].Object, b[:])
+			if err != nil || piece.Len == 0 {
+				return n
+			}
+			n += piece.Len
+		}
+	}
+	segment(0, 8, 0) // N-5.1.1-03 N-4.2.1-43: source symbols say 8, parity then 3
+	segment(0, 8, 2)
+	segment(0, 3, 3)
+	if n := read(); n != 10+11+12 {
+		t.Errorf("read %d bytes of a block that is complete with one parity symbol", n)
+	}
+	segment(1, 8, 0)
+	segment(1, 3, 2) // N-4.2.1-44 N-4.2.3.1-14: a higher source symbol overrides, too
+	segment(1, 8, 0) // and a lower one does not override it
+	segment(2, 8, 0) // the sender goes on
+	g.backoffs()
+	g.wantNack("segment 0/1/3") // N-4.2.1-45: one erasure, of three symbols and not of eight
+	segment(1, 3, 1)
+	if n := read(); n != 10+11+12+10 {
+		t.Errorf("read %d bytes", n)
+	}
+	segment(2, 3, 3) // shortens what was read in part
+	segment(2, 3, 1)
+	segment(3, 8, 0)
+	if n := read(); n != 11+12+10 {
+		t.Errorf("read %d bytes", n)
+	}
+}
+
+// What a stream's header may say. Control codes that are not known are passed over in their place, segments that
+// contradict themselves are dropped, and NORM_FLAG_STREAM overrides NORM_FLAG_FILE.
+func TestStreamHeaders(t *testing.T) {
+	p := fec.Params{ID: fec.ReedSolomonGF8, SegmentSize: 32, MaxBlockLen: 8, MaxParity: 4}
+	l, err := newStreamLayout(p, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ext, _ := wire.AppendFTI(nil, l.fecID(), l.fti())
+	g := newReceiverRig(t, ReceiverConfig{})
+	segment := func(esi int, payload string) {
+		t.Helper()
+		b, err := hex.DecodeString(string(bytes.ReplaceAll([]byte(payload), []byte(" "), nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.arrive(g.message(&wire.Data{Header: g.from(), SenderHeader: g.header(), Flags: wire.FlagStream | wire.FlagFile,
+			Position: l.position(0, 0, esi), Extensions: ext, Payload: b}))
+	}
+	segment(0, "0002 0001 00000000 6162")
+	segment(2, "0002 0000 00000002 6566")
+	malformed := g.Stats().Drops.Malformed
+	segment(1, "0002 0003 00000002 6364") // a message begins behind what there is. N-4.2.1-66
+	segment(1, "0003 0000 00000002 6364") // more than there is
+	segment(1, "0029 0000 00000002"+string(bytes.Repeat([]byte("00"), 41)))
+	if got := g.Stats().Drops.Malformed - malformed; got != 3 {
+		t.Errorf("%d dropped as malformed, want 3", got)
+	}
+	h := g.happened(ObjectOffered)[0].Object
+	if o, _ := g.Object(h); o.Kind != Stream || o.Size != 4*8*32 { // N-4.2.1-34: object_size is that of a buffer, in whole blocks
+		t.Errorf("offered %+v", o)
+	}
+	read := func() string {
+		var b [100]byte
+		piece, _ := g.ReadStream(g.now, h, b[:])
+		return string(b[:piece.Len])
+	}
+	if got := read(); got != "ab" {
+		t.Errorf("read %q", got)
+	}
+	if got := read(); got != "" { // what is behind the code comes behind it. N-8.1.2-02
+		t.Errorf("read %q ahead of a control code that is missing", got)
+	}
+	segment(1, "0000 0007 00000002") // N-8.1.2-01 N-4.2.1-79
+	if got := read(); got != "ef" || len(g.happened(StreamBreak)) != 0 || len(g.happened(ObjectComplete)) != 0 {
+		t.Errorf("read %q, %v", got, g.events)
+	}
+}
+
+// More than half of the circle of block numbers could not be told from the rest. N-4.2.1-73
+func TestStreamBufferIsBounded(t *testing.T) {
+	for _, tt := range []struct {
+		p    fec.Params
+		most uint64 // blocks
+	}{
+		{fec.Params{ID: fec.ReedSolomon, M: 16, SegmentSize: 4, MaxBlockLen: 1, MaxParity: 1}, 1 << 15},
+		{fec.Params{ID: fec.ReedSolomonGF8, SegmentSize: 4, MaxBlockLen: 1, MaxParity: 1}, 1 << 23},
+	} {
+		if l, err := newStreamLayout(tt.p, tt.most*4); err != nil || uint64(l.blocks) != tt.most {
+			t.Errorf("id %d: %v for %d blocks", tt.p.ID, err, tt.most)
+		}
+		if _, err := newStreamLayout(tt.p, tt.most*4+1); err == nil {
+			t.Errorf("id %d: no error for %d blocks", tt.p.ID, tt.most+1)
+		}
+	}
+	p := newStreamPair(t, StreamConfig{}, SenderConfig{}, ReceiverConfig{})
+	for _, c := range []StreamConfig{{Buffer: -1}, {Buffer: 1 << 31}, {FirstBlock: 1 << 24}, {Info: make([]byte, 33)}} {
+		if _, _, err := p.s.OpenStream(p.now, c); err == nil {
+			t.Errorf("%+v: no error", c)
+		}
 	}
 }
