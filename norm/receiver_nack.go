@@ -121,7 +121,7 @@ func (r *Receiver) inactivityTimeout(now time.Time, s *remote) {
 	if s.reached && !s.position.whole {
 		// Nothing will tell how far the sender came; the block it was in counts as sent, without parity if it is of a stream.
 		p := s.position
-		if s.position = (mark{object: p.object, block: p.block + 1, whole: true}); s.streaming(p.object) {
+		if s.position = (mark{object: p.object, block: p.block + 1, whole: true}); s.find(p.object) != nil && s.find(p.object).layout.streaming() {
 			s.position = s.through(p.object, p.block, s.find(p.object).layout.params.MaxBlockLen-1)
 		}
 	}

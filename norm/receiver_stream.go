@@ -68,7 +68,7 @@ func (r *Receiver) placeStream(o *incoming, id wire.PayloadID, payload []byte, r
 	n := l.index(id.Block)
 	switch {
 	case st.ended && n > st.endBlock:
-		return errUseless // "the receiver MUST NOT expect content [...] following that position"
+		return errUseless // "the receiver MUST NOT expect content (or request repair for any content) following that position"
 	case n < st.block || o.isDone(n):
 		r.stats.Duplicates++
 		return nil
@@ -134,15 +134,16 @@ func (r *Receiver) shorten(o *incoming, n uint32, k, esi int) bool {
 
 // enterStream begins reception with the first block heard, and reports whether it has begun.
 //
-// "for NORM_OBJECT_STREAM [...] the receiver begins with the FEC block of the content that is sent": a receiver that comes
-// late asks for nothing before it. Any other one asks for all that the sender has buffered.
+// "For objects of type NORM_OBJECT_STREAM, it is RECOMMENDED the join policy constrain receivers to begin reliable reception at
+// the current FEC coding block for which non-repair content is received", RFC 5740, Section 5.2. That is for those that come
+// late; if the policy has it, and in a stream that began after we came, all that the sender has buffered is asked for.
 func (r *Receiver) enterStream(o *incoming, number uint32, repair bool) bool {
 	l, st := &o.layout, o.stream
 	if st.begun {
 		return true
 	}
 	if st.late && repair {
-		return false // "the first non-repair NORM_DATA [...] message received", RFC 5740, Section 5.2
+		return false
 	}
 	first := number
 	if !st.late {
@@ -506,12 +507,6 @@ func (r *Receiver) flushStream(o *incoming, id wire.PayloadID) {
 	if o.layout.index(id.Block) == o.stream.heard {
 		o.stream.part = max(o.stream.part, min(int(id.Symbol)+1, o.layout.params.MaxBlockLen))
 	}
-}
-
-// streaming reports whether an object is a stream whose layout is known.
-func (s *remote) streaming(id TransportID) bool {
-	o := s.find(id)
-	return o != nil && o.stream != nil && o.known
 }
 
 // bound limits what is asked for, the blocks before end and the first symbols of that, to what can be expected and kept.

@@ -135,7 +135,7 @@ func (s *Sender) newOutgoing(obj Object) (*outgoing, error) {
 	case obj.Size < 0:
 		return nil, fmt.Errorf("norm: Size %d: want bytes", obj.Size)
 	case obj.Kind > File:
-		return nil, fmt.Errorf("norm: Kind %d is no kind of object", obj.Kind)
+		return nil, fmt.Errorf("norm: Kind %d: want Data or File; a stream is opened by OpenStream", obj.Kind)
 	case s.cfg.MaxBytes > 0 && obj.Size > s.cfg.MaxBytes:
 		return nil, fmt.Errorf("norm: Size %d: MaxBytes is %d", obj.Size, s.cfg.MaxBytes)
 	}

@@ -177,6 +177,11 @@ func TestStreamFlushedInBlock(t *testing.T) {
 			p.run(time.Second)
 			want = []string{"segment 0/0/4"} // N-4.2.3.1-12
 		}
+		for i, d := range p.data() { // every block has four segments, however short they are. N-5.1-01
+			if id := d.PayloadID(0); d.Flags&wire.FlagRepair == 0 && (id.Block != uint32(i/4) || id.Symbol != uint32(i%4)) {
+				t.Errorf("segment %d is %d/%d", i, id.Block, id.Symbol)
+			}
+		}
 		if asked := p.nacks(); !slices.Equal(asked, want) {
 			t.Errorf("goes on %v: asked for %q, want %q", goesOn, asked, want)
 		}
