@@ -33,6 +33,8 @@ func exchanges() []exchange {
 	}{
 		{"Objects and codes", objectExchanges()},
 		{"Repair", repairExchanges()},
+		{"Sessions", sessionExchanges()},
+		{"Dialects", dialectExchanges()},
 	} {
 		for _, x := range s.rows {
 			x.section = s.name
@@ -78,7 +80,10 @@ type transfer struct {
 	receivers int         // if zero, 1
 	lose      func() loss // makes what the relay loses; nil: nothing
 	tune      func(n *node)
-	check     func(t *testing.T, r *relay)
+
+	// look makes two functions for one run: one sees each packet on its way to a node, the other says at the end whether
+	// that is right.
+	look func(t *testing.T) (see func(p packet, lost bool), check func())
 }
 
 // bothWays runs the transfer from NRL's implementation to ours, and back.
@@ -103,6 +108,7 @@ func (x transfer) sender(at netip.AddrPort) node {
 	if n.code.MaxBlockLen == 0 {
 		n.code = usualCode
 	}
+	n.code.Dialect = fec.NRL
 	return x.tuned(n)
 }
 
@@ -117,17 +123,27 @@ func (x transfer) tuned(n node) node {
 	return n
 }
 
-// run sends from one implementation to the other through a relay, and compares what arrives.
-func (x transfer) run(t *testing.T, from, to implementation) {
-	if !x.group.IsValid() {
-		x.group = multicast4
+// network makes the relay for one run, with what is lost in it.
+func (x transfer) network(t *testing.T, from implementation) *relay {
+	group, lose := x.group, loss(nil)
+	if !group.IsValid() {
+		group = multicast4
 	}
-	var lose loss
 	if x.lose != nil {
 		lose = x.lose()
 	}
-	r := newRelay(t, x.group, 1+max(x.receivers, 1), lose)
+	r := newRelay(t, group, 1+max(x.receivers, 1), lose)
 	record(t, from, r)
+	return r
+}
+
+// run sends from one implementation to the other, and compares what arrives.
+func (x transfer) run(t *testing.T, from, to implementation) {
+	r := x.network(t, from)
+	check := func() {}
+	if x.look != nil {
+		r.look, check = x.look(t)
+	}
 	var receivers []*peer
 	for i, tap := range r.taps[1:] {
 		receivers = append(receivers, to.receive(t, x.receiver(i, tap.at)))
@@ -136,10 +152,10 @@ func (x transfer) run(t *testing.T, from, to implementation) {
 	for _, p := range receivers {
 		p.awaitObjects(t, x.objects)
 	}
-	if x.lose != nil && r.losses() == 0 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if x.lose != nil && r.lost == 0 {
 		t.Error("nothing was lost")
 	}
-	if x.check != nil {
-		x.check(t, r)
-	}
+	check()
 }

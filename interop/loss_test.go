@@ -32,11 +32,11 @@ func symbol(block uint32, symbol uint32) place {
 	}
 }
 
-// blockOf is all NORM_DATA of that block.
-func blockOf(block uint32) place {
+// sourceOf is all source symbols of that block, which has k.
+func sourceOf(block, k uint32) place {
 	return func(p packet) bool {
 		m, ok := p.data()
-		return ok && at(m).Block == block
+		return ok && at(m).Block == block && at(m).Symbol < k
 	}
 }
 
@@ -95,4 +95,16 @@ func everyThird() loss {
 // to restricts a rule to what goes to some nodes.
 func (l loss) to(nodes ...int) loss {
 	return func(p packet) bool { return slices.Contains(nodes, p.to) && l(p) }
+}
+
+// between loses the packets of the sender from number n on, counted from 0, up to number m; whatever they are.
+func between(n, m int) loss {
+	count := make(map[int]int)
+	return func(p packet) bool {
+		if p.from != 0 {
+			return false
+		}
+		count[p.to]++
+		return count[p.to] > n && count[p.to] <= m
+	}
 }

@@ -156,13 +156,12 @@ func nrlSend(t *testing.T, n node) *peer {
 	dir := t.TempDir()
 	for i, o := range n.objects {
 		path := filepath.Join(dir, fmt.Sprint(i))
-		if len(o.content) == 0 {
+		if len(o.content) == 0 && o.kind == norm.Data {
 			path = ""
 		} else if err := os.WriteFile(path, o.content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		kind := map[norm.Kind]string{norm.Data: "data", norm.File: "file"}[o.kind]
-		args = append(args, fmt.Sprintf("%s:%s:%s", kind, path, hex.EncodeToString([]byte(o.info))))
+		args = append(args, fmt.Sprintf("%s:%s:%s", kinds[o.kind], path, hex.EncodeToString([]byte(o.info))))
 	}
 	return nrlProgram.start(t, n.host, fmt.Sprintf("NRL sender %d", n.id), args...)
 }

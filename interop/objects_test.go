@@ -36,7 +36,7 @@ func objectExchanges() (rows []exchange) {
 	for _, code := range codes {
 		rows = append(rows, exchange{
 			what: "files of 0 B (INFO only), 1, E, E+1, B·E and 100·E, " + codeName(code),
-			ways: transfer{code: code, objects: sized(norm.File, code.SegmentSize, code.MaxBlockLen)[1:]}.bothWays(),
+			ways: transfer{code: code, objects: sized(norm.File, code.SegmentSize, code.MaxBlockLen)}.bothWays(),
 		})
 	}
 	return append(rows,

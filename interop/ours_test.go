@@ -13,7 +13,6 @@ import (
 
 	"github.com/multicast-upgrade/tool/internal/netns"
 	"github.com/multicast-upgrade/tool/norm"
-	"github.com/multicast-upgrade/tool/norm/fec"
 	"github.com/multicast-upgrade/tool/norm/session"
 	"github.com/multicast-upgrade/tool/norm/udp"
 )
@@ -23,7 +22,6 @@ var ours = implementation{name: "Go", send: ourSend, receive: ourReceive}
 
 func ourSend(t *testing.T, n node) *peer {
 	t.Helper()
-	n.code.Dialect = fec.NRL
 	s := n.open(t, udp.Sender, session.Config{Send: &norm.SenderConfig{
 		Node: n.id, Instance: n.instance, Group: n.at, FEC: n.code, SegmentSize: n.code.SegmentSize, AutoParity: n.auto, Rate: n.rate,
 		GRTT: n.grtt, BackoffFactor: n.backoff, GroupSize: 10, FirstObject: n.first,
@@ -43,9 +41,9 @@ func ourSend(t *testing.T, n node) *peer {
 
 func ourReceive(t *testing.T, n node) *peer {
 	t.Helper()
-	sinks := &sinks{held: make(map[norm.Handle]memory)}
+	sinks := &sinks{held: make(map[norm.Handle]sink)}
 	s := n.open(t, udp.Receiver, session.Config{
-		Receive: &norm.ReceiverConfig{Node: n.id, Group: n.at, Join: n.join},
+		Receive: &norm.ReceiverConfig{Node: n.id, Group: n.at, Join: n.join, Dialect: n.dialect},
 		Offer:   sinks.offer,
 	})
 	return follow(t, s, fmt.Sprintf("Go receiver %d", n.id), sinks)
@@ -89,13 +87,27 @@ func (m memory) ReadAt(b []byte, off int64) (int, error)  { return copy(b, m[off
 // sinks are where a receiver's objects lie.
 type sinks struct {
 	mu   sync.Mutex
-	held map[norm.Handle]memory
+	held map[norm.Handle]sink
+}
+
+// A sink is where one object lies, and what was said of it when it was offered.
+type sink struct {
+	memory
+	offered norm.ReceivedObject
 }
 
 func (s *sinks) offer(h norm.Handle, o norm.ReceivedObject) session.Sink {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.held[h] = make(memory, o.Size)
+	s.held[h] = sink{make(memory, o.Size), o}
+	return s.held[h]
+}
+
+// take lets go of an object and returns it.
+func (s *sinks) take(h norm.Handle) sink {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer delete(s.held, h)
 	return s.held[h]
 }
 
@@ -134,14 +146,12 @@ func tell(ctx context.Context, s *session.Session, sinks *sinks, e norm.Event) (
 	}
 	told := event{Event: names[e.Kind], Sender: e.Sender}
 	if e.Kind == norm.ObjectComplete {
+		sink := sinks.take(e.Object)
 		o, err := s.Object(ctx, e.Object)
 		if err != nil {
-			return event{}, false // closed meanwhile
+			o = sink.offered // it was complete so long ago that the receiver does not know it any more
 		}
-		sinks.mu.Lock()
-		b := sinks.held[e.Object]
-		sinks.mu.Unlock()
-		told.Kind, told.Size, told.Info, told.SHA256 = kinds[o.Kind], o.Size, hex.EncodeToString(o.Info), digest(b)
+		told.Kind, told.Size, told.Info, told.SHA256 = kinds[o.Kind], o.Size, hex.EncodeToString(o.Info), digest(sink.memory)
 	}
 	return told, told.Event != ""
 }

@@ -5,7 +5,6 @@ package interop
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -35,8 +34,8 @@ type node struct {
 	objects  []object
 
 	// Of a receiver.
-	join norm.JoinPolicy
-	dir  string // libnorm's: where it puts what it receives
+	join    norm.JoinPolicy
+	dialect norm.DialectPolicy // ours only
 
 	extra []string // options of peers/nrl.cpp that have no field here
 }
@@ -123,8 +122,7 @@ type delivery struct {
 }
 
 func (o object) delivery() delivery {
-	kind := map[norm.Kind]string{norm.Data: "data", norm.File: "file"}[o.kind]
-	return delivery{kind, hex.EncodeToString([]byte(o.info)), int64(len(o.content)), digest(o.content)}
+	return delivery{kinds[o.kind], hex.EncodeToString([]byte(o.info)), int64(len(o.content)), digest(o.content)}
 }
 
 func (e event) delivery() delivery { return delivery{e.Kind, e.Info, e.Size, e.SHA256} }
@@ -150,5 +148,3 @@ func (p *peer) awaitObjects(t *testing.T, objects []object) {
 		missing = slices.Delete(missing, i, i+1)
 	}
 }
-
-func (n node) String() string { return fmt.Sprintf("node %d", n.id) }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -19,6 +20,7 @@ import (
 // A packet is a NORM message on its way from one node to another.
 type packet struct {
 	from, to int // indices of nodes
+	unicast  bool
 	b        []byte
 	msg      wire.Message // what b holds; valid during the call
 }
@@ -30,21 +32,21 @@ type loss func(p packet) bool
 // the session's as far as it knows, and what it sends there the relay brings to all others: except what is to be lost.
 // Feedback by unicast goes back to the node whose message it answers.
 type relay struct {
-	t     *testing.T
-	taps  []*tap
-	lose  loss
-	watch func(p packet) // sees each packet that arrives
+	t    *testing.T
+	taps []*tap
+	lose loss
+	look func(p packet, lost bool) // sees all packets, once for each node that would get it
 
 	mu    sync.Mutex
 	dec   wire.Decoder
 	lost  int
-	trace []string // what passed lately, for a test that fails
+	trace trace // what passed, for a test that fails
 }
 
 // A tap is where one node meets the network.
 type tap struct {
 	at   netip.AddrPort // the session address of this node
-	to   netip.AddrPort // where the node hears: at, or in a unicast session its own address
+	from netip.AddrPort // where the node sends from, and hears what is sent to it by unicast; zero before it sends
 	in   *net.UDPConn   // hears what the node sends to at; nil for a receiver of a unicast session
 	face *net.UDPConn   // sends to the others what this node sends, and hears what they answer to it by unicast
 }
@@ -66,15 +68,10 @@ func newRelay(t *testing.T, group netip.Addr, n int, lose loss) *relay {
 		if group.IsMulticast() || i == 0 {
 			p.in = listen(t, group)
 			p.at = netip.AddrPortFrom(group, localPort(p.in))
-			p.to = p.at
 		} else {
 			free := listen(t, group)
 			p.at = netip.AddrPortFrom(group, localPort(free))
-			p.to = p.at
 			free.Close()
-		}
-		if !group.IsMulticast() && i == 0 {
-			p.to = netip.AddrPort{} // not known before it sends
 		}
 		p.face = listen(t, loopbackOf(group))
 		sendToLoopback(t, p.face, group)
@@ -95,9 +92,7 @@ func newRelay(t *testing.T, group netip.Addr, n int, lose loss) *relay {
 		}
 		readers.Wait()
 		if t.Failed() {
-			for _, line := range r.trace {
-				t.Log(line)
-			}
+			t.Log("\n" + r.trace.String())
 		}
 	})
 	return r
@@ -182,37 +177,56 @@ func (r *relay) own(from netip.AddrPort) bool {
 	return slices.ContainsFunc(r.taps, func(p *tap) bool { return localPort(p.face) == from.Port() })
 }
 
+// hears is where node p gets what others send: its session address, or the port that it sends from.
+func (p *tap) hears(unicast bool) netip.AddrPort {
+	if unicast {
+		return p.from
+	}
+	return p.at
+}
+
 // forward brings what node i sent to the session address to all others.
 func (r *relay) forward(i int, from netip.AddrPort, b []byte) {
 	if r.own(from) {
 		return
 	}
-	if !r.taps[i].at.Addr().IsMulticast() {
-		r.mu.Lock()
-		r.taps[i].to = from
-		r.mu.Unlock()
-	}
+	r.mu.Lock()
+	r.taps[i].from = from
+	r.mu.Unlock()
 	for j := range r.taps {
 		if j != i {
-			r.pass(i, j, b)
+			r.pass(i, j, false, b)
 		}
 	}
 }
 
-// answer brings what a node sent back, by unicast, to node i: known by the port that heard it. Which of the others it was
-// tells the port that it sends from, or the first of its sender ids.
+// answer brings what a node sent by unicast, to where node i sends from, to node i.
 func (r *relay) answer(i int, from netip.AddrPort, b []byte) {
-	j := slices.IndexFunc(r.taps, func(p *tap) bool { return p.at.Port() == from.Port() })
-	if j < 0 {
-		if j = 1; i == 1 {
-			j = 0
+	r.pass(r.nodeAt(i, from), i, true, b)
+}
+
+// nodeAt is the node that sends from an address, other than node i. One that was not heard before has it from now on.
+func (r *relay) nodeAt(i int, from netip.AddrPort) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	unknown := -1
+	for j, p := range r.taps {
+		switch {
+		case p.from == from || p.at == from:
+			return j
+		case !p.from.IsValid() && j != i && unknown < 0:
+			unknown = j
 		}
 	}
-	r.pass(j, i, b)
+	if unknown < 0 {
+		unknown = len(r.taps) - 1
+	}
+	r.taps[unknown].from = from
+	return unknown
 }
 
 // pass brings a message from node i to node j, or loses it.
-func (r *relay) pass(i, j int, b []byte) {
+func (r *relay) pass(i, j int, unicast bool, b []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	msg, err := r.dec.Parse(b)
@@ -220,31 +234,36 @@ func (r *relay) pass(i, j int, b []byte) {
 		r.t.Errorf("what node %d sent is no NORM message: %v: %x", i, err, b)
 		return
 	}
-	p := packet{from: i, to: j, b: b, msg: msg}
+	p := packet{from: i, to: j, unicast: unicast, b: b, msg: msg}
+	lost := r.lose != nil && r.lose(p)
+	if r.look != nil {
+		r.look(p, lost)
+	}
 	fate := ""
-	if r.lose != nil && r.lose(p) {
+	if lost {
 		r.lost++
 		fate = "  lost"
-	} else {
-		if r.watch != nil {
-			r.watch(p)
-		}
-		to := r.taps[j].to
-		if i != 0 && j == 0 && !r.taps[0].at.Addr().IsMulticast() {
-			to = r.taps[0].to
-		}
-		if to.IsValid() {
-			r.taps[i].face.WriteToUDPAddrPort(b, to)
-		}
+	} else if to := r.taps[j].hears(unicast); to.IsValid() {
+		r.taps[i].face.WriteToUDPAddrPort(b, to)
 	}
-	if len(r.trace) < 400 {
-		r.trace = append(r.trace, fmt.Sprintf("%d > %d  %v%s", i, j, msg, fate))
+	r.trace.add(fmt.Sprintf("%d > %d  %v%s", i, j, msg, fate))
+}
+
+// A trace is the first and the last lines of a long text.
+type trace struct{ first, last []string }
+
+const traceLines = 200
+
+func (t *trace) add(line string) {
+	if len(t.first) < traceLines {
+		t.first = append(t.first, line)
+		return
+	}
+	if t.last = append(t.last, line); len(t.last) == 2*traceLines {
+		t.last = slices.Delete(t.last, 0, traceLines)
 	}
 }
 
-// losses is how many packets did not arrive.
-func (r *relay) losses() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.lost
+func (t *trace) String() string {
+	return strings.Join(slices.Concat(t.first, []string{"…"}, t.last), "\n")
 }

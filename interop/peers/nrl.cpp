@@ -122,6 +122,17 @@ static NormObjectHandle enqueue(NormSessionHandle session, const string& object)
     return s.handle;
 }
 
+// enqueueMany adds objects as far as the queue has room: many= of them in all, the content of each its number in decimal.
+static void enqueueMany(NormSessionHandle session) {
+    static size_t next = 0;
+    static const size_t many = size_t(number("many"));
+    while (next < many) {
+        kept.push_back(std::to_string(next));
+        if (NormDataEnqueue(session, kept.back().data(), kept.back().size()) == NORM_OBJECT_INVALID) return;
+        next++;
+    }
+}
+
 static void startSender(NormSessionHandle session, const vector<string>& objects) {
     NormSetGrttEstimate(session, number("grtt", 0.02));
     NormSetGrttMax(session, number("maxgrtt", 10));
@@ -145,6 +156,7 @@ static void startSender(NormSessionHandle session, const vector<string>& objects
         last = enqueue(session, object);
         if (last == NORM_OBJECT_INVALID) fail("not enqueued: " + object);
     }
+    enqueueMany(session);
     if (has("ack") && !NormSetWatermark(session, last)) fail("NormSetWatermark refused");
 }
 
@@ -249,6 +261,7 @@ static void tell(NormSessionHandle session, const NormEvent& e) {
         case NORM_TX_QUEUE_VACANCY:
         case NORM_TX_QUEUE_EMPTY:
             if (streams.count(e.object)) streams[e.object].write();
+            enqueueMany(session);
             break;
         case NORM_TX_OBJECT_SENT: printf("{\"event\":\"sent\",\"kind\":\"%s\"}\n", kindOf(e.object)); break;
         case NORM_TX_FLUSH_COMPLETED: printf("{\"event\":\"flushed\"}\n"); break;
