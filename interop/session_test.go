@@ -93,7 +93,7 @@ func wrapFromOurs(t *testing.T) {
 // wrapFromNRL has libnorm, whose ids begin with 0, send as many small objects as it takes.
 func wrapFromNRL(t *testing.T) {
 	const n = math.MaxUint16 + 12
-	x := transfer{lose: aroundTheWrap, tune: func(node *node) { node.rate, node.extra = 60e6, []string{fmt.Sprintf("many=%d", n), "flow=0"} }}
+	x := transfer{lose: aroundTheWrap, tune: func(node *node) { node.rate, node.extra = 30e6, []string{fmt.Sprintf("many=%d", n), "cache=20000"} }}
 	r := x.network(t, nrl)
 	receiver := ours.receive(t, node{id: 10, at: r.taps[1].at, join: norm.JoinAll})
 	nrl.send(t, x.sender(r.taps[0].at))
