@@ -35,6 +35,7 @@ func exchanges() []exchange {
 		{"Repair", repairExchanges()},
 		{"Sessions", sessionExchanges()},
 		{"Dialects", dialectExchanges()},
+		{"Commands", commandExchanges()},
 	} {
 		for _, x := range s.rows {
 			x.section = s.name
@@ -113,7 +114,7 @@ func (x transfer) sender(at netip.AddrPort) node {
 }
 
 func (x transfer) receiver(i int, at netip.AddrPort) node {
-	return x.tuned(node{id: norm.NodeID(10 + i), at: at, join: norm.JoinAll})
+	return x.tuned(node{id: norm.NodeID(10 + i), at: at, join: norm.JoinAll, objects: x.objects})
 }
 
 func (x transfer) tuned(n node) node {

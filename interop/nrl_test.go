@@ -3,8 +3,6 @@
 package interop
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"flag"
@@ -80,57 +78,22 @@ func (p *program) compile() (string, error) {
 	return path, nil
 }
 
-// start runs the program on a host, nil being this one, and reads its events.
+// start runs the program on a host, nil being this one, until its standard input ends.
 func (p *program) start(t *testing.T, host *netns.Host, name string, args ...string) *peer {
 	t.Helper()
-	path := p.require(t)
-	cmd := exec.CommandContext(t.Context(), path, args...)
-	if host != nil {
-		cmd = host.Exec(path, args...)
-	}
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
+	cmd := command(t, host, p.require(t), args...)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	peer := &peer{name: name, events: make(chan event, 1<<18)}
-	read := make(chan struct{})
-	go func() {
-		defer close(read)
-		defer close(peer.events)
-		lines := bufio.NewScanner(stdout)
-		for lines.Scan() {
-			var e event
-			if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-				t.Errorf("%s said %q: %v", name, lines.Text(), err)
-				continue
-			}
-			if e.Path != "" {
-				if b, err := os.ReadFile(e.Path); err == nil {
-					e.SHA256, e.Size = digest(b), int64(len(b))
-				} else {
-					t.Errorf("%s: %v", name, err)
-				}
-			}
-			peer.events <- e
+	peer := startProcess(t, cmd, name, stdin.Close, func(line []byte) (e event, err error) {
+		if err := json.Unmarshal(line, &e); err != nil || e.Path == "" {
+			return e, err
 		}
-	}()
-	peer.stop = sync.OnceFunc(func() {
-		stdin.Close()
-		<-read
-		if err := cmd.Wait(); err != nil && t.Context().Err() == nil {
-			t.Errorf("%s: %v: %s", name, err, bytes.TrimSpace(stderr.Bytes()))
-		}
+		b, err := os.ReadFile(e.Path)
+		e.SHA256, e.Size = digest(b), int64(len(b))
+		return e, err
 	})
-	t.Cleanup(peer.stop)
 	peer.await(t, "ready")
 	return peer
 }
@@ -169,6 +132,12 @@ func nrlSend(t *testing.T, n node) *peer {
 func nrlReceive(t *testing.T, n node) *peer {
 	t.Helper()
 	args := append(n.nrlArgs("recv"), "dir="+t.TempDir()+"/")
+	if n.silent {
+		args = append(args, "silent=")
+	}
+	if n.unicastFeedback {
+		args = append(args, "unicastnack=")
+	}
 	switch n.join {
 	case norm.JoinCurrent:
 		args = append(args, "sync=current")

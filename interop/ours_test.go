@@ -42,10 +42,11 @@ func ourSend(t *testing.T, n node) *peer {
 func ourReceive(t *testing.T, n node) *peer {
 	t.Helper()
 	sinks := &sinks{held: make(map[norm.Handle]sink)}
-	s := n.open(t, udp.Receiver, session.Config{
-		Receive: &norm.ReceiverConfig{Node: n.id, Group: n.at, Join: n.join, Dialect: n.dialect},
-		Offer:   sinks.offer,
-	})
+	cfg := norm.ReceiverConfig{Node: n.id, Group: n.at, Join: n.join, Dialect: n.dialect, MaxObjects: n.held, Silent: n.silent}
+	if n.unicastFeedback {
+		cfg.Feedback = norm.FeedbackUnicast
+	}
+	s := n.open(t, udp.Receiver, session.Config{Receive: &cfg, Offer: sinks.offer})
 	return follow(t, s, fmt.Sprintf("Go receiver %d", n.id), sinks)
 }
 
@@ -113,7 +114,7 @@ func (s *sinks) take(h norm.Handle) sink {
 
 // follow makes a peer of a session: it tells its events in the words of the others.
 func follow(t *testing.T, s *session.Session, name string, sinks *sinks) *peer {
-	p := &peer{name: name, events: make(chan event, 1<<18)}
+	p := &peer{name: name, events: make(chan event, eventsHeld)}
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	done.Go(func() {

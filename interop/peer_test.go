@@ -28,14 +28,18 @@ type node struct {
 	auto     int        // proactive parity
 	rate     float64    // bits per second
 	grtt     time.Duration
-	backoff  int // K; -1: none
-	unicast  bool
+	backoff  int              // K; -1: none
+	unicast  bool             // session
 	first    norm.TransportID // ours only: libnorm begins with 0
-	objects  []object
+
+	objects []object // what is sent, or expected
 
 	// Of a receiver.
-	join    norm.JoinPolicy
-	dialect norm.DialectPolicy // ours only
+	join            norm.JoinPolicy
+	silent          bool
+	unicastFeedback bool
+	dialect         norm.DialectPolicy // ours only
+	held            int                // MaxObjects, ours only
 
 	extra []string // options of peers/nrl.cpp that have no field here
 }
@@ -60,6 +64,9 @@ type implementation struct {
 	send    func(t *testing.T, n node) *peer
 	receive func(t *testing.T, n node) *peer
 }
+
+// eventsHeld is how many events of a peer may wait. A test that looks at few of them needs no more.
+const eventsHeld = 1 << 18
 
 // A peer is a node at work.
 type peer struct {

@@ -18,9 +18,9 @@ func sessionExchanges() []exchange {
 		{what: "a receiver that comes in the middle gets what was before, too", ways: eachWay(lateJoin)},
 		{what: "the sender starts again with another instance_id, and the same object id", ways: eachWay(restart)},
 		{what: "object ids pass 65535, objects 65535 and 0 lost once", ways: []way{{"Go → NRL", wrapFromOurs}, {"NRL → Go", wrapFromNRL}}},
-		{what: "a receiver that may not speak, served by proactive parity", ways: []way{silent().way(ours, nrl)}},
-		{what: "receivers answer by unicast, NORM_CMD(REPAIR_ADV) tells the others", ways: []way{unicastFeedback().way(ours, nrl)}},
-		{what: "a unicast session, every third packet lost", ways: []way{unicastSession().way(ours, nrl)}},
+		{what: "a receiver that may not speak, served by proactive parity", ways: silent().bothWays()},
+		{what: "receivers answer by unicast, NORM_CMD(REPAIR_ADV) tells the others", ways: unicastFeedback().bothWays()},
+		{what: "a unicast session, every third packet lost", ways: unicastSession().bothWays()},
 		{what: "the sender's congestion control: the rate climbs from one segment a second, by NORM_ACK(CC) with START", ways: []way{{"NRL → Go", rateClimbs}}},
 	}
 }
@@ -93,9 +93,9 @@ func wrapFromOurs(t *testing.T) {
 // wrapFromNRL has libnorm, whose ids begin with 0, send as many small objects as it takes.
 func wrapFromNRL(t *testing.T) {
 	const n = math.MaxUint16 + 12
-	x := transfer{lose: aroundTheWrap, tune: func(node *node) { node.rate, node.extra = 30e6, []string{fmt.Sprintf("many=%d", n), "cache=20000"} }}
+	x := transfer{lose: aroundTheWrap, tune: func(node *node) { node.rate, node.extra = 15e6, []string{fmt.Sprintf("many=%d", n), "cache=20000"} }}
 	r := x.network(t, nrl)
-	receiver := ours.receive(t, node{id: 10, at: r.taps[1].at, join: norm.JoinAll})
+	receiver := ours.receive(t, node{id: 10, at: r.taps[1].at, join: norm.JoinAll, held: 20_000})
 	nrl.send(t, x.sender(r.taps[0].at))
 	missing := make(map[string]bool)
 	for i := range n {
@@ -115,13 +115,12 @@ func silent() transfer {
 	return transfer{
 		auto:    8,
 		objects: []object{{norm.Data, "unasked", content(200*1024, 1)}},
-		tune:    func(n *node) { n.extra = []string{"silent="} },
+		tune:    func(n *node) { n.silent = true },
 		lose: func() loss {
-			each := once(func(p packet) bool {
+			return once(func(p packet) bool {
 				m, ok := p.data()
 				return ok && at(m).Symbol%10 == 3
 			})
-			return each
 		},
 		look: func(t *testing.T) (func(packet, bool), func()) {
 			said := 0
@@ -143,7 +142,7 @@ func unicastFeedback() transfer {
 	return transfer{
 		receivers: 2,
 		objects:   []object{{norm.Data, "", content(200*1024, 1)}},
-		tune:      func(n *node) { n.extra = []string{"unicastnack="} },
+		tune:      func(n *node) { n.unicastFeedback = true },
 		lose:      everyThird,
 		look: func(t *testing.T) (func(packet, bool), func()) {
 			var unicast, multicast, told int
@@ -174,7 +173,7 @@ func unicastSession() transfer {
 	return transfer{
 		group:   unicast4,
 		objects: sized(norm.File, 1024, 64),
-		tune:    func(n *node) { n.extra = []string{"unicastnack="} },
+		tune:    func(n *node) { n.unicastFeedback = true },
 		lose:    everyThird,
 	}
 }
