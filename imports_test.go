@@ -28,6 +28,7 @@ var rooms = map[string]room{
 	"norm":                  {may: []string{module + "norm/wire", module + "norm/fec"}, sansIO: true},
 	"norm/udp":              {may: []string{"golang.org/x/net", "golang.org/x/sys"}},
 	"norm/session":          {may: []string{module + "norm", module + "norm/udp"}},
+	"norm/trace":            {may: []string{module + "norm/udp", module + "norm/wire"}},
 	"norm/normtest":         {may: []string{module + "norm", module + "norm/wire", module + "norm/fec"}},
 	"norm/normtest/hub":     {may: []string{module + "norm/udp"}},
 	"merkle":                {sansIO: true},

@@ -42,7 +42,7 @@ func ourSend(t *testing.T, n node) *peer {
 func ourReceive(t *testing.T, n node) *peer {
 	t.Helper()
 	sinks := &sinks{held: make(map[norm.Handle]sink)}
-	cfg := norm.ReceiverConfig{Node: n.id, Group: n.at, Join: n.join, Dialect: n.dialect, MaxObjects: n.held, Silent: n.silent}
+	cfg := norm.ReceiverConfig{Node: n.id, Group: n.at, Join: n.join, Dialect: n.dialect, Silent: n.silent}
 	if n.unicastFeedback {
 		cfg.Feedback = norm.FeedbackUnicast
 	}

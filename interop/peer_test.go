@@ -39,7 +39,6 @@ type node struct {
 	silent          bool
 	unicastFeedback bool
 	dialect         norm.DialectPolicy // ours only
-	held            int                // MaxObjects, ours only
 
 	extra []string // options of peers/nrl.cpp that have no field here
 }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
+	"golang.org/x/sys/unix"
 
 	"github.com/multicast-upgrade/tool/norm/wire"
 )
@@ -121,9 +122,15 @@ func listen(t *testing.T, addr netip.Addr) (c *net.UDPConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.SetReadBuffer(4 << 20)
+	c.SetReadBuffer(readBuffer)
+	if raw, err := c.SyscallConn(); err == nil { // beyond the system's limit, where that is allowed
+		raw.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, readBuffer) })
+	}
 	return c
 }
+
+// readBuffer is what a socket of the relay may hold, in bytes, so that nothing is lost but what is to be.
+const readBuffer = 8 << 20
 
 func loopbackInterface(t *testing.T) *net.Interface {
 	t.Helper()

@@ -93,9 +93,9 @@ func wrapFromOurs(t *testing.T) {
 // wrapFromNRL has libnorm, whose ids begin with 0, send as many small objects as it takes.
 func wrapFromNRL(t *testing.T) {
 	const n = math.MaxUint16 + 12
-	x := transfer{lose: aroundTheWrap, tune: func(node *node) { node.rate, node.extra = 15e6, []string{fmt.Sprintf("many=%d", n), "cache=20000"} }}
+	x := transfer{lose: aroundTheWrap, tune: func(node *node) { node.rate, node.extra = 8e6, []string{fmt.Sprintf("many=%d", n), "flow=0.5"} }}
 	r := x.network(t, nrl)
-	receiver := ours.receive(t, node{id: 10, at: r.taps[1].at, join: norm.JoinAll, held: 20_000})
+	receiver := ours.receive(t, node{id: 10, at: r.taps[1].at, join: norm.JoinAll})
 	nrl.send(t, x.sender(r.taps[0].at))
 	missing := make(map[string]bool)
 	for i := range n {

@@ -46,6 +46,7 @@ type wireFEC struct {
 	Parity      uint16  `cbor:"3,keyasint"`
 	SegmentSize uint16  `cbor:"4,keyasint"`
 	Dialect     Dialect `cbor:"5,keyasint"`
+	FieldSize   uint8   `cbor:"6,keyasint,omitempty"`
 }
 
 // encode returns the bytes that are signed.

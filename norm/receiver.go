@@ -21,6 +21,7 @@ type Receiver struct {
 	objects map[Handle]*incoming
 	handles Handle      // the last one given out
 	kept    []*incoming // complete ones that can still be rejected, oldest first
+	answers []answer    // of the application to NORM_CMD(ACK_REQ), given beforehand
 
 	feedback feedbackNumbering
 	self     netip.AddrPort // where our own feedback comes back from, if it does
@@ -68,7 +69,7 @@ func (r *Receiver) Handle(now time.Time, d Datagram) {
 	case h.Type == wire.TypeAck:
 		r.handleAck(now, d.B)
 	case h.Type == wire.TypeReport:
-		r.stats.Drops.Useless++ // "the format of NORM_REPORT is undefined"
+		r.stats.Reports++ // "the format of NORM_REPORT is undefined"
 	case r.cfg.Sender != 0 && h.Source != r.cfg.Sender, r.cfg.SenderAddr.IsValid() && d.From.Addr() != r.cfg.SenderAddr:
 		r.stats.Drops.Foreign++
 	default:
@@ -134,14 +135,26 @@ func (r *Receiver) handleSender(now time.Time, d Datagram) error {
 			return err
 		}
 		return r.handleEOT(now, &m)
+	case wire.CmdAckReq:
+		var m wire.AckReq
+		if err := m.Parse(d.B); err != nil {
+			return r.unreadable(now, d, h, sh, err)
+		}
+		return r.handleAckReq(now, &m)
+	case wire.CmdApplication:
+		var m wire.Application
+		if err := m.Parse(d.B); err != nil {
+			return err
+		}
+		return r.handleApplication(now, &m)
 	}
-	// NORM_CMD(ACK_REQ), NORM_CMD(APPLICATION) and what later revisions may bring.
+	// What later revisions may bring.
 	return r.unreadable(now, d, h, sh, wire.ErrCmdType)
 }
 
 // unreadable follows the sender by the headers of a message whose rest is of no use.
 func (r *Receiver) unreadable(now time.Time, d Datagram, h wire.Header, sh wire.SenderHeader, err error) error {
-	if err == wire.ErrCmdType || err == wire.ErrFECID {
+	if err == wire.ErrCmdType || err == wire.ErrFECID || err == wire.ErrAckType {
 		if _, foreign := r.sender(now, h, sh); foreign != nil {
 			return foreign
 		}
@@ -212,9 +225,14 @@ func (r *Receiver) Poll(now time.Time, b []byte) (datagram []byte, to netip.Addr
 				return b, to, true
 			}
 		}
+		if s.acks != nil {
+			if b, ok = r.appendOwed(now, s, to, b); ok {
+				return b, to, true
+			}
+		}
 		if s.probe.due {
 			s.probe.due = false
-			if b, ok = r.appendAck(now, s, to, b); ok {
+			if b, ok = r.appendAck(now, s, wire.Ack{AckType: wire.AckCC}, to, b); ok {
 				return b, to, true
 			}
 		}

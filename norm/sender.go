@@ -39,7 +39,10 @@ type Sender struct {
 	prober
 	flusher
 	squelcher
-	flow flowControl
+	flow    flowControl
+	acks    asker
+	tracked tracker
+	app     commander
 
 	events   []Event
 	collided bool
@@ -62,6 +65,8 @@ const (
 	timerEOT              // next NORM_CMD(EOT)
 	timerSquelch          // next NORM_CMD(SQUELCH), if one is called for
 	timerAdvertise        // next NORM_CMD(REPAIR_ADV), if one is called for
+	timerAck              // next message of the positive acknowledgment procedure
+	timerCommand          // next NORM_CMD(APPLICATION)
 	timerVacancy          // when to look for room for an object that was refused
 	numSenderTimers
 )
@@ -117,6 +122,9 @@ func (s *Sender) expire(now time.Time) {
 	if due(s.timers[timerFlush], now) {
 		s.endFlush()
 	}
+	if due(s.timers[timerAck], now) {
+		s.chooseRequest(now)
+	}
 }
 
 // settle starts and stops what depends on whether there is work left.
@@ -162,6 +170,10 @@ func (s *Sender) appendNext(now time.Time, b []byte) []byte {
 		return s.appendSquelch(now, b)
 	case due(s.timers[timerAdvertise], now):
 		return s.appendRepairAdv(now, b)
+	case due(s.timers[timerCommand], now):
+		return s.appendCommand(now, b)
+	case s.acks.due != nil:
+		return s.appendRequest(now, b)
 	case due(s.timers[timerProbe], now) && s.mayProbe():
 		return s.appendProbe(now, b)
 	case s.repair != nil:
@@ -197,7 +209,7 @@ func (s *Sender) Deadline() time.Time {
 		return time.Time{}
 	}
 	first := earlier(earlier(s.timers[timerAggregate], s.timers[timerHoldoff]), s.timers[timerVacancy])
-	for _, timer := range [...]int{timerProbe, timerFlush, timerEOT, timerSquelch, timerAdvertise} {
+	for _, timer := range [...]int{timerProbe, timerFlush, timerEOT, timerSquelch, timerAdvertise, timerAck, timerCommand} {
 		if timer == timerProbe && !s.mayProbe() {
 			continue // the data before it come first
 		}

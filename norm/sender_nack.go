@@ -21,7 +21,7 @@ func (s *Sender) Handle(now time.Time, d Datagram) {
 	case h.Type == wire.TypeAck:
 		s.handleAck(now, d)
 	case h.Type == wire.TypeReport:
-		s.stats.Drops.Useless++
+		s.stats.Reports++ // "the format of NORM_REPORT is undefined"
 	default: // another sender
 		s.stats.Drops.Foreign++
 	}
@@ -63,10 +63,13 @@ func (s *Sender) handleAck(now time.Time, d Datagram) {
 		s.stats.Drops.Malformed++
 	case !s.addressed(m.FeedbackHeader):
 		s.stats.Drops.Foreign++
-	case m.AckType != wire.AckCC || s.ending:
+	case len(m.Payload) > s.cfg.SegmentSize: // "limited to NormSegmentSize", RFC 5740, Section 4.3.2
+		s.stats.Drops.Malformed++
+	case s.ending || m.AckType != wire.AckCC && !s.takeAck(m):
 		s.stats.Drops.Useless++
 	default:
 		s.stats.Acks++
+		s.track(m.Source, m.AckType == wire.AckCC)
 		s.handleResponse(now, m.GRTTResponse)
 	}
 }
@@ -84,6 +87,7 @@ func (s *Sender) handleNack(now time.Time, d Datagram) {
 		s.stats.Drops.Useless++
 	default:
 		s.stats.NacksHeard++
+		s.track(m.Source, false)
 		s.handleResponse(now, m.GRTTResponse)
 		s.collect(now, m, s.multicast() && d.To.IsValid() && !d.To.Addr().IsMulticast())
 	}

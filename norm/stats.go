@@ -25,7 +25,11 @@ type SenderStats struct {
 	NacksHeard   uint64        `json:"nacks_heard"`
 	NacksIgnored uint64        `json:"nacks_ignored"` // arrived in the hold-off for content behind the transmit position
 	RepairCycles uint64        `json:"repair_cycles"` // aggregation periods that ended in repairs
-	Acks         uint64        `json:"acks"`          // NORM_ACK(CC) heard
+	Acks         uint64        `json:"acks"`          // NORM_ACK heard that were of use
+	AckRequests  uint64        `json:"ack_requests"`  // NORM_CMD(FLUSH) and NORM_CMD(ACK_REQ) with an acking_node_list
+	AcksMissed   uint64        `json:"acks_missed"`   // nodes that did not answer
+	Commands     uint64        `json:"commands"`      // NORM_CMD(APPLICATION)
+	Reports      uint64        `json:"reports"`       // NORM_REPORT heard
 	GRTT         time.Duration `json:"grtt_ns"`
 	Rate         float64       `json:"rate"` // bits per second
 	Drops        Drops         `json:"drops"`
@@ -44,6 +48,7 @@ type ReceiverStats struct {
 	NacksSuppressed uint64 `json:"nacks_suppressed"` // NACK cycles that ended without a NACK because others had asked
 	NacksHeard      uint64 `json:"nacks_heard"`
 	AcksSent        uint64 `json:"acks_sent"`
+	Reports         uint64 `json:"reports"`   // NORM_REPORT heard
 	Spilled         uint64 `json:"spilled"`   // blocks written out incomplete because Buffer was full
 	NoBuffer        uint64 `json:"no_buffer"` // symbols that found no buffer and count as not received
 	Drops           Drops  `json:"drops"`

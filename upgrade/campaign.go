@@ -92,6 +92,7 @@ type CampaignConfig struct {
 	// the campaign is decided only by what devices show.
 	Restored bool
 
+	Trace  session.Tracer                                      // told of the datagrams and events of the session. May be nil
 	Conn   func() (session.Conn, error)                        // opens the socket. If nil, udp.Open
 	Bind   func(network, address string) (net.Listener, error) // opens listeners. If nil, net.Listen
 	Event  func(Event)                                         // is told what happens, by one goroutine. If nil, nobody is

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -120,6 +121,9 @@ func (s settings) resolve() (settings, error) {
 	}
 	if _, err := s.code().Scheme(); err != nil {
 		return s, fmt.Errorf("--fec: %w", err)
+	}
+	if s.FEC.Dialect == fec.MDP || s.FEC.MaxBlockLen > math.MaxUint16 {
+		return s, fmt.Errorf("--fec: a session description cannot carry %v in dialect %v", s.FEC, s.FEC.Dialect)
 	}
 	return s, nil
 }

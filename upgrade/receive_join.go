@@ -35,6 +35,7 @@ func (r *reception) join(ctx context.Context) error {
 			Buffer: receiveBuffer,
 		},
 		Offer: m.offers.offer,
+		Trace: r.a.cfg.Trace,
 		Log:   r.a.log,
 	})
 	if err != nil {
@@ -91,7 +92,7 @@ func (m *multicast) expectAll(ctx context.Context, s *manifest.Session, st *stag
 
 // paramsOf returns the code of a session description as package norm knows it.
 func paramsOf(f manifest.FEC) fec.Params {
-	p := fec.Params{ID: f.ID, Instance: f.Instance, SegmentSize: int(f.SegmentSize), MaxBlockLen: int(f.BlockSize), MaxParity: int(f.Parity)}
+	p := fec.Params{ID: f.ID, Instance: f.Instance, M: f.FieldSize, SegmentSize: int(f.SegmentSize), MaxBlockLen: int(f.BlockSize), MaxParity: int(f.Parity)}
 	if f.Dialect == manifest.DialectNRL {
 		p.Dialect = fec.NRL
 	}

@@ -48,9 +48,12 @@ func (t *tally) err() error {
 // receive takes events until what was asked for is there, the time is out, or the senders said goodbye.
 func (f *fileReceiver) receive(ctx context.Context, s *session.Session, hint string) error {
 	began, hinted := time.Now(), false
+	var enough time.Time // since when --count files are complete; zero: they are not
 	for tick := began.Add(reportEvery); ; {
 		e, err := next(ctx, s, tick)
 		switch {
+		case ctx.Err() != nil && !enough.IsZero():
+			return f.stats(context.WithoutCancel(ctx), s)
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case errors.Is(err, context.DeadlineExceeded):
@@ -61,7 +64,8 @@ func (f *fileReceiver) receive(ctx context.Context, s *session.Session, hint str
 				return err
 			}
 		}
-		if now := time.Now(); !now.Before(tick) {
+		now := time.Now()
+		if !now.Before(tick) {
 			tick = now.Add(reportEvery)
 			heard, err := f.report(ctx, s)
 			if err != nil {
@@ -73,7 +77,13 @@ func (f *fileReceiver) receive(ctx context.Context, s *session.Session, hint str
 			}
 		}
 		if f.count > 0 && f.tally.complete >= f.count {
-			return f.stats(ctx, s)
+			if enough.IsZero() {
+				enough = now
+			}
+			if now.Sub(enough) >= f.linger || f.tally.over() {
+				return f.stats(ctx, s)
+			}
+			continue
 		}
 		if f.tally.over() && (f.count == 0 || f.tally.failed > 0) {
 			return errors.Join(f.stats(ctx, s), f.tally.err())

@@ -64,6 +64,7 @@ Exit status: 0 committed on all devices, 1 aborted, 2 usage, 3 aborted by the de
 	fs.DurationVar(&u.config.Linger, "linger", 10*time.Second, "stay so long for devices that are late when all others are done")
 	fs.DurationVar(&u.config.OutcomeTimeout, "outcome-timeout", 15*time.Minute, "wait so long for what becomes of a COMMIT")
 	fs.BoolVar(&u.json, "json", false, "print one JSON event per line to stdout")
+	u.trace.Register(c)
 	c.MarkFlagRequired("key")
 	return c
 }
@@ -79,6 +80,7 @@ type upgrader struct {
 	tlsCert, tlsKey                                  string
 	readyTimeout, window, spread, hold               cli.Duration
 	json                                             bool
+	trace                                            cli.Trace
 }
 
 func (u *upgrader) run(c *cobra.Command, images []string) error {
@@ -87,6 +89,12 @@ func (u *upgrader) run(c *cobra.Command, images []string) error {
 	}
 	v := newCampaignView(u.world, u.json)
 	u.config.Event, u.config.Log = v.event, cli.NewLog(v.progress, slog.LevelWarn)
+	tracer, stop, err := u.trace.Start(v.progress)
+	if err != nil {
+		return cli.Usage(err)
+	}
+	defer stop()
+	u.config.Trace = tracer
 	campaign, err := upgrade.OpenCampaign(u.config)
 	if err != nil {
 		return cli.Usage(asFlags(err))

@@ -150,6 +150,10 @@ func senderConfig(a *args, c norm.SenderConfig) norm.SenderConfig {
 	c.MaxObjects = a.int("maxobjects", c.MaxObjects)
 	c.MaxBytes = int64(a.int("maxbytes", int(c.MaxBytes)))
 	c.FlowControl = a.float("flow", c.FlowControl)
+	if a.given("track") {
+		c.Track = choice(a, "track", []string{"none", "receivers", "all"}, []norm.TrackPolicy{norm.TrackNone, norm.TrackReceivers, norm.TrackAll})
+	}
+	c.MaxTracked = a.int("tracked", c.MaxTracked)
 	c.Buffer = a.int("buffer", c.Buffer)
 	c.FEC = take(a, "code", c.FEC, parseCode)
 	return c
