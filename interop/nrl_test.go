@@ -116,6 +116,16 @@ func nrlSend(t *testing.T, n node) *peer {
 	if n.unicast {
 		args = append(args, "unicast=")
 	}
+	if n.robust > 0 {
+		args = append(args, fmt.Sprintf("robust=%d", n.robust))
+	}
+	var acks []string
+	for _, id := range n.acks {
+		acks = append(acks, fmt.Sprint(id))
+	}
+	if acks != nil {
+		args = append(args, "ack="+strings.Join(acks, ","))
+	}
 	dir := t.TempDir()
 	for i, o := range n.objects {
 		path := filepath.Join(dir, fmt.Sprint(i))

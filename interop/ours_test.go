@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"testing"
 
@@ -24,7 +25,7 @@ func ourSend(t *testing.T, n node) *peer {
 	t.Helper()
 	s := n.open(t, udp.Sender, session.Config{Send: &norm.SenderConfig{
 		Node: n.id, Instance: n.instance, Group: n.at, FEC: n.code, SegmentSize: n.code.SegmentSize, AutoParity: n.auto, Rate: n.rate,
-		GRTT: n.grtt, BackoffFactor: n.backoff, GroupSize: 10, FirstObject: n.first,
+		GRTT: n.grtt, BackoffFactor: n.backoff, GroupSize: 10, FirstObject: n.first, RobustFactor: n.robust,
 	}})
 	p := follow(t, s, fmt.Sprintf("Go sender %d", n.id), nil)
 	for _, o := range n.objects {
@@ -33,6 +34,11 @@ func ourSend(t *testing.T, n node) *peer {
 			info = []byte(o.info)
 		}
 		if _, _, err := s.Send(t.Context(), norm.Object{Kind: o.kind, Size: int64(len(o.content)), Info: info}, bytes.NewReader(o.content)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n.acks != nil {
+		if _, err := s.SetWatermark(t.Context(), norm.Watermark{Nodes: n.acks}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -115,6 +121,7 @@ func (s *sinks) take(h norm.Handle) sink {
 // follow makes a peer of a session: it tells its events in the words of the others.
 func follow(t *testing.T, s *session.Session, name string, sinks *sinks) *peer {
 	p := &peer{name: name, events: make(chan event, eventsHeld)}
+	acks := make(map[string]bool) // who answered, and who was given up
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	done.Go(func() {
@@ -127,8 +134,15 @@ func follow(t *testing.T, s *session.Session, name string, sinks *sinks) *peer {
 				}
 				return
 			}
-			if told, ok := tell(ctx, s, sinks, e); ok {
-				p.events <- told
+			switch e.Kind {
+			case norm.NodeAcknowledged, norm.NodeSilent:
+				acks[fmt.Sprint(e.Node)] = e.Kind == norm.NodeAcknowledged
+			case norm.AcksDone:
+				p.events <- event{Event: "watermark", Acks: maps.Clone(acks)}
+			default:
+				if told, ok := tell(ctx, s, sinks, e); ok {
+					p.events <- told
+				}
 			}
 		}
 	})

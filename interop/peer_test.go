@@ -30,6 +30,8 @@ type node struct {
 	grtt     time.Duration
 	backoff  int              // K; -1: none
 	unicast  bool             // session
+	acks     []norm.NodeID    // who is asked to acknowledge the last object
+	robust   int              // the robust factor; if zero, 20
 	first    norm.TransportID // ours only: libnorm begins with 0
 
 	objects []object // what is sent, or expected

@@ -4,6 +4,7 @@ package interop
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"sync"
 	"testing"
@@ -20,6 +21,7 @@ func sessionExchanges() []exchange {
 		{what: "object ids pass 65535, objects 65535 and 0 lost once", ways: []way{{"Go → NRL", wrapFromOurs}, {"NRL → Go", wrapFromNRL}}},
 		{what: "a receiver that may not speak, served by proactive parity", ways: silent().bothWays()},
 		{what: "receivers answer by unicast, NORM_CMD(REPAIR_ADV) tells the others", ways: unicastFeedback().bothWays()},
+		{what: "a watermark, of two receivers that are there, every third packet lost, and one that is not", ways: eachWay(watermark)},
 		{what: "a unicast session, every third packet lost", ways: unicastSession().bothWays()},
 		{what: "the sender's congestion control: the rate climbs from one segment a second, by NORM_ACK(CC) with START", ways: []way{{"NRL → Go", rateClimbs}}},
 	}
@@ -93,7 +95,7 @@ func wrapFromOurs(t *testing.T) {
 // wrapFromNRL has libnorm, whose ids begin with 0, send as many small objects as it takes.
 func wrapFromNRL(t *testing.T) {
 	const n = math.MaxUint16 + 12
-	x := transfer{lose: aroundTheWrap, tune: func(node *node) { node.rate, node.extra = 8e6, []string{fmt.Sprintf("many=%d", n), "flow=0.5"} }}
+	x := transfer{lose: aroundTheWrap, tune: func(node *node) { node.rate, node.extra = 8e6, []string{fmt.Sprintf("many=%d", n), "flow=1"} }}
 	r := x.network(t, nrl)
 	receiver := ours.receive(t, node{id: 10, at: r.taps[1].at, join: norm.JoinAll})
 	nrl.send(t, x.sender(r.taps[0].at))
@@ -175,6 +177,32 @@ func unicastSession() transfer {
 		objects: sized(norm.File, 1024, 64),
 		tune:    func(n *node) { n.unicastFeedback = true },
 		lose:    everyThird,
+	}
+}
+
+// watermark has receivers acknowledge what they have. One of those asked does not exist, and is given up.
+func watermark(t *testing.T, from, to implementation) {
+	x := transfer{
+		receivers: 2,
+		objects:   []object{{norm.Data, "a", content(100*1024, 1)}, {norm.Data, "b", content(3000, 2)}},
+		lose:      everyThird,
+		tune:      func(n *node) { n.robust = 10 },
+	}
+	r := x.network(t, from)
+	var receivers []*peer
+	var ids []norm.NodeID
+	for i, tap := range r.taps[1:] {
+		n := x.receiver(i, tap.at)
+		receivers, ids = append(receivers, to.receive(t, n)), append(ids, n.id)
+	}
+	n := x.sender(r.taps[0].at)
+	n.acks = append(ids, 99)
+	got := from.send(t, n).await(t, "watermark").Acks
+	if want := map[string]bool{"10": true, "11": true, "99": false}; !maps.Equal(got, want) {
+		t.Errorf("acknowledged: %v, want %v", got, want)
+	}
+	for _, p := range receivers {
+		p.awaitObjects(t, x.objects)
 	}
 }
 
