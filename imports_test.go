@@ -25,11 +25,12 @@ type room struct {
 var rooms = map[string]room{
 	"norm/wire":             {sansIO: true},
 	"norm/fec":              {may: []string{"github.com/klauspost/reedsolomon"}, sansIO: true},
-	"norm":                  {may: []string{module + "norm/wire", module + "norm/fec"}, sansIO: true},
+	"norm/auth":             {may: []string{module + "norm/wire"}, sansIO: true},
+	"norm":                  {may: []string{module + "norm/wire", module + "norm/fec", module + "norm/auth"}, sansIO: true},
 	"norm/udp":              {may: []string{"golang.org/x/net", "golang.org/x/sys"}},
 	"norm/session":          {may: []string{module + "norm", module + "norm/udp"}},
 	"norm/trace":            {may: []string{module + "norm/udp", module + "norm/wire"}},
-	"norm/normtest":         {may: []string{module + "norm", module + "norm/wire", module + "norm/fec"}},
+	"norm/normtest":         {may: []string{module + "norm", module + "norm/auth", module + "norm/wire", module + "norm/fec"}},
 	"norm/normtest/hub":     {may: []string{module + "norm/udp"}},
 	"merkle":                {sansIO: true},
 	"manifest":              {may: []string{module + "merkle", "github.com/fxamacker/cbor/v2", "github.com/veraison/go-cose"}},
@@ -40,7 +41,7 @@ var rooms = map[string]room{
 	"discovery":             {may: []string{module + "manifest", "github.com/fxamacker/cbor/v2"}},
 	"interop":               {},
 	"upgrade": {may: []string{
-		module + "norm", module + "norm/fec", module + "norm/session", module + "norm/udp", module + "merkle",
+		module + "norm", module + "norm/auth", module + "norm/fec", module + "norm/session", module + "norm/udp", module + "merkle",
 		module + "manifest", module + "commit", module + "commit/disk", module + "commit/filestore", module + "discovery",
 		"golang.org/x/net/netutil", "golang.org/x/sys",
 	}},

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/multicast-upgrade/tool/norm/auth"
 	"github.com/multicast-upgrade/tool/norm/fec"
 )
 
@@ -18,7 +19,7 @@ type SenderConfig struct {
 	// FEC is the code for all objects. If its ID and MaxBlockLen are zero: Reed-Solomon, FEC Encoding ID 5, 64 source
 	// symbols and 32 parity symbols a block. SegmentSize is filled in from the field below.
 	FEC fec.Params
-	// SegmentSize is NormSegmentSize, the bytes of object content in one NORM_DATA. If zero, 1400.
+	// SegmentSize is NormSegmentSize, the bytes of object content in one NORM_DATA. If zero, 1400, less what Auth adds.
 	SegmentSize int
 	// FTI says which messages carry the EXT_FTI of their object.
 	FTI FTIPolicy
@@ -67,6 +68,9 @@ type SenderConfig struct {
 
 	// Buffer is the memory for blocks being read and coded, in bytes: room for at least two blocks. If zero, 8 MiB.
 	Buffer int
+
+	// Auth, unless nil, authenticates all packets (RFC 6584): ours are sealed, feedback that is not authentic is dropped.
+	Auth *auth.Config
 
 	// Seed makes the random choices repeatable.
 	Seed uint64
@@ -128,6 +132,9 @@ type ReceiverConfig struct {
 	// block is spilled to the sink and read back for decoding; a symbol without a buffer counts as not received. If zero, 8 MiB.
 	Buffer int
 
+	// Auth, unless nil, authenticates all packets (RFC 6584): ours are sealed, what is not authentic is dropped unseen.
+	Auth *auth.Config
+
 	// Seed makes the random choices repeatable; receivers of one group need different seeds.
 	Seed uint64
 }
@@ -181,7 +188,7 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 		return c, err
 	}
 	multicast := c.Group.Addr().IsMulticast()
-	c.SegmentSize = cmp.Or(c.SegmentSize, defaultSegmentSize)
+	c.SegmentSize = cmp.Or(c.SegmentSize, defaultSegmentSize-c.Auth.SenderOverhead())
 	if c.FEC.ID == 0 && c.FEC.MaxBlockLen == 0 {
 		c.FEC = fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 64, MaxParity: 32, Dialect: c.FEC.Dialect}
 	}
@@ -205,7 +212,7 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 	c.MaxTracked = cmp.Or(c.MaxTracked, 1024)
 	c.FlowControl = cmp.Or(c.FlowControl, defaultFlowControl)
 	c.Buffer = cmp.Or(c.Buffer, defaultBuffer)
-	c.Burst = cmp.Or(c.Burst, defaultBurst(c.Rate, c.SegmentSize))
+	c.Burst = cmp.Or(c.Burst, defaultBurst(c.Rate, c.maxDatagram()))
 
 	switch {
 	// NRL's receivers cannot build a NACK below 28 bytes; RFC 5740 sets no lower bound, a segment must only hold a request.
@@ -256,9 +263,14 @@ func sourceSpecific(group netip.Addr) bool {
 	return b[0] == 0xff && b[1]>>4 == 3 && b[2] == 0 && b[3] == 0
 }
 
+// maxDatagram returns how long a datagram of the sender may be, in bytes.
+func (c SenderConfig) maxDatagram() int {
+	return c.SegmentSize + maxDataHeader + c.Auth.SenderOverhead()
+}
+
 // defaultBurst returns what rate, in bits per second, gives in 2 ms, but at least two datagrams, in bytes.
-func defaultBurst(rate float64, segmentSize int) int {
-	return max(int(min(rate/8*0.002, 1<<30)), 2*(segmentSize+maxDataHeader))
+func defaultBurst(rate float64, maxDatagram int) int {
+	return max(int(min(rate/8*0.002, 1<<30)), 2*maxDatagram)
 }
 
 // resolve returns a copy of c with the defaults filled in, or says which field cannot work.

@@ -54,7 +54,8 @@ const (
 	AppCommand
 	// Flushed: the flush series behind the last queued object ended without a repair request in between. Sender.
 	Flushed
-	// Ended: the series of NORM_CMD(EOT) is sent; the sender is done. Sender.
+	// Ended: the series of NORM_CMD(EOT) is sent; the sender is done. Or, with an Err, the sequence numbers of its Auth are
+	// used up ([auth.ErrExhausted]). Sender.
 	Ended
 	// SenderMoved: the sender is heard from another address, From, and its state kept. Unicast feedback goes there from now
 	// on. Receiver: Sender, Instance, From.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/multicast-upgrade/tool/norm/auth"
 	"github.com/multicast-upgrade/tool/norm/wire"
 )
 
@@ -16,6 +17,7 @@ type Sender struct {
 	cfg       SenderConfig
 	autoBurst bool
 	groupSize uint8 // gsize
+	auth      *auth.Authenticator
 	stats     SenderStats
 	pacer     pacer
 	timers    deadlines
@@ -86,11 +88,16 @@ func NewSender(cfg SenderConfig, now time.Time) (*Sender, error) {
 	if int64(cfg.Buffer) < 2*block {
 		return nil, fmt.Errorf("norm: Buffer %d: want room for two blocks, %d bytes", cfg.Buffer, 2*block)
 	}
+	authenticator, err := auth.NewSender(cfg.Auth)
+	if err != nil {
+		return nil, err
+	}
 	s := &Sender{
 		cfg:       cfg,
+		auth:      authenticator,
 		autoBurst: autoBurst,
 		groupSize: wire.EncodeGroupSize(float64(cfg.GroupSize)),
-		pacer:     newPacer(now, cfg.Rate, cfg.Burst, cfg.SegmentSize+maxDataHeader),
+		pacer:     newPacer(now, cfg.Rate, cfg.Burst, cfg.maxDatagram()),
 		timers:    make(deadlines, numSenderTimers),
 		nextID:    cfg.FirstObject,
 		cache:     newBlockCache(cfg.Buffer, int(block)),
@@ -139,7 +146,7 @@ func (s *Sender) settle(now time.Time) {
 }
 
 // Poll appends one datagram to b and returns where to send it; ok is false if none may be sent now. b should have room
-// for SegmentSize and 40 bytes, else a larger one is allocated. Commands that are due go first, then the repair of the lowest
+// for SegmentSize and 40 bytes, and for what Auth adds, else a larger one is allocated. Commands that are due go first, then the repair of the lowest
 // position, then new data.
 func (s *Sender) Poll(now time.Time, b []byte) (pkt []byte, to netip.AddrPort, ok bool) {
 	s.expire(now)
@@ -148,9 +155,9 @@ func (s *Sender) Poll(now time.Time, b []byte) (pkt []byte, to netip.AddrPort, o
 		return b, netip.AddrPort{}, false
 	}
 	n := len(b)
-	b = s.appendNext(now, b)
-	if len(b) == n {
-		return b, netip.AddrPort{}, false
+	b = s.appendNext(now, s.auth.Room(b))
+	if len(b) == n+s.auth.Overhead() || !s.seal(b[n:]) {
+		return b[:n], netip.AddrPort{}, false
 	}
 	s.pacer.spend(len(b) - n)
 	s.stats.Datagrams++
@@ -238,9 +245,9 @@ func (s *Sender) SetRate(now time.Time, bitsPerSecond float64) {
 		s.cfg.Rate = min(bitsPerSecond, maxRate)
 	}
 	if s.autoBurst {
-		s.cfg.Burst = defaultBurst(s.cfg.Rate, s.cfg.SegmentSize)
+		s.cfg.Burst = defaultBurst(s.cfg.Rate, s.cfg.maxDatagram())
 	}
-	s.pacer.set(now, s.cfg.Rate, s.cfg.Burst, s.cfg.SegmentSize+maxDataHeader)
+	s.pacer.set(now, s.cfg.Rate, s.cfg.Burst, s.cfg.maxDatagram())
 	s.limitGRTT()
 	s.settle(now)
 }
@@ -273,6 +280,17 @@ func (s *Sender) drainEvents(yield func(Event) bool) {
 		}
 	}
 	s.events = s.events[:0]
+}
+
+// seal authenticates a packet. When the key has none left, the session ends without a word: an EOT could not be sent either.
+func (s *Sender) seal(b []byte) bool {
+	err := s.auth.Seal(b)
+	if err != nil {
+		s.ended = true
+		s.emit(Event{Kind: Ended, Err: err})
+		s.settle(time.Time{})
+	}
+	return err == nil
 }
 
 // multicast reports whether the session has a group, and not a single receiver.

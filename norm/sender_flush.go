@@ -66,6 +66,9 @@ func (s *Sender) Flush(now time.Time) {
 	s.expire(now)
 	if s.flushing && s.flushesLeft == 0 {
 		s.flushing = false
+		if s.auth != nil {
+			s.timers[timerProbe] = now // which opens the run for those who came since: see package auth
+		}
 	}
 	s.settle(now)
 }

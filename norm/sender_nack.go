@@ -11,9 +11,12 @@ import (
 func (s *Sender) Handle(now time.Time, d Datagram) {
 	s.expire(now)
 	h, err := wire.Peek(d.B)
+	forged := s.auth.Verify(now, d.B)
 	switch {
 	case err != nil || h.Source == wire.NodeNone || h.Source == wire.NodeAny:
 		s.stats.Drops.Malformed++
+	case forged != nil:
+		s.stats.Drops.notAuthentic(forged)
 	case h.Source == s.cfg.Node:
 		s.handleOwn(d, h)
 	case h.Type == wire.TypeNack:

@@ -1,13 +1,27 @@
 package norm
 
-import "time"
+import (
+	"time"
+
+	"github.com/multicast-upgrade/tool/norm/auth"
+)
 
 // Drops counts datagrams and messages that were ignored, by reason. A stranger may cost us a counter, never memory.
 type Drops struct {
-	Malformed uint64 `json:"malformed"` // not a NORM message of version 1, or a length that does not fit
-	Foreign   uint64 `json:"foreign"`   // another sender, another instance, another address, or our own echo
-	Useless   uint64 `json:"useless"`   // of a type or code we do not use, or naming content that cannot exist
-	Refused   uint64 `json:"refused"`   // announced something beyond our limits
+	Malformed   uint64 `json:"malformed"`   // not a NORM message of version 1, or a length that does not fit
+	Foreign     uint64 `json:"foreign"`     // another sender, another instance, another address, or our own echo
+	Useless     uint64 `json:"useless"`     // of a type or code we do not use, or naming content that cannot exist
+	Refused     uint64 `json:"refused"`     // announced something beyond our limits
+	Unauthentic uint64 `json:"unauthentic"` // without EXT_AUTH where the session has it, forged, or replayed
+}
+
+// notAuthentic counts a packet that Verify did not accept.
+func (d *Drops) notAuthentic(err error) {
+	if err == auth.ErrEcho {
+		d.Foreign++
+		return
+	}
+	d.Unauthentic++
 }
 
 // SenderStats are the counters of a [Sender] since its start. In JSON a duration is in nanoseconds.

@@ -85,7 +85,7 @@ func (c *Campaign) openSender() error {
 		Node: norm.NodeID(c.frozen.NodeID), Instance: c.frozen.instance(c.state.Serial), Group: s.Group,
 		FEC: s.code(), SegmentSize: s.SegmentSize, AutoParity: s.AutoParity, Rate: s.Rate, Burst: s.Burst,
 		GRTT: s.GRTT, BackoffFactor: s.BackoffFactor, GroupSize: s.GroupSize,
-		FirstObject: norm.TransportID(c.release.objects.Hashes),
+		FirstObject: norm.TransportID(c.release.objects.Hashes), Auth: c.frozen.auth(),
 	}})
 	if err != nil {
 		return fmt.Errorf("sender: %w", err)

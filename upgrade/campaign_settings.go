@@ -52,6 +52,7 @@ type settings struct {
 	GroupSize     int           `flag:"--group-size"`
 	Listen        string        `flag:"--listen"`
 	Advertise     string        `flag:"--advertise"`
+	Auth          string        `flag:"--auth"`
 }
 
 // settings returns the settings as they are given, zero where they are not.
@@ -62,7 +63,7 @@ func (cfg CampaignConfig) settings() (settings, error) {
 		NotBefore: cfg.NotBefore.UTC().Truncate(time.Second), Window: cfg.Window, Spread: cfg.Spread, Hold: cfg.Hold,
 		Interface: cfg.Interface, Source: cfg.Source, TTL: cfg.TTL, Rate: cfg.Rate, Burst: cfg.Burst, SegmentSize: cfg.SegmentSize,
 		FEC: cfg.FEC, AutoParity: cfg.AutoParity, GRTT: cfg.GRTT, BackoffFactor: cfg.BackoffFactor, GroupSize: cfg.GroupSize,
-		Listen: cfg.Listen, Advertise: cfg.Advertise,
+		Listen: cfg.Listen, Advertise: cfg.Advertise, Auth: cfg.Auth,
 	}
 	s.FEC.SegmentSize = 0
 	if len(cfg.Targets) > 0 {
@@ -113,7 +114,6 @@ func (s settings) resolve() (settings, error) {
 	s.Commit = cmp.Or(s.Commit, CommitAsk)
 	s.Hold = cmp.Or(s.Hold, manifest.DefaultHold)
 	s.Rate = cmp.Or(s.Rate, 10e6)
-	s.SegmentSize = cmp.Or(s.SegmentSize, 1400)
 	s.GRTT = cmp.Or(s.GRTT, 500*time.Millisecond)
 	s.Listen = cmp.Or(s.Listen, ":8443")
 	if s.FEC.ID == 0 && s.FEC.MaxBlockLen == 0 {

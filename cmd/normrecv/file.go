@@ -44,6 +44,7 @@ once, unless --linger lets it stay for a sender that wants its files acknowledge
 	fs.Uint32Var(&f.nodeID, "node-id", 0, "our NORM node id; 0 takes one at random")
 	fs.StringVar(&f.join, "join", "all", "what to ask for of what was sent before: all, the current object and later ones (object), or only what comes (current)")
 	fs.StringVar(&f.dialect, "dialect", "auto", "whose reading of the code: auto, rfc, nrl, or mdp for old senders by NRL")
+	fs.StringVar(&f.authKey, "auth-key", "", "accept only packets authenticated by the group key in this `file`")
 	fs.BoolVar(&f.json, "json", false, "print one JSON event per line to stdout")
 	f.trace.Register(c)
 	c.MarkFlagRequired("group")
@@ -52,13 +53,13 @@ once, unless --linger lets it stay for a sender that wants its files acknowledge
 
 // A fileReceiver is one run of normrecv file.
 type fileReceiver struct {
-	world                                  cli.World
-	group, ifi, source, out, join, dialect string
-	count                                  int
-	timeout, linger                        time.Duration
-	nodeID                                 uint32
-	json                                   bool
-	trace                                  cli.Trace
+	world                                           cli.World
+	group, ifi, source, out, join, dialect, authKey string
+	count                                           int
+	timeout, linger                                 time.Duration
+	nodeID                                          uint32
+	json                                            bool
+	trace                                           cli.Trace
 
 	events   *cli.Events
 	progress *cli.Progress
@@ -139,6 +140,9 @@ func (f *fileReceiver) config() (c norm.ReceiverConfig, err error) {
 	}
 	if c.Dialect, ok = dialects[f.dialect]; !ok {
 		return c, fmt.Errorf("--dialect %q: want auto, rfc, nrl or mdp", f.dialect)
+	}
+	if c.Auth, err = cli.GroupAuth(f.authKey); err != nil {
+		return c, err
 	}
 	if f.count < 0 || f.timeout < 0 || f.linger < 0 {
 		return c, errors.New("--count, --timeout and --linger cannot be negative")

@@ -32,7 +32,10 @@ acknowledgment of each file, prints who gave it and who did not, and ends with s
   normrecv file --group 239.1.2.3:6003 --interface eth0 --out incoming --count 1     # on each receiver
   normsend file --group 239.1.2.3:6003 --interface eth0 --ack 7,8 firmware.bin       # of normrecv --node-id 7, and 8`,
 		Args: cli.SomeArgs("name the files to send"),
-		RunE: func(c *cobra.Command, paths []string) error { return f.run(c.Context(), paths) },
+		RunE: func(c *cobra.Command, paths []string) error {
+			f.fitSegment = !c.Flags().Changed("segment-size")
+			return f.run(c.Context(), paths)
+		},
 	}
 	f.link.register(c)
 	f.transport.register(c)
@@ -40,6 +43,7 @@ acknowledgment of each file, prints who gave it and who did not, and ends with s
 	fs.IntVar(&f.link.dscp, "dscp", 0, "differentiated services codepoint, 0 to 63")
 	fs.StringVar(&f.transport.dialect, "dialect", "", "whose reading of the code: rfc (the default but with rs8-129), nrl for receivers by NRL, or mdp for old ones")
 	fs.Uint32Var(&f.transport.nodeID, "node-id", 0, "our NORM node id; 0 takes one at random")
+	fs.StringVar(&f.authKey, "auth-key", "", "authenticate packets by the group key in this `file` (keygen --role group); receivers need it too")
 	fs.DurationVar(&f.linger, "linger", 10*time.Second, "stay this long for receivers that still miss something")
 	fs.StringSliceVar(&f.ack, "ack", nil, "ask these `nodes` (their NORM node ids, separated by commas) to acknowledge each file")
 	fs.BoolVar(&f.json, "json", false, "print one JSON event per line to stdout")
@@ -56,7 +60,10 @@ type fileSender struct {
 	linger    time.Duration
 	ack       []string
 	json      bool
+	authKey   string
 	trace     cli.Trace
+
+	fitSegment bool // the segment size is ours to choose
 
 	events   *cli.Events
 	progress *cli.Progress
@@ -95,6 +102,14 @@ func (f *fileSender) run(ctx context.Context, paths []string) (err error) {
 	if err != nil {
 		conn.Close()
 		return cli.Usage(err)
+	}
+	if config.Auth, err = cli.GroupAuth(f.authKey); err != nil {
+		conn.Close()
+		return cli.Usage(err)
+	}
+	if f.fitSegment {
+		config.SegmentSize -= config.Auth.SenderOverhead() // datagrams stay as long as they were
+		f.transport.segmentSize = config.SegmentSize
 	}
 	tracer, stop, err := f.trace.Start(f.progress)
 	if err != nil {

@@ -58,6 +58,7 @@ Exit status: 0 committed on all devices, 1 aborted, 2 usage, 3 aborted by the de
 	fs.Var(&u.hold, "stage-hold", "an undecided device keeps its stage so long past the deadline (default 7d)")
 	fs.StringVar(&u.source, "source", "", "our `address`, for source-specific multicast")
 	fs.StringVar(&u.config.Listen, "listen", ":8443", "`address` and port of the rendezvous")
+	fs.StringVar(&u.config.Auth, "auth", "", "authenticate packets by a group key of the campaign: on, off; default: on if all of --devices have keys")
 	fs.StringVar(&u.config.Advertise, "advertise", "", "`URL` of the rendezvous as devices know it; default: made from --listen and --interface")
 	fs.StringVar(&u.tlsCert, "tls-cert", "", "TLS certificate `file` of the rendezvous; default: one certified by the server key")
 	fs.StringVar(&u.tlsKey, "tls-key", "", "its key `file`")

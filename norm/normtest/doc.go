@@ -34,7 +34,7 @@
 //	group KEY=…            a new network with the sender s and the receivers r1, r2, …; begins a script. Keys: receivers, seed,
 //	                       trace (kinds of lines), those of a sender, those of a receiver with "r." before them, those of a
 //	                       link (for the way to each receiver; delay is half of grtt unless given). The word alone leaves out
-//	                       s and the receivers.
+//	                       s and the receivers; with the word auth all nodes but strangers share a group key.
 //	sender NAME KEY=…      another sender. Keys: node instance first k grtt mingrtt maxgrtt gsize robust rate segment autoparity
 //	                       probe maxobjects maxbytes flow track (none, receivers, all) tracked buffer code (K,P; 129:K,P; none:K) site. The code is 8,4 unless given.
 //	receiver NAME KEY=…    another receiver. Keys: node sender join (current, object, all) patience (no, yes) robust maxsenders

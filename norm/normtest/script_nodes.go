@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/multicast-upgrade/tool/norm"
+	"github.com/multicast-upgrade/tool/norm/auth"
 	"github.com/multicast-upgrade/tool/norm/fec"
 )
 
@@ -36,6 +37,10 @@ func (r *runner) group(a *args) ([]string, error) {
 			FEC: fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 8, MaxParity: 4}, Seed: uint64(seed),
 		},
 		receiver: norm.ReceiverConfig{Seed: uint64(seed)},
+	}
+	if a.has("auth") {
+		d.sender.Auth = &auth.Config{Key: []byte("the group key of all scripts")}
+		d.receiver.Auth = d.sender.Auth
 	}
 	d.sender = senderConfig(a, d.sender)
 	d.receiver = receiverConfig(a, "r.", d.receiver)
