@@ -125,7 +125,7 @@ func (x transfer) tuned(n node) node {
 }
 
 // network makes the relay for one run, with what is lost in it.
-func (x transfer) network(t *testing.T, from implementation) *relay {
+func (x transfer) network(t *testing.T) *relay {
 	group, lose := x.group, loss(nil)
 	if !group.IsValid() {
 		group = multicast4
@@ -134,13 +134,12 @@ func (x transfer) network(t *testing.T, from implementation) *relay {
 		lose = x.lose()
 	}
 	r := newRelay(t, group, 1+max(x.receivers, 1), lose)
-	record(t, from, r)
 	return r
 }
 
 // run sends from one implementation to the other, and compares what arrives.
 func (x transfer) run(t *testing.T, from, to implementation) {
-	r := x.network(t, from)
+	r := x.network(t)
 	check := func() {}
 	if x.look != nil {
 		r.look, check = x.look(t)
@@ -149,9 +148,13 @@ func (x transfer) run(t *testing.T, from, to implementation) {
 	for i, tap := range r.taps[1:] {
 		receivers = append(receivers, to.receive(t, x.receiver(i, tap.at)))
 	}
-	from.send(t, x.sender(r.taps[0].at))
+	n := x.sender(r.taps[0].at)
+	sender := from.send(t, n)
 	for _, p := range receivers {
 		p.awaitObjects(t, x.objects)
+	}
+	if n.acks != nil {
+		sender.await(t, "watermark")
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

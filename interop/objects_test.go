@@ -22,6 +22,7 @@ var codes = []fec.Params{
 	{ID: fec.ReedSolomonGF8, SegmentSize: 512, MaxBlockLen: 16, MaxParity: 8},
 	{ID: fec.SmallBlockSystematic, SegmentSize: 512, MaxBlockLen: 16, MaxParity: 8},
 	{ID: fec.ReedSolomon, M: 8, SegmentSize: 512, MaxBlockLen: 16, MaxParity: 8},
+	{ID: fec.ReedSolomon, M: 16, SegmentSize: 512, MaxBlockLen: 250, MaxParity: 10}, // libnorm takes m = 16 for more than 255 symbols
 }
 
 // codeName is a code as the document calls it.

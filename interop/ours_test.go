@@ -85,12 +85,6 @@ func (n node) open(t *testing.T, role udp.Role, cfg session.Config) *session.Ses
 	return s
 }
 
-// memory is a sink.
-type memory []byte
-
-func (m memory) WriteAt(b []byte, off int64) (int, error) { return copy(m[off:], b), nil }
-func (m memory) ReadAt(b []byte, off int64) (int, error)  { return copy(b, m[off:]), nil }
-
 // sinks are where a receiver's objects lie.
 type sinks struct {
 	mu   sync.Mutex
@@ -150,8 +144,6 @@ func follow(t *testing.T, s *session.Session, name string, sinks *sinks) *peer {
 	t.Cleanup(p.stop)
 	return p
 }
-
-var kinds = map[norm.Kind]string{norm.Data: "data", norm.File: "file"}
 
 // tell puts an event in the words of peers/nrl.cpp.
 func tell(ctx context.Context, s *session.Session, sinks *sinks, e norm.Event) (event, bool) {

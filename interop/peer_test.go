@@ -3,9 +3,6 @@
 package interop
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
@@ -43,20 +40,6 @@ type node struct {
 	dialect         norm.DialectPolicy // ours only
 
 	extra []string // options of peers/nrl.cpp that have no field here
-}
-
-// An object is what is sent, and what is to be received.
-type object struct {
-	kind    norm.Kind
-	info    string
-	content []byte
-}
-
-// content returns n bytes that look random and differ with seed.
-func content(n int, seed byte) []byte {
-	b := make([]byte, n)
-	rand.NewChaCha8([32]byte{seed}).Read(b)
-	return b
 }
 
 // An implementation starts nodes.
@@ -122,23 +105,7 @@ func (p *peer) awaitThat(t *testing.T, name string, right func(event) bool) even
 	}
 }
 
-// A delivery is an object as a test compares it.
-type delivery struct {
-	Kind, Info string
-	Size       int64
-	SHA256     string
-}
-
-func (o object) delivery() delivery {
-	return delivery{kinds[o.kind], hex.EncodeToString([]byte(o.info)), int64(len(o.content)), digest(o.content)}
-}
-
 func (e event) delivery() delivery { return delivery{e.Kind, e.Info, e.Size, e.SHA256} }
-
-func digest(b []byte) string {
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
-}
 
 // awaitObjects waits until the peer has all the objects, in whatever order, with their content.
 func (p *peer) awaitObjects(t *testing.T, objects []object) {

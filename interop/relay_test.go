@@ -41,7 +41,7 @@ type relay struct {
 	mu    sync.Mutex
 	dec   wire.Decoder
 	lost  int
-	trace trace // what passed, for a test that fails
+	trace excerpt // what passed, for a test that fails
 }
 
 // A tap is where one node meets the network.
@@ -256,21 +256,21 @@ func (r *relay) pass(i, j int, unicast bool, b []byte) {
 	r.trace.add(fmt.Sprintf("%d > %d  %v%s", i, j, msg, fate))
 }
 
-// A trace is the first and the last lines of a long text.
-type trace struct{ first, last []string }
+// An excerpt is the first and the last lines of a long text.
+type excerpt struct{ first, last []string }
 
-const traceLines = 200
+const excerptLines = 200
 
-func (t *trace) add(line string) {
-	if len(t.first) < traceLines {
+func (t *excerpt) add(line string) {
+	if len(t.first) < excerptLines {
 		t.first = append(t.first, line)
 		return
 	}
-	if t.last = append(t.last, line); len(t.last) == 2*traceLines {
-		t.last = slices.Delete(t.last, 0, traceLines)
+	if t.last = append(t.last, line); len(t.last) == 2*excerptLines {
+		t.last = slices.Delete(t.last, 0, excerptLines)
 	}
 }
 
-func (t *trace) String() string {
+func (t *excerpt) String() string {
 	return strings.Join(slices.Concat(t.first, []string{"…"}, t.last), "\n")
 }

@@ -33,6 +33,18 @@ func repairExchanges() (rows []exchange) {
 		})
 	}
 	const e = 1024
+	gf16 := fec.Params{ID: fec.ReedSolomon, M: 16, SegmentSize: e, MaxBlockLen: 240, MaxParity: 20}
+	odd := gf16
+	odd.SegmentSize--
+	rows = append(rows,
+		exchange{
+			what: "300 segments in two blocks, both short, every third packet lost, " + codeName(gf16),
+			ways: transfer{code: gf16, objects: []object{{norm.Data, "short blocks", content(300*e-4, 3)}}, lose: everyThird}.bothWays(),
+		},
+		exchange{
+			what: "segments of an odd number of bytes, which m = 16 cannot mend, every third packet lost",
+			ways: []way{transfer{code: odd, objects: []object{{norm.Data, "", content(100*e, 3)}}, lose: everyThird}.way(nrl, ours)},
+		})
 	for _, row := range []struct {
 		what    string
 		objects []object

@@ -41,7 +41,7 @@ func lateJoin(t *testing.T, from, to implementation) {
 		objects: []object{{norm.Data, "first", content(300*1024, 1)}, {norm.Data, "second", content(50*1024, 2)}},
 		tune:    func(n *node) { n.rate = 4e6 },
 	}
-	r := x.network(t, from)
+	r := x.network(t)
 	part := make(chan struct{})
 	begun := sync.OnceFunc(func() { close(part) })
 	r.look = func(p packet, _ bool) {
@@ -57,7 +57,7 @@ func lateJoin(t *testing.T, from, to implementation) {
 // restart stops a sender and starts another one under its name: object 0 of the second is not object 0 of the first.
 func restart(t *testing.T, from, to implementation) {
 	x := transfer{objects: []object{{norm.Data, "before", content(100*1024, 1)}}}
-	r := x.network(t, from)
+	r := x.network(t)
 	receiver := to.receive(t, x.receiver(0, r.taps[1].at))
 	first := from.send(t, x.sender(r.taps[0].at))
 	receiver.awaitObjects(t, x.objects)
@@ -96,7 +96,7 @@ func wrapFromOurs(t *testing.T) {
 func wrapFromNRL(t *testing.T) {
 	const n = math.MaxUint16 + 12
 	x := transfer{lose: aroundTheWrap, tune: func(node *node) { node.rate, node.extra = 8e6, []string{fmt.Sprintf("many=%d", n), "flow=1"} }}
-	r := x.network(t, nrl)
+	r := x.network(t)
 	receiver := ours.receive(t, node{id: 10, at: r.taps[1].at, join: norm.JoinAll})
 	nrl.send(t, x.sender(r.taps[0].at))
 	missing := make(map[string]bool)
@@ -188,7 +188,7 @@ func watermark(t *testing.T, from, to implementation) {
 		lose:      everyThird,
 		tune:      func(n *node) { n.robust = 10 },
 	}
-	r := x.network(t, from)
+	r := x.network(t)
 	var receivers []*peer
 	var ids []norm.NodeID
 	for i, tap := range r.taps[1:] {
@@ -209,7 +209,7 @@ func watermark(t *testing.T, from, to implementation) {
 // rateClimbs has NRL's sender control its rate by what our receiver answers.
 func rateClimbs(t *testing.T) {
 	x := transfer{objects: []object{{norm.Data, "", content(400*1024, 1)}}, tune: func(n *node) { n.extra = []string{"cc="} }}
-	r := x.network(t, nrl)
+	r := x.network(t)
 	answers := 0
 	r.look = func(p packet, _ bool) {
 		if m, ok := p.msg.(*wire.Ack); ok && m.AckType == wire.AckCC {
@@ -246,7 +246,7 @@ func dialectExchanges() []exchange {
 func wrongDialect(t *testing.T) {
 	sent := object{norm.Data, "", content(100*1024, 1)}
 	x := transfer{objects: []object{sent}, lose: func() loss { return once(symbol(0, 3)) }, tune: func(n *node) { n.code.Dialect = fec.RFC }}
-	r := x.network(t, ours)
+	r := x.network(t)
 	receiver := nrl.receive(t, x.receiver(0, r.taps[1].at))
 	ours.send(t, x.sender(r.taps[0].at))
 	got := receiver.await(t, "completed").delivery()
