@@ -92,6 +92,10 @@ func (s *Sender) handleNack(now time.Time, d Datagram) {
 		s.stats.NacksHeard++
 		s.track(m.Source, false)
 		s.handleResponse(now, m.GRTTResponse)
+		if !s.serves(now, m.Source) {
+			s.stats.NacksRefused++
+			return
+		}
 		s.collect(now, m, s.multicast() && d.To.IsValid() && !d.To.Addr().IsMulticast())
 	}
 }
