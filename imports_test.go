@@ -25,7 +25,8 @@ type room struct {
 var rooms = map[string]room{
 	"norm/wire":             {sansIO: true},
 	"norm/fec":              {may: []string{"github.com/klauspost/reedsolomon"}, sansIO: true},
-	"norm":                  {may: []string{module + "norm/wire", module + "norm/fec"}, sansIO: true},
+	"norm":                  {may: []string{module + "norm/wire", module + "norm/fec", module + "norm/cc"}, sansIO: true},
+	"norm/cc":               {sansIO: true},
 	"norm/udp":              {may: []string{"golang.org/x/net", "golang.org/x/sys"}},
 	"norm/session":          {may: []string{module + "norm", module + "norm/udp"}},
 	"norm/normtest":         {may: []string{module + "norm", module + "norm/wire", module + "norm/fec"}},

@@ -22,6 +22,7 @@ type Receiver struct {
 	handles Handle      // the last one given out
 	kept    []*incoming // complete ones that can still be rejected, oldest first
 
+	leaving  bool           // Leave was called
 	sequence wire.Sequence  // of our feedback, all of which goes to cfg.Group
 	self     netip.AddrPort // where our own feedback comes back from, if it does
 	collided netip.AddrPort // where NodeCollision was last reported from
@@ -72,10 +73,11 @@ func (r *Receiver) Handle(now time.Time, d Datagram) {
 	case r.cfg.Sender != 0 && h.Source != r.cfg.Sender, r.cfg.SenderAddr.IsValid() && d.From.Addr() != r.cfg.SenderAddr:
 		r.stats.Drops.Foreign++
 	default:
-		r.count(r.handleSender(now, d))
-		if s := r.senders[h.Source]; s != nil {
-			s.probe.bytes += uint64(len(d.B))
+		err := r.handleSender(now, d)
+		if s := r.senders[h.Source]; s != nil && err != errForeign {
+			s.probe.path.observe(now, h.Sequence, d)
 		}
+		r.count(err)
 	}
 }
 

@@ -67,7 +67,8 @@ func (s *Sender) handleAck(now time.Time, d Datagram) {
 		s.stats.Drops.Useless++
 	default:
 		s.stats.Acks++
-		s.handleResponse(now, m.GRTTResponse)
+		rtt := s.handleResponse(now, m.GRTTResponse)
+		s.handleCC(now, m.Source, rtt, m.Extensions, s.unicast(d))
 	}
 }
 
@@ -84,7 +85,13 @@ func (s *Sender) handleNack(now time.Time, d Datagram) {
 		s.stats.Drops.Useless++
 	default:
 		s.stats.NacksHeard++
-		s.handleResponse(now, m.GRTTResponse)
-		s.collect(now, m, s.multicast() && d.To.IsValid() && !d.To.Addr().IsMulticast())
+		rtt := s.handleResponse(now, m.GRTTResponse)
+		s.handleCC(now, m.Source, rtt, m.Extensions, s.unicast(d))
+		s.collect(now, m, s.unicast(d))
 	}
+}
+
+// unicast reports whether feedback of a multicast session came by unicast, so that other receivers did not hear it.
+func (s *Sender) unicast(d Datagram) bool {
+	return s.multicast() && d.To.IsValid() && !d.To.Addr().IsMulticast()
 }
