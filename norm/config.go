@@ -56,6 +56,10 @@ type SenderConfig struct {
 	// MaxBytes is how many bytes of objects are held for repair, counted alike. If zero, no limit: the bytes are not
 	// in our memory.
 	MaxBytes int64
+	// FlowControl holds what was sent or asked for until FlowControl*(K_sender+1)*GRTT_sender later, at least 20 ms, before
+	// it is purged: the time in which a NACK for it may come. If zero, 2, as NRL's implementation has it; if negative, what
+	// is sent may be purged at once.
+	FlowControl float64
 	// Buffer is the memory for blocks being read and coded, in bytes: room for at least two blocks. If zero, 8 MiB.
 	Buffer int
 
@@ -82,7 +86,18 @@ type RateControl struct {
 // ReceiverConfig holds what a [Receiver] may be told. Node and Group must be set; every other field is right at zero.
 type ReceiverConfig struct {
 	Node  NodeID         // our NormNodeId, unique in the session; neither 0 nor 0xffffffff
-	Group netip.AddrPort // where NACKs go: the session's group, or the one sender of a unicast session
+	Group netip.AddrPort // the session's group; in a unicast session our own address, or that of the sender
+
+	// Feedback says where NORM_NACK and NORM_ACK go. If zero, FeedbackAuto.
+	Feedback FeedbackPolicy
+	// Guard says when unicast NACKs to the sender of a group are withheld lest its failure bring the NACKs of all upon
+	// it. If zero, GuardSilence.
+	Guard GuardPolicy
+	// MaxSuppressed is how many NACK cycles in a row may be suppressed by what others asked for while nothing came of it;
+	// then we ask nevertheless, as it may have been forged. If zero, 3. If negative, no number is too many.
+	MaxSuppressed int
+	// Silent receivers never send anything, as where there is no way back: what parity cannot mend stays missing.
+	Silent bool
 
 	// Sender, unless zero, is the only sender listened to; SenderAddr, unless zero, the only address it is heard from.
 	Sender     NodeID
@@ -96,6 +111,17 @@ type ReceiverConfig struct {
 	// that a late receiver does not stall the others. Without it such content is asked for at once.
 	Patience bool
 
+	// Nack says what is asked for of an object, until [Receiver.SetNack] says something else. If zero, NackAll.
+	Nack NackMode
+	// Boundary says where in a sender's content a NACK procedure begins. If zero, BoundaryBlock.
+	Boundary Boundary
+	// MaxDelay is how long an object may stay incomplete when the sender's transmit position has left it behind, or the
+	// sender is silent; then it is aborted with [ErrOverdue], unless it is a preset one. If zero, as long as it takes.
+	MaxDelay time.Duration
+
+	// PurgeAfter is how long a sender that is lost or has ended is remembered; then its incomplete objects are aborted
+	// with [ErrSenderLost]. One from which objects are expected is kept. If zero, until MaxSenders others are heard.
+	PurgeAfter time.Duration
 	// RobustFactor is NORM_ROBUST_FACTOR: how many silent inactivity periods it takes to give a sender up. If zero, 20.
 	RobustFactor int
 	// MinGRTT and MaxGRTT clamp the GRTT senders advertise. If zero, 1 ms and 15 s.
@@ -153,9 +179,11 @@ const (
 	defaultBackoffSSM   = 6
 	defaultGroupSize    = 10_000 // RFC 5740, Section 5.5.4
 	defaultRobustFactor = 20     // RFC 5740, Section 6
+	defaultFlowControl  = 2
 	defaultBuffer       = 8 << 20
 	maxHeldObjects      = 1<<15 - 1
 	maxRate             = 1e15 // bits per second
+	maxFlowControl      = 1000
 )
 
 // resolve returns a copy of c with the defaults filled in, or says which field cannot work.
@@ -192,6 +220,7 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 	c.GroupSize = cmp.Or(c.GroupSize, defaultGroupSize)
 	c.RobustFactor = cmp.Or(c.RobustFactor, defaultRobustFactor)
 	c.MaxObjects = cmp.Or(c.MaxObjects, 256)
+	c.FlowControl = cmp.Or(c.FlowControl, defaultFlowControl)
 	c.Buffer = cmp.Or(c.Buffer, defaultBuffer)
 	c.Burst = cmp.Or(c.Burst, defaultBurst(c.Rate, c.SegmentSize))
 
@@ -219,6 +248,8 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 		return c, fmt.Errorf("norm: MaxObjects %d: want 1 to %d", c.MaxObjects, maxHeldObjects)
 	case c.MaxBytes < 0:
 		return c, fmt.Errorf("norm: MaxBytes %d: want bytes", c.MaxBytes)
+	case !(c.FlowControl <= maxFlowControl):
+		return c, fmt.Errorf("norm: FlowControl %g: want at most %d", c.FlowControl, maxFlowControl)
 	case c.AutoParity < 0 || c.AutoParity > c.FEC.MaxParity:
 		return c, fmt.Errorf("norm: AutoParity %d: the code has %d parity symbols", c.AutoParity, c.FEC.MaxParity)
 	}
@@ -268,6 +299,7 @@ func (c ReceiverConfig) resolve() (ReceiverConfig, error) {
 	c.RobustFactor = cmp.Or(c.RobustFactor, defaultRobustFactor)
 	c.MinGRTT = cmp.Or(c.MinGRTT, time.Millisecond)
 	c.MaxGRTT = cmp.Or(c.MaxGRTT, 15*time.Second)
+	c.MaxSuppressed = cmp.Or(c.MaxSuppressed, 3)
 	c.MaxSenders = cmp.Or(c.MaxSenders, 16)
 	c.MaxObjects = cmp.Or(c.MaxObjects, 256)
 	c.MaxObjectSize = cmp.Or(c.MaxObjectSize, 1<<40)
@@ -287,6 +319,18 @@ func (c ReceiverConfig) resolve() (ReceiverConfig, error) {
 		return c, fmt.Errorf("norm: Buffer %d: want bytes", c.Buffer)
 	case !(c.MinRate >= 0):
 		return c, fmt.Errorf("norm: MinRate %g: want bits per second", c.MinRate)
+	case c.Feedback > FeedbackUnicast:
+		return c, fmt.Errorf("norm: Feedback %d is no policy", c.Feedback)
+	case c.Feedback == FeedbackGroup && !c.Group.Addr().IsMulticast():
+		return c, fmt.Errorf("norm: Feedback to the group: %v is none", c.Group)
+	case c.Guard > GuardNever:
+		return c, fmt.Errorf("norm: Guard %d is no policy", c.Guard)
+	case c.Nack > NackNone:
+		return c, fmt.Errorf("norm: Nack %d is no mode", c.Nack)
+	case c.Boundary > BoundaryObject:
+		return c, fmt.Errorf("norm: Boundary %d is none", c.Boundary)
+	case c.MaxDelay < 0 || c.PurgeAfter < 0:
+		return c, fmt.Errorf("norm: MaxDelay %v, PurgeAfter %v: want times", c.MaxDelay, c.PurgeAfter)
 	case c.Join > JoinAll:
 		return c, fmt.Errorf("norm: Join %d is no policy", c.Join)
 	case c.Dialect > DialectNRL:

@@ -8,6 +8,7 @@ var (
 	ErrSenderEnded     = errors.New("norm: the sender ended the session")
 	ErrSenderRestarted = errors.New("norm: the sender restarted")
 	ErrSenderLost      = errors.New("norm: the sender fell silent")
+	ErrOverdue         = errors.New("norm: incomplete for longer than MaxDelay")
 	ErrEvicted         = errors.New("norm: dropped to stay within the configured limits")
 	ErrCancelled       = errors.New("norm: cancelled by the application")
 )

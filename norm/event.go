@@ -1,5 +1,7 @@
 package norm
 
+import "net/netip"
+
 // An EventKind says what happened; the comment of each names the fields of [Event] that are set beside Kind.
 type EventKind uint8
 
@@ -29,17 +31,22 @@ const (
 	// Receiver: Sender, Object.
 	ObjectComplete
 	// ObjectAborted: the object will not be completed; Err says why ([ErrSquelched], [ErrSenderEnded], [ErrSenderRestarted],
-	// [ErrEvicted], or the error of the sink). Its handle is released. Receiver: Sender, Object, Err.
+	// [ErrSenderLost], [ErrOverdue], [ErrEvicted], or the error of the sink). Its handle is released. Receiver: Sender, Object, Err.
 	ObjectAborted
 	// ObjectSent: every symbol of the object was sent once (never of one that is RepairOnly). Sender: Object.
 	ObjectSent
 	// ObjectPurged: the sender let go of the object to make room, or because it was cancelled, or because reading failed
 	// (Err). Repair requests for it are answered by NORM_CMD(SQUELCH) from now on. Sender: Object, Err.
 	ObjectPurged
+	// Vacancy: an object of the size that [ErrTooManyObjects] refused last would have room now. Sender.
+	Vacancy
 	// Flushed: the flush series behind the last queued object ended without a repair request in between. Sender.
 	Flushed
 	// Ended: the series of NORM_CMD(EOT) is sent; the sender is done. Sender.
 	Ended
+	// SenderMoved: the sender is heard from another address, From, and its state kept. Unicast feedback goes there from now
+	// on. Receiver: Sender, Instance, From.
+	SenderMoved
 	// NodeCollision: another node uses our NormNodeId. Node is that id. Both.
 	NodeCollision
 )
@@ -52,6 +59,7 @@ type Event struct {
 	Object   Handle
 	Range    Range
 	Node     NodeID
+	From     netip.AddrPort
 	Err      error
 }
 
@@ -59,8 +67,8 @@ var eventNames = [...]string{
 	SenderSeen: "sender-seen", SenderRestarted: "sender-restarted", SenderLost: "sender-lost", SenderEnded: "sender-ended",
 	TooSlow:       "too-slow",
 	ObjectOffered: "object-offered", ObjectInfo: "object-info", ObjectData: "object-data", ObjectComplete: "object-complete",
-	ObjectAborted: "object-aborted", ObjectSent: "object-sent", ObjectPurged: "object-purged", Flushed: "flushed", Ended: "ended",
-	NodeCollision: "node-collision",
+	ObjectAborted: "object-aborted", ObjectSent: "object-sent", ObjectPurged: "object-purged", Vacancy: "vacancy", Flushed: "flushed", Ended: "ended",
+	SenderMoved: "sender-moved", NodeCollision: "node-collision",
 }
 
 func (k EventKind) String() string {

@@ -22,8 +22,8 @@ type Receiver struct {
 	handles Handle      // the last one given out
 	kept    []*incoming // complete ones that can still be rejected, oldest first
 
-	leaving  bool           // Leave was called
-	sequence wire.Sequence  // of our feedback, all of which goes to cfg.Group
+	leaving  bool // Leave was called
+	feedback feedbackNumbering
 	self     netip.AddrPort // where our own feedback comes back from, if it does
 	collided netip.AddrPort // where NodeCollision was last reported from
 
@@ -76,6 +76,9 @@ func (r *Receiver) Handle(now time.Time, d Datagram) {
 		err := r.handleSender(now, d)
 		if s := r.senders[h.Source]; s != nil && err != errForeign {
 			s.probe.path.observe(now, h.Sequence, d)
+			if err == nil {
+				r.locate(now, s, d.From)
+			}
 		}
 		r.count(err)
 	}
@@ -181,31 +184,39 @@ func (r *Receiver) Advance(now time.Time) {
 		if due(s.inactive(r.cfg.RobustFactor), now) {
 			r.inactivityTimeout(now, s)
 		}
+		if due(s.overdue, now) {
+			r.abortOverdue(now, s)
+		}
 	}
+	r.purgeSenders(now)
 }
 
 // Deadline returns when Advance must be called at the latest, or zero if no timer runs.
 func (r *Receiver) Deadline() time.Time {
 	var first time.Time
 	for _, s := range r.order {
-		first = earlier(first, s.deadline(r.cfg.RobustFactor))
+		first = earlier(earlier(first, s.deadline(r.cfg.RobustFactor)), r.purgeTime(s))
 	}
 	return first
 }
 
 // Poll appends one datagram to send to b, and returns where to.
 func (r *Receiver) Poll(now time.Time, b []byte) (datagram []byte, to netip.AddrPort, ok bool) {
+	if r.cfg.Silent {
+		return b, netip.AddrPort{}, false
+	}
 	for _, s := range r.order {
+		to := r.destination(s)
 		if s.nack.due {
 			s.nack.due = false
-			if b, ok = r.appendNack(now, s, b); ok {
-				return b, r.cfg.Group, true
+			if b, ok = r.appendNack(now, s, to, b); ok {
+				return b, to, true
 			}
 		}
 		if s.probe.due {
 			s.probe.due = false
-			if b, ok = r.appendAck(now, s, b); ok {
-				return b, r.cfg.Group, true
+			if b, ok = r.appendAck(now, s, to, b); ok {
+				return b, to, true
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package norm
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/multicast-upgrade/tool/norm/wire"
@@ -51,7 +52,7 @@ func (r *Receiver) handleCC(now time.Time, m *wire.CC) error {
 		p.rtt, p.hasRTT = node.RTT, true
 	}
 	rate, asked := m.Extensions.Rate()
-	if p.asked = asked; !asked {
+	if p.asked = asked; !asked || r.cfg.Silent {
 		return nil // NORM_NACKs alone carry timestamps back
 	}
 	r.follow(now, s, m.Nodes, wire.DecodeRate(rate))
@@ -127,18 +128,18 @@ func (r *Receiver) overhearCC(now time.Time, s *remote, x wire.ExtCC) {
 	}
 }
 
-// appendAck appends a NORM_ACK(CC).
-func (r *Receiver) appendAck(now time.Time, s *remote, b []byte) ([]byte, bool) {
+// appendAck appends a NORM_ACK(CC), which goes to the given address.
+func (r *Receiver) appendAck(now time.Time, s *remote, to netip.AddrPort, b []byte) ([]byte, bool) {
 	var ext [12]byte
 	m := wire.Ack{
-		Header: r.feedbackHeader(), FeedbackHeader: s.feedbackHeader(now), AckType: wire.AckCC,
+		Header: r.feedbackHeader(to), FeedbackHeader: s.feedbackHeader(now), AckType: wire.AckCC,
 		Extensions: r.appendCC(s, ext[:0]),
 	}
 	b, err := m.AppendBinary(b)
 	if err != nil {
 		return b, false
 	}
-	r.sequence++
+	r.feedback.sent(to)
 	r.stats.AcksSent++
 	s.probe.feedbackSent(now, s)
 	return b, true
@@ -150,8 +151,11 @@ func (r *Receiver) appendAck(now time.Time, s *remote, b []byte) ([]byte, bool) 
 func (r *Receiver) handleOwn(d Datagram, h wire.Header) {
 	r.stats.Drops.Foreign++
 	feedback := h.Type == wire.TypeNack || h.Type == wire.TypeAck
-	age := uint64(r.sequence - h.Sequence)
-	sent := age >= 1 && age <= r.stats.NacksSent+r.stats.AcksSent
+	to := d.To
+	if !to.IsValid() || to.Addr().IsMulticast() {
+		to = r.cfg.Group
+	}
+	sent := r.feedback.used(to, h.Sequence)
 	if feedback && sent && !r.self.IsValid() {
 		r.self = d.From
 	}

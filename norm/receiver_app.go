@@ -90,7 +90,7 @@ func (r *Receiver) Expect(now time.Time, p Preset) (Handle, error) {
 		r.release(o)
 	}
 	o := &incoming{
-		remote: s, id: p.ID, kind: max(p.Kind, Data), state: accepted, preset: true,
+		remote: s, id: p.ID, kind: max(p.Kind, Data), state: accepted, preset: true, nack: r.cfg.Nack,
 		hasInfo: p.Info, known: true, layout: l,
 	}
 	r.name(o)

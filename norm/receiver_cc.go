@@ -86,7 +86,7 @@ func (r *Receiver) checkRate(now time.Time, s *remote, p *path) {
 func (r *Receiver) Leave(now time.Time) {
 	r.leaving = true
 	for _, s := range r.order {
-		if s.probe.asked && !s.ended {
+		if s.probe.path != nil && !s.ended {
 			s.probe.due = true
 		}
 	}

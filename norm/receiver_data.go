@@ -88,7 +88,7 @@ func (r *Receiver) announce(s *remote, id TransportID, fecID wire.FECID, flags w
 		}
 		return nil, errUseless
 	case o == nil:
-		o = &incoming{remote: s, id: id, kind: Data, join: first}
+		o = &incoming{remote: s, id: id, kind: Data, join: first, nack: s.mode}
 		s.window.set(id, o)
 	}
 	s.current = o

@@ -54,7 +54,7 @@ func (r *Receiver) addSender(id NodeID) *remote {
 	if r.senders == nil {
 		r.senders = make(map[NodeID]*remote)
 	}
-	s := &remote{id: id}
+	s := &remote{id: id, mode: r.cfg.Nack}
 	r.senders[id] = s
 	r.order = append(r.order, s)
 	return s
@@ -106,7 +106,7 @@ func (r *Receiver) abortAll(s *remote, why error) {
 			r.abort(o, why)
 		}
 	}
-	s.window, s.synced, s.current = window{}, false, nil
+	s.window, s.synced, s.current, s.overdue = window{}, false, nil, time.Time{}
 }
 
 // join begins the reliable reception of a sender's content if the policy lets this message do so, and returns the

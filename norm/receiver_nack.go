@@ -16,6 +16,9 @@ type nackCycle struct {
 
 	// advertised: limit is what a NORM_CMD(REPAIR_ADV) came to that did not hold all; nothing beyond it is asked for.
 	advertised bool
+
+	guard  time.Time // the NACK is withheld if nothing was heard of the sender since; zero: it is not
+	starve starvation
 }
 
 type nackState uint8
@@ -41,7 +44,8 @@ func (r *Receiver) reach(now time.Time, s *remote, m mark) {
 	if !s.reached && r.cfg.Patience {
 		s.patient, s.joined = true, m
 	}
-	entered := !s.reached || m != s.position
+	entered := !s.reached || m.object != s.position.object || m != s.position && r.cfg.Boundary == BoundaryBlock
+	r.leave(now, s, m)
 	s.position, s.reached = m, true
 	if entered {
 		r.startNack(now, s, m)
@@ -65,6 +69,7 @@ func (r *Receiver) handleFlush(now time.Time, m *wire.Flush) error {
 	}
 	id := m.PayloadID(0)
 	s.position, s.reached = s.through(m.Object, id.Block, int(id.Symbol)), true
+	r.leave(now, s, s.position)
 	r.startNack(now, s, s.position)
 	return nil
 }
@@ -93,6 +98,7 @@ func (r *Receiver) inactivityTimeout(now time.Time, s *remote) {
 		s.active, s.lost = time.Time{}, true
 		r.senderEvent(SenderLost, s)
 	}
+	r.leave(now, s, mark{object: s.window.next()}) // nothing will tell how far it came
 	if s.silent > r.cfg.RobustFactor {
 		return // asked often enough
 	}
@@ -114,17 +120,36 @@ func (r *Receiver) inactivityTimeout(now time.Time, s *remote) {
 // startNack initiates the NACK procedure if anything is missing before the limit.
 func (r *Receiver) startNack(now time.Time, s *remote, limit mark) {
 	c := &s.nack
-	if c.state == nackBackoff || c.state == nackHoldoff && !due(c.until, now) || !s.lacks(limit) {
+	if r.cfg.Silent || c.state == nackBackoff || c.state == nackHoldoff && !due(c.until, now) || !s.lacks(limit) {
 		return
 	}
 	c.limit, c.advertised = limit, false
 	c.others.reset()
 	// "T_backoff = RandomBackoff(K_sender*GRTT_sender, GSIZE_sender)". With K = 0, as in unicast sessions, at once.
 	c.state = nackBackoff
-	c.until = now.Add(randomBackoff(&r.rng, time.Duration(s.backoff)*s.grtt, s.groupSize))
-	if s.backoff == 0 {
+	backoff := randomBackoff(&r.rng, time.Duration(s.backoff)*s.grtt, s.groupSize)
+	c.until, c.guard = now.Add(backoff), time.Time{}
+	if r.guarded(s, backoff) {
+		c.guard = now
+	}
+	switch {
+	case r.cfg.Guard == GuardAlways && !c.guard.IsZero():
+		r.suppress(now, s)
+	case s.backoff == 0:
 		r.nackTimeout(now, s)
 	}
+}
+
+// suppress ends the backoff without a NORM_NACK.
+func (r *Receiver) suppress(now time.Time, s *remote) {
+	r.stats.NacksSuppressed++
+	s.holdNack(now)
+}
+
+// holdNack begins the hold-off, T_rcvrHoldoff = (K_sender+2)*GRTT_sender.
+func (s *remote) holdNack(now time.Time) {
+	s.nack.state = nackHoldoff
+	s.nack.until = now.Add(time.Duration(s.backoff+2) * s.grtt)
 }
 
 // nackTimeout ends the backoff or the hold-off. "At the end of the backoff time, the receiver SHALL generate a
@@ -136,23 +161,24 @@ func (r *Receiver) nackTimeout(now time.Time, s *remote) {
 		return
 	}
 	switch {
-	case !s.lacks(c.limit): // repaired for the sake of others
+	case !s.lacks(c.limit) && !(c.advertised && s.lacks(s.position)): // repaired for the sake of others
 		c.state = nackIdle
-		return
+	case !c.guard.IsZero() && !s.heardAt.After(c.guard):
+		r.suppress(now, s)
 	// "1. The sender's current transmit position [...] exceeds the earliest repair position of the receiver."
 	case !s.lacks(s.earlier(c.limit, s.position)):
-		r.stats.NacksSuppressed++
+		s.starved()
+		r.suppress(now, s)
 	// "2. The repair state accumulated from NORM_NACK and NORM_CMD(REPAIR_ADV) messages does not equal or supersede
 	// the receiver's repair needs up to the sender transmission position at the time the NACK procedure (backoff
 	// timeout) was initiated."
 	case s.superseded():
-		r.stats.NacksSuppressed++
+		s.starved()
+		r.suppress(now, s)
 	default:
-		c.due = true
+		c.due, c.starve = true, starvation{}
+		s.holdNack(now) // "At this time, the receiver begins a "holdoff" period"
 	}
-	// "At this time, the receiver begins a "holdoff" period": T_rcvrHoldoff = (K_sender+2)*GRTT_sender.
-	c.state = nackHoldoff
-	c.until = now.Add(time.Duration(s.backoff+2) * s.grtt)
 }
 
 // earlier returns the earlier of two marks.
@@ -198,7 +224,7 @@ func (r *Receiver) handleNack(now time.Time, b []byte) {
 		return
 	}
 	r.stats.NacksHeard++
-	s.overhear(m.Payload)
+	r.overhear(s, m.Payload)
 	if x, ok := m.Extensions.CC(); ok {
 		r.overhearCC(now, s, x)
 	}
@@ -210,7 +236,7 @@ func (r *Receiver) handleRepairAdv(now time.Time, m *wire.RepairAdv) error {
 	if err != nil {
 		return err
 	}
-	s.overhear(m.Payload)
+	r.overhear(s, m.Payload)
 	if x, ok := m.Extensions.CC(); ok {
 		r.overhearCC(now, s, x)
 	}
@@ -221,19 +247,20 @@ func (r *Receiver) handleRepairAdv(now time.Time, m *wire.RepairAdv) error {
 	// transmission position value embedded in the message as the senders current transmission position and implicitly
 	// suppress requests for ordinally higher repair." RFC 5740, Section 5.4.4.
 	c := &s.nack
-	if c.state != nackBackoff {
+	if c.state != nackBackoff || s.insists(r.cfg.MaxSuppressed) {
 		return nil
 	}
 	var highest mark
+	found := false
 	for request := range m.Requests() {
 		for _, last := range request.All() {
 			end := advertisedEnd(request.Flags, last)
-			if highest == (mark{}) || s.earlier(highest, end) == highest {
-				highest = end
+			if !found || s.earlier(highest, end) == highest {
+				highest, found = end, true
 			}
 		}
 	}
-	if highest != (mark{}) {
+	if found {
 		c.limit, c.advertised = s.earlier(c.limit, highest), true
 	}
 	return nil
@@ -255,8 +282,8 @@ func advertisedEnd(flags wire.RepairFlags, last wire.Position) mark {
 }
 
 // overhear merges the repair requests of others while we may be about to make the same.
-func (s *remote) overhear(payload []byte) {
-	if s.nack.state != nackBackoff {
+func (r *Receiver) overhear(s *remote, payload []byte) {
+	if s.nack.state != nackBackoff || s.insists(r.cfg.MaxSuppressed) {
 		return
 	}
 	o := originFor(s.nack.limit.object)

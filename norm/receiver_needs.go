@@ -34,7 +34,7 @@ func (s *remote) needs(limit mark, yield func(need) bool) {
 			return
 		case o == nil && (id != limit.object || limit.whole):
 			early := s.patient && id.Before(s.joined.object)
-			if !early && !yield(need{flags: wire.RepairObject, object: id}) {
+			if !early && s.mode == NackAll && !yield(need{flags: wire.RepairObject, object: id}) {
 				return
 			}
 		case o != nil && !s.needsOf(o, limit, yield):
@@ -68,7 +68,7 @@ func (o *incoming) needs(from uint32, limit mark, yield func(need) bool) bool {
 	if o.hasInfo && !o.gotInfo && from == 0 && !yield(need{flags: wire.RepairInfo, object: o.id}) {
 		return false
 	}
-	if !o.known || o.state != accepted {
+	if !o.known || o.state != accepted || o.nack == NackInfo {
 		return true
 	}
 	end := o.layout.N

@@ -1,6 +1,9 @@
 package norm
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // An incoming is an object being received.
 type incoming struct {
@@ -9,6 +12,7 @@ type incoming struct {
 	id     TransportID
 	kind   Kind
 	state  objectState
+	nack   NackMode
 	preset bool // expected by the application
 
 	instance   InstanceID // the run in which it became complete
@@ -30,6 +34,8 @@ type incoming struct {
 	recent   *block // the block found last
 	io       int    // requests in flight
 	received int64  // bytes in the sink
+
+	left time.Time // when the sender's transmit position had left it; zero: not yet, or there is no MaxDelay
 }
 
 // An objectState says what the application wants of an object.
@@ -85,7 +91,7 @@ func (o *incoming) block(n uint32) *block {
 
 // wanted reports whether what is missing of the object is to be asked for.
 func (o *incoming) wanted() bool {
-	return !o.unreliable && !o.squelched && !o.refused && (o.state == announced || o.state == accepted)
+	return !o.unreliable && !o.squelched && !o.refused && o.nack != NackNone && (o.state == announced || o.state == accepted)
 }
 
 // allHere reports whether nothing of the object is missing and nothing in flight.

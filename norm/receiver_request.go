@@ -2,6 +2,7 @@ package norm
 
 import (
 	"cmp"
+	"net/netip"
 	"time"
 
 	"github.com/multicast-upgrade/tool/norm/wire"
@@ -18,8 +19,8 @@ const leastSegment = 28
 // "If the size of the NORM_NACK content exceeds the sender's NormSegmentSize, the NACK content is truncated so the
 // receiver only generates a single NORM_NACK message per NACK cycle for a given sender. In summary, a single NACK message
 // is generated containing the receiver's lowest ordinal repair needs."
-func (r *Receiver) appendNack(now time.Time, s *remote, b []byte) ([]byte, bool) {
-	m := wire.Nack{Header: r.feedbackHeader(), FeedbackHeader: s.feedbackHeader(now)}
+func (r *Receiver) appendNack(now time.Time, s *remote, to netip.AddrPort, b []byte) ([]byte, bool) {
+	m := wire.Nack{Header: r.feedbackHeader(to), FeedbackHeader: s.feedbackHeader(now)}
 	var ext [12]byte
 	m.Extensions = r.appendCC(s, ext[:0])
 	start := len(b)
@@ -40,7 +41,7 @@ func (r *Receiver) appendNack(now time.Time, s *remote, b []byte) ([]byte, bool)
 	if w.Len() == 0 {
 		return b[:start], false
 	}
-	r.sequence++
+	r.feedback.sent(to)
 	r.stats.NacksSent++
 	s.probe.feedbackSent(now, s)
 	return w.Bytes(), true
@@ -129,12 +130,6 @@ func (w *nackWriter) position(n need, which uint32) wire.Position {
 		return o.layout.position(n.object, 0, 0)
 	}
 	return o.layout.position(n.object, n.block, int(which))
-}
-
-// feedbackHeader returns the common header of our next message. Feedback is numbered for each destination apart, of
-// which we have one, the group (RFC 5740, Section 4.1).
-func (r *Receiver) feedbackHeader() wire.Header {
-	return wire.Header{Sequence: r.sequence, Source: r.cfg.Node}
 }
 
 // feedbackHeader returns what NORM_NACK and NORM_ACK have in common. "grtt_response = NORM_CMD(CC) send_time +

@@ -55,7 +55,9 @@ type receiverRig struct {
 // newReceiverRig returns a rig with GRTT 100 ms as near as it is quantized, K = 4 and a group of ten.
 func newReceiverRig(t testing.TB, cfg ReceiverConfig) *receiverRig {
 	t.Helper()
-	cfg.Node, cfg.Group = rigReceiver, rigGroup
+	if cfg.Node = rigReceiver; !cfg.Group.IsValid() {
+		cfg.Group = rigGroup
+	}
 	r, err := NewReceiver(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -260,7 +262,7 @@ func (g *receiverRig) drain() {
 			if !ok {
 				break
 			}
-			if to != rigGroup {
+			if unicast := g.cfg.Feedback.unicast(g.cfg.Group.Addr()); unicast == (to == rigGroup) {
 				g.Fatalf("sent to %v", to)
 			}
 			again = true

@@ -16,6 +16,7 @@ type remote struct {
 	lost     bool // SenderLost was reported
 	ended    bool // NORM_CMD(EOT) was received
 	heardAt  time.Time
+	at       whereabouts
 
 	// What it advertises in each message: GRTT_sender, K_sender and GSIZE_sender.
 	grtt      time.Duration
@@ -35,8 +36,10 @@ type remote struct {
 	position mark        // the sender's transmit position: content before it was sent
 	reached  bool        // position is valid
 
-	nack  nackCycle
-	probe probe
+	mode    NackMode // what is asked for of objects never heard of
+	nack    nackCycle
+	probe   probe
+	overdue time.Time // when the first object will be incomplete for MaxDelay; zero: none
 
 	active time.Time // last NORM_DATA, NORM_INFO or NORM_CMD(FLUSH), or the last inactivity timeout; zero: not watched
 	silent int       // inactivity timeouts since anything was heard
@@ -72,7 +75,7 @@ func (s *remote) inactive(robust int) time.Time {
 
 // deadline returns the earliest running timer of s.
 func (s *remote) deadline(robust int) time.Time {
-	return earlier(earlier(s.nack.deadline(), s.probe.deadline()), s.inactive(robust))
+	return earlier(earlier(s.nack.deadline(), s.probe.deadline()), earlier(s.inactive(robust), s.overdue))
 }
 
 // arrivals follows a sender's sequence numbers to count what was lost.
@@ -114,6 +117,6 @@ func (s *remote) formerly(instance InstanceID) bool {
 func (s *remote) restart(instance InstanceID) {
 	*s = remote{
 		id: s.id, instance: instance, former: [2]InstanceID{s.instance, s.former[0]}, formerN: min(s.formerN+1, 2),
-		heard: true, presets: s.presets, fecID: s.fecID, segmentSize: s.segmentSize,
+		heard: true, presets: s.presets, mode: s.mode, fecID: s.fecID, segmentSize: s.segmentSize,
 	}
 }

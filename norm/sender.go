@@ -40,6 +40,7 @@ type Sender struct {
 	rateControl
 	flusher
 	squelcher
+	flow flowControl
 
 	events   []Event
 	collided bool
@@ -62,6 +63,7 @@ const (
 	timerEOT              // next NORM_CMD(EOT)
 	timerSquelch          // next NORM_CMD(SQUELCH), if one is called for
 	timerAdvertise        // next NORM_CMD(REPAIR_ADV), if one is called for
+	timerVacancy          // when to look for room for an object that was refused
 	numSenderTimers
 )
 
@@ -90,6 +92,7 @@ func NewSender(cfg SenderConfig, now time.Time) (*Sender, error) {
 		cache:     newBlockCache(cfg.Buffer, int(block)),
 	}
 	s.repairPool = newRepairPool(cfg.FEC)
+	s.flow.refused = -1
 	s.grtt, s.start = newGRTTEstimate(cfg), now
 	s.limitGRTT()
 	s.rateControl = newRateControl(cfg)
@@ -127,6 +130,7 @@ func (s *Sender) settle(now time.Time) {
 	s.rest(now)
 	s.flushWhenIdle(now)
 	s.readAhead()
+	s.offerVacancy(now)
 }
 
 // Poll appends one datagram to b and returns where to send it; ok is false if none may be sent now. b should have room
@@ -196,7 +200,7 @@ func (s *Sender) Deadline() time.Time {
 	if s.ended {
 		return time.Time{}
 	}
-	first := earlier(s.timers[timerAggregate], s.timers[timerHoldoff])
+	first := earlier(earlier(s.timers[timerAggregate], s.timers[timerHoldoff]), s.timers[timerVacancy])
 	for _, timer := range [...]int{timerProbe, timerFlush, timerEOT, timerSquelch, timerAdvertise} {
 		if timer == timerProbe && !s.mayProbe() {
 			continue // the data before it come first

@@ -239,8 +239,10 @@ func (r *nackReader) objectsFrom(first, last TransportID) iter.Seq[*outgoing] {
 				r.useless = true
 			case o.flags&wire.FlagUnreliable != 0:
 				r.invalid(o.id)
-			case !yield(o):
-				return
+			default:
+				if o.used = r.now; !yield(o) {
+					return
+				}
 			}
 		}
 		if !last.Before(id) {

@@ -26,6 +26,7 @@ type outgoing struct {
 	block    uint64 // N when all is sent
 	symbol   int    // of block; source symbols first, then proactive parity
 	sent     bool
+	used     time.Time // when any of it was sent, or asked for, last
 
 	asked  repairs      // by NACKs of the running aggregation
 	plan   repairs      // to be sent
@@ -78,16 +79,16 @@ func (o *outgoing) begun() bool { return o.sent || o.infoSent || o.block > 0 || 
 // Enqueue adds an object behind those already given and returns its handle and NormTransportId. An object of Size zero
 // has no NORM_DATA by RFC 5052, Section 9.1, so it is always announced by a NORM_INFO, an empty one if Info is nil.
 //
-// The oldest objects that are sent and not pinned are purged to stay within MaxObjects and MaxBytes. If that is not
-// enough, [ErrTooManyObjects] is returned, as when the ids of the objects held would span half of the number space;
-// [ErrEnding] after End.
+// The oldest objects that are sent, not pinned and not held by flow control ([SenderConfig].FlowControl) are purged to
+// stay within MaxObjects and MaxBytes. If that is not enough, [ErrTooManyObjects] is returned, as when the ids of the
+// objects held would span half of the number space; a Vacancy event tells when to try again. [ErrEnding] after End.
 func (s *Sender) Enqueue(now time.Time, obj Object) (Handle, TransportID, error) {
 	s.expire(now)
 	o, err := s.newOutgoing(obj)
 	if err != nil {
 		return 0, 0, err
 	}
-	if !s.makeRoom(int64(o.L)) {
+	if !s.makeRoom(now, int64(o.L)) {
 		return 0, 0, ErrTooManyObjects
 	}
 	s.lastHandle++
@@ -136,18 +137,6 @@ func (s *Sender) newOutgoing(obj Object) (*outgoing, error) {
 	return o, err
 }
 
-// makeRoom purges old objects until one more of size bytes may be held, and reports whether it may.
-func (s *Sender) makeRoom(size int64) bool {
-	for len(s.objects) >= s.cfg.MaxObjects || s.cfg.MaxBytes > 0 && s.bytes+size > s.cfg.MaxBytes {
-		i := slices.IndexFunc(s.objects, func(o *outgoing) bool { return o.sent && !o.pinned })
-		if i < 0 {
-			return false
-		}
-		s.purge(s.objects[i], ErrEvicted)
-	}
-	return len(s.objects) == 0 || uint16(s.nextID-s.objects[0].id) <= maxHeldObjects
-}
-
 // Cancel lets go of an object, sent or not. Repair requests for it are answered by NORM_CMD(SQUELCH) from now on.
 func (s *Sender) Cancel(now time.Time, h Handle) error {
 	s.expire(now)
@@ -176,6 +165,7 @@ func (s *Sender) purge(o *outgoing, err error) {
 		s.startNext()
 	}
 	s.readAheadDue = true
+	s.lookForRoom()
 	s.emit(Event{Kind: ObjectPurged, Object: o.handle, Err: err})
 }
 

@@ -61,6 +61,8 @@ func TestNewSenderRefuses(t *testing.T) {
 		"GroupSize":       func(c *SenderConfig) { c.GroupSize = -1 },
 		"RobustFactor":    func(c *SenderConfig) { c.RobustFactor = -1 },
 		"MaxBytes":        func(c *SenderConfig) { c.MaxBytes = -1 },
+		"FlowControl":     func(c *SenderConfig) { c.FlowControl = math.NaN() },
+		"FlowControl 2e3": func(c *SenderConfig) { c.FlowControl = 2000 },
 		"MaxObjects":      func(c *SenderConfig) { c.MaxObjects = 1 << 15 }, // N-4.2.1-38
 	} {
 		c := good
@@ -179,7 +181,7 @@ func TestCacheLimits(t *testing.T) {
 
 // N-4.2.1-38 X6968-3.6-01: the ids of the objects held span less than half of the number space.
 func TestIDSpanIsLimited(t *testing.T) {
-	r := newRig(t, func(c *SenderConfig) { c.MaxObjects = 2; c.Rate = 1e12; c.Burst = 1 << 22 })
+	r := newRig(t, func(c *SenderConfig) { c.MaxObjects = 2; c.Rate = 1e12; c.Burst = 1 << 22; c.FlowControl = -1 })
 	r.enqueue(0, func(o *Object) { o.Pinned = true })
 	for range 32766 {
 		r.enqueue(0, nil)

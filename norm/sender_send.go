@@ -74,6 +74,7 @@ func (s *Sender) advance(o *outgoing) {
 	}
 	if o.block == o.N {
 		o.sent = true
+		s.lookForRoom()
 		s.emit(Event{Kind: ObjectSent, Object: o.handle})
 		s.current = nil
 		s.startNext()
@@ -84,7 +85,7 @@ func (s *Sender) advance(o *outgoing) {
 // to where it is sent from.
 func (s *Sender) appendData(b []byte, buf *blockBuffer, symbol int, flags wire.Flags) []byte {
 	o := buf.object
-	s.sentSince = true
+	s.noteSent(o)
 	s.data = wire.Data{
 		Header:       s.header(),
 		SenderHeader: s.senderHeader(),
@@ -110,7 +111,7 @@ func (s *Sender) appendData(b []byte, buf *blockBuffer, symbol int, flags wire.F
 // appendInfo appends the NORM_INFO of an object.
 func (s *Sender) appendInfo(b []byte, o *outgoing, flags wire.Flags) []byte {
 	s.stats.Infos++
-	s.sentSince = true
+	s.noteSent(o)
 	s.info = wire.Info{
 		Header:       s.header(),
 		SenderHeader: s.senderHeader(),

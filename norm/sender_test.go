@@ -301,7 +301,7 @@ func TestSenderSendsInOrder(t *testing.T) {
 
 // N-4.1-08 N-4.1-09: messages of all types, repairs among them, count up in one sequence, which wraps.
 func TestOneSequence(t *testing.T) {
-	r := newRig(t, func(c *SenderConfig) { c.MaxObjects = 2; c.AutoParity = 1 })
+	r := newRig(t, func(c *SenderConfig) { c.MaxObjects = 2; c.AutoParity = 1; c.FlowControl = -1 })
 	r.Sender.sequence = 0xffe0
 	for range 3 {
 		r.enqueue(850, func(o *Object) { o.Info = []byte("info") })

@@ -26,7 +26,7 @@ func TestUnicastFeedback(t *testing.T) {
 	}
 	group := make([]*normtest.Receiver, receivers)
 	for i := range group {
-		cfg := norm.ReceiverConfig{Node: norm.NodeID(i + 2), Group: s.Host.Addr, Seed: uint64(i)}
+		cfg := norm.ReceiverConfig{Node: norm.NodeID(i + 2), Feedback: norm.FeedbackUnicast, Seed: uint64(i)}
 		if group[i], err = net.AddReceiver(fmt.Sprint("r", i), nil, normtest.Link{}, link, cfg); err != nil {
 			t.Fatal(err)
 		}

@@ -18,7 +18,7 @@ func TestMandatoryMessages(t *testing.T) {
 	net := normtest.New(3)
 	link := normtest.Link{Delay: grtt / 2}
 	s, err := net.AddSender("s", nil, normtest.Link{}, link, norm.SenderConfig{
-		Node: 1, Rate: 1e6, GRTT: 2 * grtt, SegmentSize: 64, GroupSize: 10, MaxObjects: 2,
+		Node: 1, Rate: 1e6, GRTT: 2 * grtt, SegmentSize: 64, GroupSize: 10, MaxObjects: 2, FlowControl: -1,
 	})
 	if err != nil {
 		t.Fatal(err)

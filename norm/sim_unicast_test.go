@@ -19,11 +19,11 @@ func TestUnicastSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := net.AddReceiver("r", nil, normtest.Link{}, link, norm.ReceiverConfig{Node: 2, Group: normtest.Address(0)})
+	r, err := net.AddReceiver("r", nil, normtest.Link{}, link, norm.ReceiverConfig{Node: 2, Group: normtest.Address(1)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	stranger, err := net.AddReceiver("x", nil, normtest.Link{}, link, norm.ReceiverConfig{Node: 3, Group: normtest.Address(0)})
+	stranger, err := net.AddReceiver("x", nil, normtest.Link{}, link, norm.ReceiverConfig{Node: 3, Group: normtest.Address(2)})
 	if err != nil {
 		t.Fatal(err)
 	}

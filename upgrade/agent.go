@@ -231,11 +231,20 @@ func (a *Agent) changed(c commit.Change) {
 	case commit.StateCommitted:
 		a.installed(c.Round)
 	}
-	a.outcome, a.why = c.State, c.Reason
+	a.conclude(c.Round, c.State, c.Reason)
 	if c.State == commit.StateRefused {
 		a.sendStatus(c.Round, c.State, c.Reason)
 	}
 	a.over(c.Round)
+}
+
+// conclude notes how a round ended. That a stage gave way to a newer campaign is no end, and neither is a campaign that is
+// none of this device's while the stage of another one waits for its decision.
+func (a *Agent) conclude(round commit.Round, state commit.State, why commit.Reason) {
+	if held, ok := a.p.Holds(); why == commit.ReasonSuperseded || ok && held != round {
+		return
+	}
+	a.outcome, a.why = state, why
 }
 
 var changeEvents = map[commit.State]EventKind{

@@ -65,7 +65,7 @@ func (a *Agent) abortReceiving(d commit.Decision) {
 	e := Event{Kind: EventAborted, Campaign: d.Campaign.String(), Wave: d.Wave, State: commit.StateAborted}
 	a.tell.tell(e)
 	a.writeStatus(e)
-	a.outcome, a.why = commit.StateAborted, commit.ReasonNone
+	a.conclude(d.Round, commit.StateAborted, commit.ReasonNone)
 }
 
 // aborted reports whether one of the decisions is a valid ABORT of the round.

@@ -99,7 +99,7 @@ func (a *Agent) notice(now time.Time, n *discovery.Notice) {
 		return
 	}
 	if last := a.p.Status().Last; last.Round == round && a.p.Finished(round) && a.outcome == commit.StateNone {
-		a.outcome, a.why = last.State, last.Reason // it ended before this start
+		a.conclude(round, last.State, last.Reason) // it ended before this start
 	}
 	if a.p.Finished(round) || a.abandoned(round) || a.aborted(round, n.Decisions) {
 		return

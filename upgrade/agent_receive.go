@@ -73,7 +73,7 @@ func (a *Agent) introduce(ctx context.Context, c *campaign) bool {
 				e := Event{Kind: EventRefused, Campaign: c.round.Campaign.String(), State: commit.StateRefused, Reason: reason, Detail: r.Detail}
 				a.tell.tell(e)
 				a.writeStatus(e)
-				a.outcome, a.why = commit.StateRefused, reason
+				a.conclude(c.round, commit.StateRefused, reason)
 			})
 			return false
 		}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,15 +55,17 @@ type outbox struct {
 type try struct {
 	failures int
 	at       time.Time
+	unknown  bool // the server does not know the campaign
 }
 
 // hurry makes all messages due.
 func (o *outbox) hurry() { clear(o.wait) }
 
-// heard reports whether the server knows all it has to know.
+// heard reports whether the server knows all it has to know. What is about a campaign that it has no knowledge of stays in
+// the outbox, but cannot be waited for.
 func (a *Agent) heard() bool {
 	messages, err := a.p.Messages()
-	return err == nil && len(messages) == 0 && !a.outbox.busy
+	return err == nil && !a.outbox.busy && !slices.ContainsFunc(messages, func(m commit.Message) bool { return !a.outbox.wait[m.Counter].unknown })
 }
 
 // deliver sends the oldest message that is due, one at a time.
@@ -123,7 +126,8 @@ func (a *Agent) posted(now time.Time, m commit.Message, err error) {
 		a.outbox.wait = make(map[uint64]try)
 	}
 	t := a.outbox.wait[m.Counter]
-	a.outbox.wait[m.Counter] = try{t.failures + 1, now.Add(retryAfter(t.failures))}
+	answer, _ := errors.AsType[*discovery.Refusal](err)
+	a.outbox.wait[m.Counter] = try{t.failures + 1, now.Add(retryAfter(t.failures)), answer != nil && answer.Status == http.StatusNotFound}
 }
 
 // turnedAway reports whether err is the server's final word on a request: not that it is busy or broken, or does not

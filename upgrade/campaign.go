@@ -141,6 +141,10 @@ func OpenCampaign(cfg CampaignConfig) (*Campaign, error) {
 		strangers: map[string]bool{},
 	}
 	if err := c.open(time.Now()); err != nil {
+		if c.state != nil {
+			c.state.undo()
+			c.state = nil
+		}
 		c.Close()
 		return nil, err
 	}
@@ -164,6 +168,8 @@ func (c *Campaign) open(now time.Time) error {
 		if c.frozen, err = c.state.load(); err == nil {
 			err = c.frozen.admit(given, c.cfg.Key.Public(), c.state.dir)
 		}
+	} else if c.cfg.Restored {
+		err = fmt.Errorf("--restored: there is no campaign in %s", c.state.dir)
 	} else {
 		c.frozen, err = newFrozen(c.cfg, given, id, now)
 	}

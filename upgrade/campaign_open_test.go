@@ -76,6 +76,10 @@ func TestOpenCampaignSaysWhatIsWrong(t *testing.T) {
 			t.Cleanup(func() { l.Close() })
 		}, "address already in use"},
 		"no such interface": {func(_ *testing.T, c *upgrade.CampaignConfig) { c.Conn, c.Interface = nil, "nonexistent0" }, "nonexistent0"},
+		"no such interface to be reached on": {func(_ *testing.T, c *upgrade.CampaignConfig) {
+			c.Listen, c.Interface = "0.0.0.0:8443", "nonexistent0"
+		}, "nonexistent0"},
+		"restored, but new": {func(_ *testing.T, c *upgrade.CampaignConfig) { c.Restored = true }, "there is no campaign in"},
 		"state is a file":   {func(t *testing.T, c *upgrade.CampaignConfig) { c.State = write(t, "state", nil) }, "--state"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -99,9 +103,13 @@ func TestMistakesLeaveNothingBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newCampaignRig(t, 1, 0)
 		right := r.cfg.Listen
+		r.cfg.State = filepath.Join(t.TempDir(), "campaign")
 		r.cfg.Listen = "0.0.0.0:8443" // found late
 		if _, err := upgrade.OpenCampaign(r.cfg); err == nil {
 			t.Fatal("it was opened")
+		}
+		if _, err := os.Stat(r.cfg.State); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the state directory of a campaign that never was: %v", err)
 		}
 		r.cfg.Listen = right
 		r.wantVerdict(r.run(), commit.Commit, commit.ReasonNone, upgrade.ExitCommitted)

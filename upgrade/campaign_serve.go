@@ -75,7 +75,10 @@ func (c *Campaign) advertised(host string) (string, error) {
 		scheme = "http"
 	}
 	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
-		if host = addressOf(c.frozen.Settings.Interface); host == "" {
+		if host, err = addressOf(c.frozen.Settings.Interface); err != nil {
+			return "", err
+		}
+		if host == "" {
 			return "", errors.New("--advertise URL is required: --listen names no address that devices could use")
 		}
 	}
@@ -83,24 +86,21 @@ func (c *Campaign) advertised(host string) (string, error) {
 }
 
 // addressOf returns an address of an interface that devices can reach, empty if there is none or no interface is named.
-func addressOf(name string) string {
+func addressOf(name string) (string, error) {
 	if name == "" {
-		return ""
+		return "", nil
 	}
 	ifc, given, err := udp.InterfaceFor(name)
-	if err != nil {
-		return ""
-	}
-	if given.IsValid() {
-		return given.String()
+	if err != nil || given.IsValid() {
+		return given.String(), err
 	}
 	addrs, _ := ifc.Addrs()
 	for _, a := range addrs {
 		if prefix, err := netip.ParsePrefix(a.String()); err == nil && !prefix.Addr().IsLinkLocalUnicast() {
-			return prefix.Addr().String()
+			return prefix.Addr().String(), nil
 		}
 	}
-	return ""
+	return "", nil
 }
 
 func loopback(address string) bool {

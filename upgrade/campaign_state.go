@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
@@ -55,6 +56,7 @@ type campaignState struct {
 	lock   io.Closer
 	log    *filestore.Log
 	exists bool // the campaign is an old one
+	made   bool // the directory was not there before
 	issue
 }
 
@@ -70,6 +72,8 @@ func openState(cfg CampaignConfig, id commit.CampaignID) (*campaignState, error)
 		s.dir = "upgrade-" + id.String()
 		fallthrough
 	default:
+		_, err := os.Stat(s.dir)
+		s.made = errors.Is(err, fs.ErrNotExist)
 		dir, err := disk.Open(s.dir)
 		if err != nil {
 			return nil, fmt.Errorf("--state: %w", err)
@@ -160,6 +164,16 @@ func (s *campaignState) close() {
 	if s.own != nil {
 		s.own.Close()
 	}
+}
+
+// undo lets go of the directory, and removes it if it was made for a campaign that did not come to be.
+func (s *campaignState) undo() {
+	if _, err := s.fs.Stat(campaignName); s.made && errors.Is(err, fs.ErrNotExist) {
+		s.fs.Remove(coordinatorLog)
+		s.fs.Remove(lockName)
+		os.Remove(s.dir) // fails if there is anything else in it
+	}
+	s.close()
 }
 
 const maxState = 1 << 20 // bytes of a JSON file

@@ -137,6 +137,10 @@ func (f *fileSender) drive(ctx context.Context, s *session.Session) error {
 			if err := f.fill(ctx, s); err != nil {
 				return err
 			}
+		case norm.Vacancy:
+			if err := f.fill(ctx, s); err != nil {
+				return err
+			}
 		case norm.ObjectPurged:
 			f.close(e.Object)
 			if e.Err != nil && !errors.Is(e.Err, norm.ErrEvicted) {
@@ -173,7 +177,7 @@ func (f *fileSender) fill(ctx context.Context, s *session.Session) error {
 		if err != nil {
 			file.Close()
 			if errors.Is(err, norm.ErrTooManyObjects) {
-				return nil // more when one is sent
+				return nil // more when there is room again
 			}
 			return cli.Usagef("%s: %w", o.path, err)
 		}

@@ -42,6 +42,7 @@ Exit status: 0 committed on all devices, 1 aborted, 2 usage, 3 aborted by the de
 	fs.StringVar(&u.manifest, "manifest", "", "signed release `file`")
 	fs.StringVar(&u.key, "key", "", "server key `file`")
 	fs.StringVar(&u.state, "state", "", "`directory` of the campaign; default: ./upgrade-CAMPAIGN, a new one")
+	fs.BoolVar(&u.config.Restored, "restored", false, "the state directory is an old copy: decide nothing in it, only adopt what devices were told")
 	fs.StringVar(&u.devices, "devices", "", "`file` with a line for each device: id, site, public key")
 	fs.IntVar(&u.config.Expect, "expect", 0, "in place of a list: the first N devices that show themselves, whose votes need no signature")
 	fs.IntVar(&u.config.Quorum, "quorum", 100, "percentage of the devices that have to be READY")

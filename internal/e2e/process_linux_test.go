@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -15,30 +14,6 @@ import (
 
 	"github.com/multicast-upgrade/tool/internal/netns"
 )
-
-// bin is where the commands are.
-var bin string
-
-func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
-
-// buildAndRun builds the commands once for all tests.
-func buildAndRun(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "e2e-*")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	build := exec.Command("go", "build", "-o", dir, "./cmd/normsend", "./cmd/normrecv")
-	build.Dir = filepath.Join("..", "..")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
-		return 1
-	}
-	bin = dir
-	return m.Run()
-}
 
 // A process is a command that runs with --json.
 type process struct {

@@ -12,21 +12,27 @@ type packet struct {
 const resync = 1000
 
 // losses finds lost packets in what arrives and makes loss events of them (RFC 4654, Sections 5.1 to 5.3). It remembers
-// no packet that is decided: it takes some 250 bytes, however many are lost.
+// no packet that is decided, however many are lost.
 type losses struct {
-	begun bool
 	last  packet    // the last of which all before are decided
 	ahead [2]packet // arrived beyond it, in the order of their numbers
-	n     int       // how many
+	n     int8      // how many
+	begun bool
 
-	missing uint64 // bit i: last-1-i counts as lost, and may still come
-	event   packet // the first of the current loss event, at its nominal time
+	missing uint64  // bit i: last-1-i counts as lost, and may still come
+	events  *events // nil: no loss yet
+}
+
+// events are the loss events.
+type events struct {
+	first   packet // of the current event, at its nominal time
 	lost    int    // packets lost in it
 	history history
 
-	before struct { // the current loss event, to which we return if all its packets come after all
+	// What was before the current event, to which we return if all its packets come after all; known says whether we may.
+	before struct {
 		known   bool
-		event   packet
+		first   packet
 		history history
 	}
 }
@@ -39,16 +45,16 @@ func (l *losses) top() int64 {
 	return l.last.number
 }
 
-// current returns I_0, the length of the loss interval that lasts.
-func (l *losses) current() float64 { return float64(max(l.top()-l.event.number+1, 1)) }
-
-// loss returns the loss event fraction p.
-func (l *losses) loss() float64 { return l.history.loss(l.current()) }
+// loss returns the loss event fraction p. I_0, the loss interval that lasts, counts from the first packet of the event.
+func (l *losses) loss() float64 {
+	if l.events == nil {
+		return 0
+	}
+	return l.events.history.loss(float64(max(l.top()-l.events.first.number+1, 1)))
+}
 
 // clear forgets all losses, so that slow start may resume.
-func (l *losses) clear() {
-	l.history, l.lost, l.before.known = history{}, 0, false
-}
+func (l *losses) clear() { l.events = nil }
 
 // arrive takes the arrival of a packet, marked if it had the ECN codepoint CE. rtt is the time within which losses are one
 // event, and first the interval that the history begins with.
@@ -58,16 +64,17 @@ func (l *losses) clear() {
 func (l *losses) arrive(now time.Duration, sequence uint16, marked bool, rtt time.Duration, first float64) {
 	if !l.begun {
 		l.begun, l.last = true, packet{int64(sequence), now}
-		l.event = l.last
 		return
 	}
 	// The difference on the circle of 16 bits: the wrap of RFC 4654, Section 5.2 needs no more care.
 	p := packet{l.top() + int64(int16(sequence-uint16(l.top()))), now}
 	switch {
 	case p.number < l.top()-resync:
-		l.event.number += p.number - l.top()
+		if l.events != nil {
+			l.events.first.number += p.number - l.top()
+			l.events.before.known = false
+		}
 		l.last, l.n, l.missing = p, 0, 0
-		l.before.known = false
 	case p.number <= l.last.number:
 		l.late(l.last.number - 1 - p.number)
 	case !l.insert(p, rtt, first):
@@ -76,7 +83,7 @@ func (l *losses) arrive(now time.Duration, sequence uint16, marked bool, rtt tim
 	// "a marked packet is detected as a congestion event as soon as it arrives"
 	if marked {
 		l.lose(p, rtt, first)
-		l.before.known = false // no packet can undo it
+		l.events.before.known = false // no packet can undo it
 	}
 }
 
@@ -87,7 +94,7 @@ func (l *losses) insert(p packet, rtt time.Duration, first float64) bool {
 			return false
 		}
 	}
-	if l.n < len(l.ahead) {
+	if int(l.n) < len(l.ahead) {
 		l.ahead[l.n] = p
 		if l.n++; l.n == 2 && l.ahead[1].number < l.ahead[0].number {
 			l.ahead[0], l.ahead[1] = l.ahead[1], l.ahead[0]
@@ -131,31 +138,34 @@ func (l *losses) loseAll(next packet, gap int64, rtt time.Duration, first float6
 		each = int64(min(float64(rtt)/between, float64(gap-1))) + 1
 	}
 	l.lose(nominal(1), rtt, first)
-	l.lost += int(min(each, gap)) - 1
+	l.events.lost += int(min(each, gap)) - 1
 	i := 1 + each
 	if events := (gap - i) / each; events > depth {
 		i += (events - depth) * each
 	}
 	for ; i <= gap; i += each {
 		l.lose(nominal(i), rtt, first)
-		l.lost += int(min(each, gap-i+1)) - 1
+		l.events.lost += int(min(each, gap-i+1)) - 1
 	}
 }
 
 // lose takes a lost or marked packet. "If T_old + R >= T_new, then S_new is part of the existing loss event. Otherwise,
 // S_new is the first packet of a new loss event."
 func (l *losses) lose(p packet, rtt time.Duration, first float64) {
-	if l.history.n > 0 && p.at <= l.event.at+rtt {
-		l.lost++
+	e := l.events
+	if e == nil {
+		l.events = &events{first: p, lost: 1}
+		l.events.before.known = true
+		l.events.history.begin(first)
 		return
 	}
-	l.before.known, l.before.event, l.before.history = true, l.event, l.history
-	if l.history.n == 0 {
-		l.history.begin(first)
-	} else {
-		l.history.end(float64(max(p.number-l.event.number, 1)))
+	if p.at <= e.first.at+rtt {
+		e.lost++
+		return
 	}
-	l.event, l.lost = p, 1
+	e.before.known, e.before.first, e.before.history = true, e.first, e.history
+	e.history.end(float64(max(p.number-e.first.number, 1)))
+	e.first, e.lost = p, 1
 }
 
 // late takes a packet that counts as lost, at bit i: "the late packet can fill the hole in the reception record, and the
@@ -166,10 +176,16 @@ func (l *losses) late(i int64) {
 		return
 	}
 	l.missing &^= 1 << i
-	if number := l.last.number - 1 - i; !l.before.known || number < l.event.number {
+	e := l.events
+	if number := l.last.number - 1 - i; e == nil || !e.before.known || number < e.first.number {
 		return
 	}
-	if l.lost--; l.lost == 0 {
-		l.event, l.history, l.before.known = l.before.event, l.before.history, false
+	if e.lost--; e.lost > 0 {
+		return
 	}
+	if e.before.history.n == 0 {
+		l.clear()
+		return
+	}
+	e.first, e.history, e.before.known = e.before.first, e.before.history, false
 }

@@ -2,7 +2,8 @@ package cc
 
 import "time"
 
-// A Receiver is what a receiver knows of the path from one sender. It takes some 400 bytes.
+// A Receiver is what a receiver knows of the path from one sender. It takes some 250 bytes, and as many again
+// once a packet is lost.
 type Receiver struct {
 	start  time.Time // the first arrival
 	losses losses
@@ -33,8 +34,8 @@ func (r *Receiver) Group(grtt time.Duration) {
 // Measured takes our own RTT as the sender told it. The first one corrects the loss interval that was made up with
 // GRTT_sender in its place.
 func (r *Receiver) Measured(rtt time.Duration) {
-	if !r.own {
-		r.losses.history.rescale(float64(max(rtt, LeastRTT)) / float64(max(r.rtt, LeastRTT)))
+	if e := r.losses.events; e != nil && !r.own {
+		e.history.rescale(float64(max(rtt, LeastRTT)) / float64(max(r.rtt, LeastRTT)))
 	}
 	r.rtt, r.own = rtt, true
 }
@@ -52,7 +53,7 @@ func (r *Receiver) Arrive(now time.Time, sequence uint16, size int, marked bool)
 	}
 	r.meter.add(at, float64(size), round)
 	first := 0.0
-	if r.losses.history.n == 0 {
+	if r.losses.events == nil {
 		first = FirstInterval(r.meter.rate, r.size, r.rtt)
 	}
 	r.losses.arrive(at, sequence, marked, r.rtt, first)

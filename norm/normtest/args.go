@@ -103,8 +103,8 @@ func (a *args) duration(key string, otherwise time.Duration) time.Duration {
 	return take(a, key, otherwise, time.ParseDuration)
 }
 
-func (a *args) share(key string) float64 {
-	return take(a, key, 0, func(s string) (float64, error) { return strconv.ParseFloat(s, 64) })
+func (a *args) float(key string, otherwise float64) float64 {
+	return take(a, key, otherwise, func(s string) (float64, error) { return strconv.ParseFloat(s, 64) })
 }
 
 // rate reads bits per second, such as 64k or 1.5M.

@@ -36,7 +36,7 @@
 //	                       link (for the way to each receiver; delay is half of grtt unless given). The word alone leaves out
 //	                       s and the receivers.
 //	sender NAME KEY=…      another sender. Keys: node instance first k grtt mingrtt maxgrtt gsize robust rate segment autoparity
-//	                       probe maxobjects maxbytes buffer code (K,P; 129:K,P; none:K) site. The code is 8,4 unless given.
+//	                       probe maxobjects maxbytes flow buffer code (K,P; 129:K,P; none:K) site. The code is 8,4 unless given.
 //	receiver NAME KEY=…    another receiver. Keys: node sender join (current, object, all) patience (no, yes) robust maxsenders
 //	                       maxobjects maxsize buffer site, and those of a link
 //	kill NAME              the node vanishes      restart NAME KEY=…  it is back without its memory; a sender with the next instance_id

@@ -30,7 +30,7 @@ func link(a *args, l Link) Link {
 	l.Delay = a.duration("delay", l.Delay)
 	l.Jitter = a.duration("jitter", l.Jitter)
 	if a.given("loss") {
-		l.Loss = Random(a.share("loss"))
+		l.Loss = Random(a.float("loss", 0))
 	}
 	if a.given("bursts") {
 		l.Loss = take(a, "bursts", l.Loss, func(s string) (Loss, error) {
@@ -40,10 +40,10 @@ func link(a *args, l Link) Link {
 		})
 	}
 	if a.given("duplicate") {
-		l.Duplicate = a.share("duplicate")
+		l.Duplicate = a.float("duplicate", 0)
 	}
 	if a.given("reorder") {
-		l.Reorder = a.share("reorder")
+		l.Reorder = a.float("reorder", 0)
 	}
 	l.Late = a.duration("late", l.Late)
 	l.Rate = a.rate("bandwidth", l.Rate)

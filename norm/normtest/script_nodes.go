@@ -149,6 +149,7 @@ func senderConfig(a *args, c norm.SenderConfig) norm.SenderConfig {
 	c.ProbeInterval = a.duration("probe", c.ProbeInterval)
 	c.MaxObjects = a.int("maxobjects", c.MaxObjects)
 	c.MaxBytes = int64(a.int("maxbytes", int(c.MaxBytes)))
+	c.FlowControl = a.float("flow", c.FlowControl)
 	c.Buffer = a.int("buffer", c.Buffer)
 	c.FEC = take(a, "code", c.FEC, parseCode)
 	return c

@@ -105,6 +105,8 @@ func (h *Host) describe(e norm.Event) string {
 		words = append(words, fmt.Sprintf("%d+%d", e.Range.Offset, e.Range.Length))
 	case norm.SenderSeen, norm.SenderRestarted, norm.SenderLost, norm.SenderEnded:
 		words = append(words, fmt.Sprintf("%d instance %d", e.Sender, e.Instance))
+	case norm.SenderMoved:
+		words = append(words, fmt.Sprintf("%d instance %d to %v", e.Sender, e.Instance, e.From))
 	case norm.NodeCollision:
 		words = append(words, fmt.Sprint(e.Node))
 	}

@@ -94,7 +94,7 @@ func (l *line) open(t testing.TB, at netip.AddrPort, rate float64, sender sessio
 		l.receivers = append(l.receivers, openReceiver(t, conn, cfg, void{}))
 	}
 	cfg := sending(1)
-	cfg.Group, cfg.Rate, cfg.GRTT, cfg.MaxObjects = at, rate, 10*time.Millisecond, 8
+	cfg.Group, cfg.Rate, cfg.GRTT, cfg.MaxObjects, cfg.FlowControl = at, rate, 10*time.Millisecond, 8, -1
 	l.sender = open(t, session.Config{Conn: sender, Send: cfg})
 }
 

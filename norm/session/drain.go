@@ -73,7 +73,7 @@ func (s *Session) tell(e norm.Event) {
 	switch e.Kind {
 	case norm.ObjectData, norm.Flushed: // may occur for each block, or each cycle
 		level = slog.LevelDebug
-	case norm.NodeCollision:
+	case norm.NodeCollision, norm.SenderMoved:
 		level = slog.LevelWarn
 	}
 	if !s.cfg.Log.Enabled(context.Background(), level) {
@@ -91,6 +91,9 @@ func (s *Session) tell(e norm.Event) {
 	}
 	if e.Node != 0 {
 		attrs = append(attrs, slog.Any("node", e.Node))
+	}
+	if e.From.IsValid() {
+		attrs = append(attrs, slog.Any("from", e.From))
 	}
 	if e.Err != nil {
 		attrs = append(attrs, slog.Any("error", e.Err))
