@@ -256,21 +256,27 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 	return c, nil
 }
 
+// Check says which field cannot work with segments of the given size.
+func (c RateControl) Check(segmentSize int) error {
+	_, err := c.resolve(0, segmentSize)
+	return err
+}
+
 // resolve returns a copy of c with the defaults filled in, or says which field cannot work.
 func (c RateControl) resolve(rate float64, segmentSize int) (RateControl, error) {
-	segment := 8 * float64(segmentSize)
+	segment := 8 * float64(max(segmentSize, 1)) // what is too small is said elsewhere
 	c.MinRate = cmp.Or(c.MinRate, segment)
 	c.MaxRate = cmp.Or(c.MaxRate, maxRate)
 	c.StartRate = cmp.Or(c.StartRate, min(max(defaultStartRate, c.MinRate), c.MaxRate))
 	switch {
 	case rate != 0:
-		return c, fmt.Errorf("norm: Rate %g: want zero beside Control, which has MaxRate", rate)
+		return c, fmt.Errorf("norm: Rate %g: want zero beside Control", rate)
 	case !(c.MinRate >= segment/8 && c.MinRate <= c.MaxRate):
-		return c, fmt.Errorf("norm: MinRate %g: want at least a segment in 8 s, %g bits per second, and at most MaxRate", c.MinRate, segment/8)
+		return c, fmt.Errorf("norm: MinRate %g: want at least a segment in 8 s, %g bits per second, and at most the greatest rate", c.MinRate, segment/8)
 	case !(c.MaxRate <= maxRate):
 		return c, fmt.Errorf("norm: MaxRate %g: want bits per second, at most %g", c.MaxRate, maxRate)
 	case !(c.StartRate >= c.MinRate && c.StartRate <= c.MaxRate):
-		return c, fmt.Errorf("norm: StartRate %g: want it between MinRate and MaxRate", c.StartRate)
+		return c, fmt.Errorf("norm: StartRate %g: want it between the least and the greatest rate", c.StartRate)
 	case len(c.Potential) > maxPotential:
 		return c, fmt.Errorf("norm: Potential has %d receivers: want at most %d", len(c.Potential), maxPotential)
 	}

@@ -8,10 +8,6 @@ import (
 )
 
 const (
-	// leastControlInterval is the least time between the probes of NORM-CC: at a shorter RTT they would cost more than they
-	// tell, and a receiver that the operating system keeps waiting would seem to be gone.
-	leastControlInterval = 20 * time.Millisecond
-
 	// maxListed bounds the cc_node_list, 8 bytes each: "The number of additional entries in this list is dependent upon
 	// the percentage of control traffic the sender application is willing to send" (RFC 5740, Section 5.5.2.1).
 	maxListed = 16

@@ -34,7 +34,7 @@ func (s *Sender) baseInterval() time.Duration {
 		return s.cfg.ProbeInterval
 	}
 	if rtt := s.limitingRTT(); rtt > 0 && s.contentPending() {
-		return max(rtt, leastControlInterval)
+		return rtt
 	}
 	return max(s.grtt.advertised, leastProbeInterval)
 }

@@ -1,6 +1,7 @@
 package cc
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -8,6 +9,13 @@ import (
 // MaxNodes bounds the receivers that a Controller keeps: beyond it the least limiting one is forgotten. A stranger who
 // invents receivers costs no more memory than that.
 const MaxNodes = 32
+
+// LeastInterval is the least time between probes: at a shorter RTT they would cost more than they tell.
+const LeastInterval = 5 * time.Millisecond
+
+// leastRound is what a round counts as where it is about whether somebody is gone: on a short path the operating system
+// keeps a receiver waiting for many round trips.
+const leastRound = 20 * time.Millisecond
 
 // maxAge is the age of the CLR's feedback, in probes, beyond which the rate is halved (RFC 5740, Section 5.5.2.3).
 const maxAge = 4
@@ -53,8 +61,19 @@ func NewController(c Config) *Controller {
 
 func (c *Controller) set(rate float64) { c.rate = min(max(rate, c.cfg.Min), c.cfg.Max) }
 
-// Rate returns the rate to send at.
-func (c *Controller) Rate() float64 { return c.rate }
+// calm is how much above RTT_clr the latest RTT may be without a word.
+const calm = 1.25
+
+// Rate returns the rate to send at. While a queue builds up, and the latest RTT is well above RTT_clr, that is less than the
+// loss would allow, so that rate and queue do not rock each other: RFC 5348, Section 4.5 has
+// X_inst = X * R_sqmean / sqrt(R_sample), which here only slows.
+func (c *Controller) Rate() float64 {
+	if c.slowStart || c.clr < 0 {
+		return c.rate
+	}
+	queue := float64(c.sample) / float64(c.nodes[c.clr].RTT) / calm
+	return max(c.rate/math.Sqrt(max(queue, 1)), c.cfg.Min)
+}
 
 // Size returns S, the average size of packets.
 func (c *Controller) Size() float64 { return c.size }
@@ -109,7 +128,7 @@ func (c *Controller) Interval() time.Duration {
 	if c.clr < 0 {
 		return 0
 	}
-	return max(c.nodes[c.clr].RTT, c.sample, LeastRTT)
+	return max(c.nodes[c.clr].RTT, c.sample, LeastInterval)
 }
 
 // Sent takes the size of a packet that was sent.
@@ -261,8 +280,8 @@ func (c *Controller) adjust(now time.Time, grtt time.Duration, busy bool) {
 	}
 	// "for rate increases, the sender SHALL observe a maximum rate of increase of one packet per RTT at all times during
 	// steady-state operation": in the part of an RTT that has passed, that part of a packet.
-	rtt := max(c.nodes[c.clr].RTT, LeastRTT)
-	passed := min(now.Sub(c.increased), max(rtt, c.Interval()))
+	rtt := max(c.nodes[c.clr].RTT, LeastInterval)
+	passed := min(now.Sub(c.increased), c.Interval())
 	c.increased = now
 	if busy {
 		c.set(min(target, c.rate+c.size/rtt.Seconds()*(float64(passed)/float64(rtt))))
@@ -293,17 +312,17 @@ func (c *Controller) Probe(now time.Time, sequence uint16, grtt time.Duration, b
 	c.expire(now, grtt)
 	switch {
 	case c.clr >= 0:
-		age := c.age()
+		age, waited := c.age(), now.Sub(c.nodes[c.clr].heard)
 		switch {
-		case age > c.cfg.Robust:
+		case age > c.cfg.Robust && waited > time.Duration(c.cfg.Robust)*leastRound:
 			// "After NORM_ROBUST_FACTOR consecutive NORM_CMD(CC) rounds without any feedback from the CLR, the sender SHOULD
 			// assume the CLR has left the group and pick the receiver with the next lowest rate as the new CLR. [...] and
 			// SHOULD return to slow start".
 			c.remove(c.clr)
 			c.choose(now, grtt)
 			c.restart()
-		case age > maxAge && busy:
-			c.halve(now, c.Interval())
+		case age > maxAge && busy && (waited > maxAge*leastRound || waited < c.Interval()):
+			c.halve(now, max(c.Interval(), leastRound))
 		}
 	case c.known && c.silent > c.cfg.Robust:
 		c.restart()
