@@ -115,8 +115,15 @@ func (s *Session) Describe() string {
 	}
 	line("node id", "%d", s.NodeID)
 	line("objects", "hashes %d, images %v, decision %d", s.Objects.Hashes, s.Objects.Images, s.Objects.Decision)
-	line("fec", "id %d instance %d, %d+%d symbols of %d bytes, dialect %s",
-		s.FEC.ID, s.FEC.Instance, s.FEC.BlockSize, s.FEC.Parity, s.FEC.SegmentSize, s.FEC.Dialect)
+	field := "" // the usual one
+	if s.FEC.FieldSize != 0 {
+		field = fmt.Sprintf(", m %d", s.FEC.FieldSize)
+	}
+	line("fec", "id %d instance %d%s, %d+%d symbols of %d bytes, dialect %s",
+		s.FEC.ID, s.FEC.Instance, field, s.FEC.BlockSize, s.FEC.Parity, s.FEC.SegmentSize, s.FEC.Dialect)
+	if s.Auth != "" {
+		line("packets", "authenticated by %s", s.Auth)
+	}
 	line("start", "%s", stamp(s.Start))
 	line("min rate", "%d bit/s", s.MinRate)
 	line("vote deadline", "%s", stamp(s.VoteDeadline))

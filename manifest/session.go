@@ -70,7 +70,15 @@ type Session struct {
 	VoteDeadline time.Time     // whole seconds; an undecided campaign is aborted then
 	Hold         time.Duration // whole seconds of powered time past the deadline that a stage is kept
 	Report       string        // http or https URL that votes and outcomes go to
+
+	// Auth is AuthGroupMAC if the packets of the session are authenticated, with a key that the server gives to devices
+	// which prove theirs; empty if they are not.
+	Auth string
 }
+
+// AuthGroupMAC is EXT_AUTH by group-keyed MAC (RFC 6584, Section 5): HMAC-SHA-256 truncated to 128 bits, ASID 1, with
+// anti-replay, its keys derived from a group key of 32 bytes as package norm/auth says.
+const AuthGroupMAC = "hmac-sha256-128"
 
 // Objects are the NormTransportIds of a campaign's objects.
 type Objects struct {
@@ -96,6 +104,7 @@ type FEC struct {
 	Parity      uint16  // parity symbols that a block may have
 	SegmentSize uint16  // bytes
 	Dialect     Dialect // whose code it is where two differ
+	FieldSize   uint8   // m, the bits of a field element; 16 with ID 2, or 0 for the 8 that are usual
 }
 
 // A Dialect tells two readings of the FEC codes apart.
@@ -188,6 +197,8 @@ func (s *Session) validate() error {
 		return fmt.Errorf("hold %s, want whole seconds up to %s", s.Hold, maxDuration)
 	case s.Manifest == Digest{}:
 		return fmt.Errorf("no manifest digest")
+	case s.Auth != "" && s.Auth != AuthGroupMAC:
+		return fmt.Errorf("packet authentication %.32q is not known", s.Auth)
 	case !printable(s.Target, 256):
 		return fmt.Errorf("target %.80q: want up to 256 printable bytes", s.Target)
 	}
@@ -236,15 +247,22 @@ func (o Objects) validate() error {
 }
 
 func (f FEC) validate() error {
-	limit, ok := map[uint8]int{0: 65535, 2: 65535, 5: 255, 129: 255}[f.ID] // symbols of a block, parity included
+	limit, ok := map[uint8]int{0: 65535, 2: 255, 5: 255, 129: 255}[f.ID] // symbols of a block, parity included
+	if f.ID == 2 && f.FieldSize == 16 {
+		limit = 65535
+	}
 	total := int(f.BlockSize) + int(f.Parity)
 	switch {
 	case !ok || f.Instance != 0: // instance 0 of id 129 is the one in use
 		return fmt.Errorf("FEC encoding id %d, instance %d is not known", f.ID, f.Instance)
+	case f.FieldSize != 0 && (f.FieldSize != 16 || f.ID != 2):
+		return fmt.Errorf("field size %d for FEC encoding id %d", f.FieldSize, f.ID)
 	case f.BlockSize == 0 || total > limit || f.ID == 0 && f.Parity > 0:
 		return fmt.Errorf("block of %d+%d symbols for FEC encoding id %d", f.BlockSize, f.Parity, f.ID)
 	case f.SegmentSize < 64 || f.SegmentSize > 65000:
 		return fmt.Errorf("segment size %d, want 64 to 65000 bytes", f.SegmentSize)
+	case f.FieldSize == 16 && f.SegmentSize%2 != 0:
+		return fmt.Errorf("segment size %d, want an even number with field size 16", f.SegmentSize)
 	case f.Dialect != DialectRFC && f.Dialect != DialectNRL:
 		return fmt.Errorf("dialect %.16q, want %s or %s", f.Dialect, DialectRFC, DialectNRL)
 	}

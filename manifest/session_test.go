@@ -44,7 +44,9 @@ func TestSessionRoundTrip(t *testing.T) {
 	unicast := testSession(t)
 	unicast.Group = netip.MustParseAddrPort("127.0.0.1:6003")
 	unicast.Target = ""
-	for _, s := range []*Session{testSession(t), full, unicast} {
+	words := testSession(t)
+	words.FEC = FEC{ID: 2, BlockSize: 1000, Parity: 200, SegmentSize: 1400, Dialect: DialectRFC, FieldSize: 16}
+	for _, s := range []*Session{testSession(t), full, unicast, words} {
 		got, err := OpenSession(signSession(t, s, key), key.Public(), nil, testNow)
 		if err != nil {
 			t.Error(err)
@@ -174,16 +176,23 @@ func TestInvalidSessionRefused(t *testing.T) {
 			group("127.0.0.1:6003")(s)
 			source("127.0.0.1")(s)
 		},
-		"node none":            func(s *Session) { s.NodeID = 0 },
-		"node any":             func(s *Session) { s.NodeID = 0xffffffff },
-		"no images":            func(s *Session) { s.Objects.Images = nil },
-		"many images":          func(s *Session) { s.Objects = ObjectsFor(MaxImages + 1) },
-		"transport id twice":   func(s *Session) { s.Objects.Decision = 0 },
-		"image twice":          func(s *Session) { s.Objects.Images = []uint16{1, 1} },
-		"FEC id":               func(s *Session) { s.FEC.ID = 6 },
-		"FEC instance":         func(s *Session) { s.FEC.ID, s.FEC.Instance = 129, 1 },
-		"block of none":        func(s *Session) { s.FEC.BlockSize = 0 },
-		"block too long":       func(s *Session) { s.FEC.BlockSize, s.FEC.Parity = 200, 56 },
+		"node none":           func(s *Session) { s.NodeID = 0 },
+		"node any":            func(s *Session) { s.NodeID = 0xffffffff },
+		"no images":           func(s *Session) { s.Objects.Images = nil },
+		"many images":         func(s *Session) { s.Objects = ObjectsFor(MaxImages + 1) },
+		"transport id twice":  func(s *Session) { s.Objects.Decision = 0 },
+		"image twice":         func(s *Session) { s.Objects.Images = []uint16{1, 1} },
+		"FEC id":              func(s *Session) { s.FEC.ID = 6 },
+		"FEC instance":        func(s *Session) { s.FEC.ID, s.FEC.Instance = 129, 1 },
+		"block of none":       func(s *Session) { s.FEC.BlockSize = 0 },
+		"block too long":      func(s *Session) { s.FEC.BlockSize, s.FEC.Parity = 200, 56 },
+		"block too long, m 8": func(s *Session) { s.FEC.ID, s.FEC.BlockSize, s.FEC.Parity = 2, 200, 56 },
+		"block too long, m 16": func(s *Session) {
+			s.FEC.ID, s.FEC.FieldSize, s.FEC.BlockSize, s.FEC.Parity = 2, 16, 65000, 536
+		},
+		"field size":           func(s *Session) { s.FEC.ID, s.FEC.FieldSize = 2, 12 },
+		"field size of id 5":   func(s *Session) { s.FEC.FieldSize = 16 },
+		"odd segments, m 16":   func(s *Session) { s.FEC.ID, s.FEC.FieldSize, s.FEC.SegmentSize = 2, 16, 1399 },
 		"parity without FEC":   func(s *Session) { s.FEC.ID = 0 },
 		"segment 0":            func(s *Session) { s.FEC.SegmentSize = 0 },
 		"segment beyond UDP":   func(s *Session) { s.FEC.SegmentSize = 65500 },

@@ -16,9 +16,11 @@ type block struct {
 	buf    []byte // nil if nothing is in memory
 
 	source numberSet // source symbols held
+	repair numberSet // parity symbols held, from 0
+	lent   numberSet // slots they are in
 	stored numberSet // slots whose content is in the sink
 	told   numberSet // source symbols the application declared present
-	parity []parity  // parity symbols held
+	parity []parity  // those of repair, in the order they came
 
 	phase    phase
 	io       int  // requests in flight
@@ -44,7 +46,7 @@ const (
 func (b *block) reset(o *incoming, number uint32) {
 	*b = block{
 		object: o, number: number, k: o.layout.BlockLen(number),
-		source: b.source[:0], stored: b.stored[:0], told: b.told[:0], parity: b.parity[:0],
+		source: b.source[:0], repair: b.repair[:0], lent: b.lent[:0], stored: b.stored[:0], told: b.told[:0], parity: b.parity[:0],
 	}
 	b.source = b.source.grown(b.k)
 }
@@ -54,7 +56,7 @@ func (b *block) has(esi int) bool {
 	if esi < b.k {
 		return b.source.has(esi)
 	}
-	return slices.ContainsFunc(b.parity, func(p parity) bool { return p.esi == esi })
+	return b.repair.has(esi - b.k)
 }
 
 // slot returns the bytes of slot i in memory.
@@ -63,19 +65,33 @@ func (b *block) slot(i int) []byte {
 	return b.buf[i*e : (i+1)*e : (i+1)*e]
 }
 
-// inSlot returns which of the parity symbols is in slot i, or -1.
-func (b *block) inSlot(i int) int {
-	return slices.IndexFunc(b.parity, func(p parity) bool { return p.slot == i })
-}
-
 // freeSlot returns the lowest slot that holds nothing. The last slot is the last to be taken, so the short last symbol
 // of an object makes no difference: when parity comes to stand there, the block is complete.
 func (b *block) freeSlot() int {
 	i := b.source.absent(0)
-	for b.inSlot(i) >= 0 {
+	for b.lent.has(i) {
 		i = b.source.absent(i + 1)
 	}
 	return i
+}
+
+// lend puts a parity symbol in a slot.
+func (b *block) lend(esi, slot int) {
+	b.parity = append(b.parity, parity{esi, slot})
+	b.repair = b.repair.grown(esi - b.k + 1)
+	b.repair.add(esi - b.k)
+	b.lent = b.lent.grown(b.k)
+	b.lent.add(slot)
+	b.held++
+}
+
+// giveUp drops one of the parity symbols, spilled as it is.
+func (b *block) giveUp(p int) {
+	b.stored.remove(b.parity[p].slot)
+	b.lent.remove(b.parity[p].slot)
+	b.repair.remove(b.parity[p].esi - b.k)
+	b.parity = slices.Delete(b.parity, p, p+1)
+	b.held--
 }
 
 // put copies a symbol that is not held into memory. It must not make more than k of them.
@@ -83,16 +99,16 @@ func (b *block) put(esi int, payload []byte) {
 	i := esi
 	if esi >= b.k {
 		i = b.freeSlot()
-		b.parity = append(b.parity, parity{esi, i})
+		b.lend(esi, i)
 	} else {
 		b.source.add(esi)
-		if p := b.inSlot(esi); p >= 0 {
-			b.displace(p)
+		b.held++
+		if b.lent.has(esi) {
+			b.displace(slices.IndexFunc(b.parity, func(p parity) bool { return p.slot == esi }))
 		}
 	}
 	n := copy(b.slot(i), payload)
 	clear(b.slot(i)[n:]) // "virtually padded with zero elements", RFC 5510, Section 8.4
-	b.held++
 }
 
 // displace moves a parity symbol from the slot of a source symbol that has just come. One that has been spilled is
@@ -100,18 +116,18 @@ func (b *block) put(esi int, payload []byte) {
 func (b *block) displace(p int) {
 	from := b.parity[p].slot
 	if b.stored.has(from) {
-		b.parity = slices.Delete(b.parity, p, p+1)
-		b.stored.remove(from)
-		b.held--
+		b.giveUp(p)
 		return
 	}
 	to := b.freeSlot()
+	b.lent.remove(from)
+	b.lent.add(to)
 	copy(b.slot(to), b.slot(from))
 	b.parity[p].slot = to
 }
 
 // occupied reports whether slot i holds a symbol.
-func (b *block) occupied(i int) bool { return b.source.has(i) || b.inSlot(i) >= 0 }
+func (b *block) occupied(i int) bool { return b.source.has(i) || b.lent.has(i) }
 
 // present declares source symbol i to be in the sink.
 func (b *block) present(i int) {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/multicast-upgrade/tool/norm/auth"
 	"github.com/multicast-upgrade/tool/norm/fec"
 )
 
@@ -18,8 +19,10 @@ type SenderConfig struct {
 	// FEC is the code for all objects. If its ID and MaxBlockLen are zero: Reed-Solomon, FEC Encoding ID 5, 64 source
 	// symbols and 32 parity symbols a block. SegmentSize is filled in from the field below.
 	FEC fec.Params
-	// SegmentSize is NormSegmentSize, the bytes of object content in one NORM_DATA. If zero, 1400.
+	// SegmentSize is NormSegmentSize, the bytes of object content in one NORM_DATA. If zero, 1400, less what Auth adds.
 	SegmentSize int
+	// FTI says which messages carry the EXT_FTI of their object.
+	FTI FTIPolicy
 	// AutoParity is the number of parity symbols sent behind each block unasked (RFC 5740, Section 2.1). Zero: none.
 	AutoParity int
 
@@ -58,10 +61,19 @@ type SenderConfig struct {
 	MaxBytes int64
 	// FlowControl holds what was sent or asked for until FlowControl*(K_sender+1)*GRTT_sender later, at least 20 ms, before
 	// it is purged: the time in which a NACK for it may come. If zero, 2, as NRL's implementation has it; if negative, what
-	// is sent may be purged at once.
+	// is sent may be purged at once. Acknowledgments that are asked for ([Sender.SetWatermark]) hold objects in either case.
 	FlowControl float64
+
+	// Track says which nodes are asked for acknowledgments where the application names none. If zero, none are.
+	Track TrackPolicy
+	// MaxTracked is how many of them are known; beyond it the one longest silent gives way. If zero, 1024.
+	MaxTracked int
+
 	// Buffer is the memory for blocks being read and coded, in bytes: room for at least two blocks. If zero, 8 MiB.
 	Buffer int
+
+	// Auth, unless nil, authenticates all packets (RFC 6584): ours are sealed, feedback that is not authentic is dropped.
+	Auth *auth.Config
 
 	// Seed makes the random choices repeatable.
 	Seed uint64
@@ -138,9 +150,13 @@ type ReceiverConfig struct {
 	// MaxObjectSize bounds what a stranger may announce, in bytes. If zero, 1 TiB. Objects of more than 2^24 blocks, or of
 	// blocks larger than Buffer, are not received either.
 	MaxObjectSize int64
-	// Buffer is the memory for blocks being received, in bytes, shared by all senders. When it is full the oldest incomplete
+	// Buffer is the memory for blocks being received, in bytes, shared by all senders; nothing is taken before a block
+	// arrives. Decoding one takes up to as much as that block once more, which is kept for the next. When it is full the oldest incomplete
 	// block is spilled to the sink and read back for decoding; a symbol without a buffer counts as not received. If zero, 8 MiB.
 	Buffer int
+
+	// Auth, unless nil, authenticates all packets (RFC 6584): ours are sealed, what is not authentic is dropped unseen.
+	Auth *auth.Config
 
 	// Seed makes the random choices repeatable; receivers of one group need different seeds.
 	Seed uint64
@@ -162,11 +178,16 @@ const (
 type DialectPolicy uint8
 
 const (
-	// DialectAuto recognises senders by NRL at their EXT_FTI: for FEC Encoding IDs 2 and 5 a last field below the maximum
-	// source block length is a parity count. FEC Encoding ID 129 instance 0 is read as NRL's.
+	// DialectAuto recognises senders by NRL at their first EXT_FTI, for the whole run: for FEC Encoding IDs 2 and 5 a last
+	// field below the maximum source block length is a parity count. With as much parity as source symbols or more the
+	// two cannot be told apart, and RFC 5510 is assumed: NRL's parity then gives wrong content, so say DialectNRL where
+	// senders are set up so. FEC Encoding ID 129 instance 0 is read as NRL's.
 	DialectAuto DialectPolicy = iota
 	DialectRFC                // RFC 5510, always
-	DialectNRL                // NRL's matrix, shortening and parity count, always
+	DialectNRL                // NRL's matrix, shortening, byte order and parity count, always
+	// DialectMDP reads FEC Encoding ID 129 instance 0 as the MDP code of old releases by NRL, and others as DialectAuto
+	// does. Nothing on the wire tells MDP from the others: who has such senders must say so.
+	DialectMDP
 )
 
 const (
@@ -192,7 +213,7 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 		return c, err
 	}
 	multicast := c.Group.Addr().IsMulticast()
-	c.SegmentSize = cmp.Or(c.SegmentSize, defaultSegmentSize)
+	c.SegmentSize = cmp.Or(c.SegmentSize, defaultSegmentSize-c.Auth.SenderOverhead())
 	if c.FEC.ID == 0 && c.FEC.MaxBlockLen == 0 {
 		c.FEC = fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 64, MaxParity: 32, Dialect: c.FEC.Dialect}
 	}
@@ -220,9 +241,10 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 	c.GroupSize = cmp.Or(c.GroupSize, defaultGroupSize)
 	c.RobustFactor = cmp.Or(c.RobustFactor, defaultRobustFactor)
 	c.MaxObjects = cmp.Or(c.MaxObjects, 256)
+	c.MaxTracked = cmp.Or(c.MaxTracked, 1024)
 	c.FlowControl = cmp.Or(c.FlowControl, defaultFlowControl)
 	c.Buffer = cmp.Or(c.Buffer, defaultBuffer)
-	c.Burst = cmp.Or(c.Burst, defaultBurst(c.Rate, c.SegmentSize))
+	c.Burst = cmp.Or(c.Burst, defaultBurst(c.Rate, c.maxDatagram()))
 
 	switch {
 	// NRL's receivers cannot build a NACK below 28 bytes; RFC 5740 sets no lower bound, a segment must only hold a request.
@@ -248,8 +270,16 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 		return c, fmt.Errorf("norm: MaxObjects %d: want 1 to %d", c.MaxObjects, maxHeldObjects)
 	case c.MaxBytes < 0:
 		return c, fmt.Errorf("norm: MaxBytes %d: want bytes", c.MaxBytes)
+	case c.Track > TrackAll:
+		return c, fmt.Errorf("norm: Track %d is no policy", c.Track)
+	case c.MaxTracked < 1:
+		return c, fmt.Errorf("norm: MaxTracked %d: want at least 1", c.MaxTracked)
 	case !(c.FlowControl <= maxFlowControl):
 		return c, fmt.Errorf("norm: FlowControl %g: want at most %d", c.FlowControl, maxFlowControl)
+	case c.FEC.M == 16 && c.SegmentSize%2 != 0: // RFC 5510, Section 8.4: a symbol is S elements of m bits
+		return c, fmt.Errorf("norm: SegmentSize %d: want an even number of bytes, as the code is over GF(2^16)", c.SegmentSize)
+	case c.FTI > FTINone:
+		return c, fmt.Errorf("norm: FTI %d is no policy", c.FTI)
 	case c.AutoParity < 0 || c.AutoParity > c.FEC.MaxParity:
 		return c, fmt.Errorf("norm: AutoParity %d: the code has %d parity symbols", c.AutoParity, c.FEC.MaxParity)
 	}
@@ -292,9 +322,14 @@ func sourceSpecific(group netip.Addr) bool {
 	return b[0] == 0xff && b[1]>>4 == 3 && b[2] == 0 && b[3] == 0
 }
 
+// maxDatagram returns how long a datagram of the sender may be, in bytes.
+func (c SenderConfig) maxDatagram() int {
+	return c.SegmentSize + maxDataHeader + c.Auth.SenderOverhead()
+}
+
 // defaultBurst returns what rate, in bits per second, gives in 2 ms, but at least two datagrams, in bytes.
-func defaultBurst(rate float64, segmentSize int) int {
-	return max(int(min(rate/8*0.002, 1<<30)), 2*(segmentSize+maxDataHeader))
+func defaultBurst(rate float64, maxDatagram int) int {
+	return max(int(min(rate/8*0.002, 1<<30)), 2*maxDatagram)
 }
 
 // resolve returns a copy of c with the defaults filled in, or says which field cannot work.
@@ -339,7 +374,7 @@ func (c ReceiverConfig) resolve() (ReceiverConfig, error) {
 		return c, fmt.Errorf("norm: MaxDelay %v, PurgeAfter %v: want times", c.MaxDelay, c.PurgeAfter)
 	case c.Join > JoinAll:
 		return c, fmt.Errorf("norm: Join %d is no policy", c.Join)
-	case c.Dialect > DialectNRL:
+	case c.Dialect > DialectMDP:
 		return c, fmt.Errorf("norm: Dialect %d is no dialect", c.Dialect)
 	}
 	return c, nil

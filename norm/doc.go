@@ -22,6 +22,13 @@
 // The core never touches a file. It asks for bytes of an object by an [IO], which it owns together with its buffer
 // until the driver hands it back by Complete; the driver may perform several at once and complete them in any order.
 //
+// # Acknowledgment and flow control
+//
+// NORM is reliable by what receivers ask for, and tells a sender nothing of those that ask for nothing. [Sender.SetWatermark]
+// asks known nodes whether they have everything up to an object, [Sender.RequestAcks] for whatever the application means by
+// a type of its own, [Sender.Command] tells something without an answer. An object stays until a NACK for it cannot be on its
+// way any more ([SenderConfig].FlowControl) and those asked have acknowledged it, so Enqueue may have to wait for Vacancy.
+//
 // # Glossary
 //
 // The RFC's name, and ours: NormNodeId [NodeID]; instance_id [InstanceID]; NormTransportId, object_transport_id

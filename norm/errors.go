@@ -15,7 +15,9 @@ var (
 
 // Mistakes of the caller.
 var (
-	ErrUnknownObject  = errors.New("norm: no such object")
-	ErrTooManyObjects = errors.New("norm: too many objects are held; raise MaxObjects or cancel some")
-	ErrEnding         = errors.New("norm: the sender is ending")
+	ErrUnknownObject   = errors.New("norm: no such object")
+	ErrTooManyObjects  = errors.New("norm: too many objects are held; raise MaxObjects or cancel some")
+	ErrTooManyRequests = errors.New("norm: too many requests or commands are under way; wait for some to be done")
+	ErrUnknownRequest  = errors.New("norm: no such request for acknowledgments")
+	ErrEnding          = errors.New("norm: the sender is ending")
 )

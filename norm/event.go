@@ -40,9 +40,25 @@ const (
 	ObjectPurged
 	// Vacancy: an object of the size that [ErrTooManyObjects] refused last would have room now. Sender.
 	Vacancy
+	// NodeAcknowledged: a node answered a request for acknowledgment ([Sender.SetWatermark], [Sender.RequestAcks]). Sender:
+	// Request, Node, Object (of a watermark), Content (what the application of the node answered).
+	NodeAcknowledged
+	// NodeSilent: a node was asked RobustFactor times, and did not answer. Sender: Request, Node, Object (of a watermark).
+	NodeSilent
+	// AcksDone: each node of a request has answered or was given up, or Err says why none is asked any more: its object was
+	// purged, or the sender ends. Sender: Request, Object (of a watermark), Err.
+	AcksDone
+	// CommandSent: a command ([Sender.Command]) was sent as often as it was to be. Sender: Content.
+	CommandSent
+	// AckRequested: a sender asks for an acknowledgment of the application's, to which [Receiver.Acknowledge] gives the
+	// answer. Receiver: Sender, Instance, AckType, AckID.
+	AckRequested
+	// AppCommand: a NORM_CMD(APPLICATION) arrived; each copy of it is told. Receiver: Sender, Instance, Content.
+	AppCommand
 	// Flushed: the flush series behind the last queued object ended without a repair request in between. Sender.
 	Flushed
-	// Ended: the series of NORM_CMD(EOT) is sent; the sender is done. Sender.
+	// Ended: the series of NORM_CMD(EOT) is sent; the sender is done. Or, with an Err, the sequence numbers of its Auth are
+	// used up ([auth.ErrExhausted]). Sender.
 	Ended
 	// SenderMoved: the sender is heard from another address, From, and its state kept. Unicast feedback goes there from now
 	// on. Receiver: Sender, Instance, From.
@@ -59,6 +75,10 @@ type Event struct {
 	Object   Handle
 	Range    Range
 	Node     NodeID
+	Request  AckRequest
+	AckType  uint8  // ack_type, 16 to 255
+	AckID    uint8  // ack_id, which tells requests of one type apart
+	Content  string // bytes of the application at the other end
 	From     netip.AddrPort
 	Err      error
 }
@@ -67,7 +87,9 @@ var eventNames = [...]string{
 	SenderSeen: "sender-seen", SenderRestarted: "sender-restarted", SenderLost: "sender-lost", SenderEnded: "sender-ended",
 	TooSlow:       "too-slow",
 	ObjectOffered: "object-offered", ObjectInfo: "object-info", ObjectData: "object-data", ObjectComplete: "object-complete",
-	ObjectAborted: "object-aborted", ObjectSent: "object-sent", ObjectPurged: "object-purged", Vacancy: "vacancy", Flushed: "flushed", Ended: "ended",
+	ObjectAborted: "object-aborted", ObjectSent: "object-sent", ObjectPurged: "object-purged", Vacancy: "vacancy",
+	NodeAcknowledged: "node-acknowledged", NodeSilent: "node-silent", AcksDone: "acks-done", CommandSent: "command-sent",
+	AckRequested: "ack-requested", AppCommand: "app-command", Flushed: "flushed", Ended: "ended",
 	SenderMoved: "sender-moved", NodeCollision: "node-collision",
 }
 

@@ -30,7 +30,7 @@ func newLayout(p fec.Params, size uint64) (layout, error) {
 }
 
 // layoutFromFTI lays out an object as its EXT_FTI says, whose numbers may be anything.
-func layoutFromFTI(id wire.FECID, fti wire.FTI, policy DialectPolicy) (layout, error) {
+func layoutFromFTI(id wire.FECID, fti wire.FTI, dialect fec.Dialect) (layout, error) {
 	if err := fti.Check(id); err != nil {
 		return layout{}, err
 	}
@@ -40,13 +40,7 @@ func layoutFromFTI(id wire.FECID, fti wire.FTI, policy DialectPolicy) (layout, e
 	}
 	p := fec.Params{
 		ID: uint8(id), Instance: fti.Instance, M: fti.M, G: fti.G,
-		SegmentSize: int(fti.SegmentSize), MaxBlockLen: int(fti.MaxBlockLen),
-	}
-	switch policy {
-	case DialectNRL:
-		p.Dialect = fec.NRL
-	case DialectAuto:
-		p.Dialect = fec.RecogniseDialect(p.ID, p.MaxBlockLen, last)
+		SegmentSize: int(fti.SegmentSize), MaxBlockLen: int(fti.MaxBlockLen), Dialect: dialect,
 	}
 	return newLayout(p.WithLastFTIField(last), fti.ObjectSize)
 }

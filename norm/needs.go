@@ -95,10 +95,10 @@ func (q *requestSet) supersedes(n need, o origin) bool {
 	return q.content.covers(n.span(o))
 }
 
-// merge adds a repair request. Only GF(2^8) is received, so payload ids are read with m = 8.
-func (q *requestSet) merge(r wire.RepairRequest, o origin) {
+// merge adds a repair request for content of a sender.
+func (q *requestSet) merge(r wire.RepairRequest, o origin, s *remote) {
 	for first, last := range r.All() {
-		a, b := first.PayloadID(0), last.PayloadID(0)
+		a, b := s.payloadID(first, nil), s.payloadID(last, nil)
 		switch {
 		case r.Flags&wire.RepairObject != 0: // "This also implicitly requests any available NORM_INFO", Section 4.3.1.
 			objects := span{o.place(first.Object, 0, 0), o.place(last.Object, 1<<32-1, 1<<16-1)}

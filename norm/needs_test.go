@@ -64,7 +64,7 @@ func TestRequestsOfOthersAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		for r := range wire.Requests(b) {
-			q.merge(r, 0)
+			q.merge(r, 0, new(remote))
 		}
 	}
 	if len(q.content) != maxSpans {

@@ -7,20 +7,23 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/multicast-upgrade/tool/norm/auth"
 	"github.com/multicast-upgrade/tool/norm/wire"
 )
 
 // A Receiver receives objects from the senders of a group and asks for what it missed, as RFC 5740, Sections 5.2 and
 // 5.3 say. It is a value without sockets, goroutines or clock; the package comment has the contract of its methods.
 type Receiver struct {
-	cfg ReceiverConfig
-	rng rand.Rand
+	cfg  ReceiverConfig
+	rng  rand.Rand
+	auth *auth.Authenticator
 
 	senders map[NodeID]*remote
 	order   []*remote // the same, in the order they were first heard
 	objects map[Handle]*incoming
 	handles Handle      // the last one given out
 	kept    []*incoming // complete ones that can still be rejected, oldest first
+	answers []answer    // of the application to NORM_CMD(ACK_REQ), given beforehand
 
 	leaving  bool // Leave was called
 	feedback feedbackNumbering
@@ -45,8 +48,13 @@ func NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 	if err != nil {
 		return nil, err
 	}
+	authenticator, err := auth.NewReceiver(cfg.Auth)
+	if err != nil {
+		return nil, err
+	}
 	return &Receiver{
 		cfg:  cfg,
+		auth: authenticator,
 		rng:  *rand.New(rand.NewPCG(cfg.Seed, uint64(cfg.Node))),
 		pool: bufferPool{limit: cfg.Buffer},
 	}, nil
@@ -57,11 +65,14 @@ func (r *Receiver) Handle(now time.Time, d Datagram) {
 	r.stats.Datagrams++
 	r.stats.Bytes += uint64(len(d.B))
 	h, err := wire.Peek(d.B)
+	forged := r.auth.Verify(now, d.B)
 	switch {
 	case errors.Is(err, wire.ErrType):
 		r.stats.Drops.Useless++
 	case err != nil:
 		r.stats.Drops.Malformed++
+	case forged != nil:
+		r.stats.Drops.notAuthentic(forged)
 	case h.Source == r.cfg.Node:
 		r.handleOwn(d, h)
 	case h.Type == wire.TypeNack:
@@ -69,7 +80,7 @@ func (r *Receiver) Handle(now time.Time, d Datagram) {
 	case h.Type == wire.TypeAck:
 		r.handleAck(now, d.B)
 	case h.Type == wire.TypeReport:
-		r.stats.Drops.Useless++ // "the format of NORM_REPORT is undefined"
+		r.stats.Reports++ // "the format of NORM_REPORT is undefined"
 	case r.cfg.Sender != 0 && h.Source != r.cfg.Sender, r.cfg.SenderAddr.IsValid() && d.From.Addr() != r.cfg.SenderAddr:
 		r.stats.Drops.Foreign++
 	default:
@@ -135,14 +146,26 @@ func (r *Receiver) handleSender(now time.Time, d Datagram) error {
 			return err
 		}
 		return r.handleEOT(now, &m)
+	case wire.CmdAckReq:
+		var m wire.AckReq
+		if err := m.Parse(d.B); err != nil {
+			return r.unreadable(now, d, h, sh, err)
+		}
+		return r.handleAckReq(now, &m)
+	case wire.CmdApplication:
+		var m wire.Application
+		if err := m.Parse(d.B); err != nil {
+			return err
+		}
+		return r.handleApplication(now, &m)
 	}
-	// NORM_CMD(ACK_REQ), NORM_CMD(APPLICATION) and what later revisions may bring.
+	// What later revisions may bring.
 	return r.unreadable(now, d, h, sh, wire.ErrCmdType)
 }
 
 // unreadable follows the sender by the headers of a message whose rest is of no use.
 func (r *Receiver) unreadable(now time.Time, d Datagram, h wire.Header, sh wire.SenderHeader, err error) error {
-	if err == wire.ErrCmdType || err == wire.ErrFECID {
+	if err == wire.ErrCmdType || err == wire.ErrFECID || err == wire.ErrAckType {
 		if _, foreign := r.sender(now, h, sh); foreign != nil {
 			return foreign
 		}
@@ -202,6 +225,16 @@ func (r *Receiver) Deadline() time.Time {
 
 // Poll appends one datagram to send to b, and returns where to.
 func (r *Receiver) Poll(now time.Time, b []byte) (datagram []byte, to netip.AddrPort, ok bool) {
+	n := len(b)
+	datagram, to, ok = r.appendNext(now, r.auth.Room(b))
+	if !ok || r.auth.Seal(datagram[n:]) != nil { // with a used-up key it is a receiver that cannot be heard
+		return datagram[:n], netip.AddrPort{}, false
+	}
+	return datagram, to, true
+}
+
+// appendNext appends the next message, and returns where to send it.
+func (r *Receiver) appendNext(now time.Time, b []byte) (datagram []byte, to netip.AddrPort, ok bool) {
 	if r.cfg.Silent {
 		return b, netip.AddrPort{}, false
 	}
@@ -213,9 +246,14 @@ func (r *Receiver) Poll(now time.Time, b []byte) (datagram []byte, to netip.Addr
 				return b, to, true
 			}
 		}
+		if s.acks != nil {
+			if b, ok = r.appendOwed(now, s, to, b); ok {
+				return b, to, true
+			}
+		}
 		if s.probe.due {
 			s.probe.due = false
-			if b, ok = r.appendAck(now, s, to, b); ok {
+			if b, ok = r.appendAck(now, s, wire.Ack{AckType: wire.AckCC}, to, b); ok {
 				return b, to, true
 			}
 		}

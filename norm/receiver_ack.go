@@ -128,13 +128,11 @@ func (r *Receiver) overhearCC(now time.Time, s *remote, x wire.ExtCC) {
 	}
 }
 
-// appendAck appends a NORM_ACK(CC), which goes to the given address.
-func (r *Receiver) appendAck(now time.Time, s *remote, to netip.AddrPort, b []byte) ([]byte, bool) {
+// appendAck appends a NORM_ACK, which goes where NORM_NACKs go (destination) and has the same in its headers. Of a NORM_ACK(CC)
+// that is all.
+func (r *Receiver) appendAck(now time.Time, s *remote, m wire.Ack, to netip.AddrPort, b []byte) ([]byte, bool) {
 	var ext [12]byte
-	m := wire.Ack{
-		Header: r.feedbackHeader(to), FeedbackHeader: s.feedbackHeader(now), AckType: wire.AckCC,
-		Extensions: r.appendCC(s, ext[:0]),
-	}
+	m.Header, m.FeedbackHeader, m.Extensions = r.feedbackHeader(to), s.feedbackHeader(now), r.appendCC(s, ext[:0])
 	b, err := m.AppendBinary(b)
 	if err != nil {
 		return b, false

@@ -155,10 +155,7 @@ func (r *Receiver) presentSymbols(o *incoming, b *block, n uint32, at Range) {
 // without any, a parity symbol is given up and another one awaited.
 func (r *Receiver) finishPresent(b *block) {
 	if b.missing() > 0 && b.buf == nil && !r.grant(b) {
-		p := b.parity[len(b.parity)-1]
-		b.parity = b.parity[:len(b.parity)-1]
-		b.stored.remove(p.slot)
-		b.held--
+		b.giveUp(len(b.parity) - 1)
 		return
 	}
 	r.finish(b)
@@ -276,6 +273,9 @@ func (r *Receiver) checkComplete(o *incoming) {
 
 // abort tells the application that an object will not be completed, and releases it.
 func (r *Receiver) abort(o *incoming, why error) {
+	if why != ErrCancelled && (o.state == accepted || o.state == announced) {
+		o.remote.lose(o.id)
+	}
 	if o.handle != 0 {
 		r.events.push(Event{Kind: ObjectAborted, Sender: o.remote.id, Object: o.handle, Err: why})
 	}

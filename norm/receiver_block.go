@@ -105,7 +105,7 @@ func (r *Receiver) decode(b *block) {
 			b.stored.remove(i)
 		}
 	}
-	b.parity = b.parity[:0]
+	b.parity, b.repair, b.lent = b.parity[:0], b.repair[:0], b.lent[:0]
 	r.write(b)
 }
 
@@ -215,6 +215,7 @@ func (r *Receiver) Complete(now time.Time, io *IO) {
 		r.decode(b)
 	case b.phase == writing:
 		r.written(b)
+		r.checkWatermarks(now, o.remote)
 	}
 }
 

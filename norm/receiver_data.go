@@ -20,10 +20,9 @@ func (r *Receiver) handleData(now time.Time, m *wire.Data) error {
 		r.stats.Repairs++
 	}
 	s.active, s.fecID = now, m.FECID
-	// Only GF(2^8) is received, so m is 8 where it matters, also for an object whose FTI is still unknown.
-	id := m.PayloadID(0)
+	id := s.payloadID(m.Position, m.Extensions)
 	flags := m.Flags
-	if !s.synced && r.isParity(m, id) {
+	if !s.synced && r.isParity(s, m, id) {
 		flags |= wire.FlagRepair // parity is no more of a beginning than a repair is
 	}
 	o, err := r.announce(s, m.Object, m.FECID, flags, m.Extensions, id.Block)
@@ -37,12 +36,12 @@ func (r *Receiver) handleData(now time.Time, m *wire.Data) error {
 }
 
 // isParity reports whether a NORM_DATA tells by its own EXT_FTI that it is parity.
-func (r *Receiver) isParity(m *wire.Data, id wire.PayloadID) bool {
+func (r *Receiver) isParity(s *remote, m *wire.Data, id wire.PayloadID) bool {
 	fti, ok := m.Extensions.FTI(m.FECID)
 	if !ok {
 		return false
 	}
-	l, err := layoutFromFTI(m.FECID, fti, r.cfg.Dialect)
+	l, err := layoutFromFTI(m.FECID, fti, s.code.read(r.cfg.Dialect, m.FECID, fti))
 	return err == nil && int64(id.Symbol) >= int64(l.BlockLen(id.Block))
 }
 
@@ -116,7 +115,7 @@ func (r *Receiver) learn(o *incoming, fecID wire.FECID, ext wire.Extensions) err
 		}
 		return nil
 	}
-	l, err := layoutFromFTI(fecID, fti, r.cfg.Dialect)
+	l, err := layoutFromFTI(fecID, fti, o.remote.code.read(r.cfg.Dialect, fecID, fti))
 	if err != nil || !r.affordable(&l) {
 		// "Receivers with insufficient storage capability might wish to forego reliable reception (i.e., not NACK for) of
 		// the indicated object." RFC 5740, Section 4.2.1. The EXT_FTI may be forged, so another one changes that.
@@ -125,6 +124,7 @@ func (r *Receiver) learn(o *incoming, fecID wire.FECID, ext wire.Extensions) err
 	}
 	o.known, o.refused, o.layout = true, false, l
 	o.remote.segmentSize = l.E
+	o.remote.code.note(l.params)
 	r.offer(o)
 	return nil
 }
@@ -140,7 +140,7 @@ func (l *layout) agrees(fti wire.FTI) bool {
 
 // affordable reports whether an object keeps to our limits.
 func (r *Receiver) affordable(l *layout) bool {
-	return l.L <= uint64(r.cfg.MaxObjectSize) && l.N <= maxBlocks && l.ALarge*l.E <= r.cfg.Buffer
+	return l.L <= uint64(r.cfg.MaxObjectSize) && l.N <= maxBlocks && int64(l.ALarge)*int64(l.E) <= int64(r.cfg.Buffer)
 }
 
 // place puts a symbol where it belongs.
@@ -159,8 +159,10 @@ func (r *Receiver) place(o *incoming, id wire.PayloadID, payload []byte) error {
 		return errUseless
 	case l.fecID() == wire.SmallBlock && int(id.BlockLen) != k: // blocks of files are not shortened
 		return errUseless
-	case len(payload) > l.E || len(payload) < 1 || esi < k && len(payload) < l.SymbolLen(id.Block, esi):
+	case len(payload) > l.E || len(payload) < l.leastLen(id.Block, esi):
 		return wire.ErrLength
+	case esi >= k && l.partialParity(id.Block):
+		return errUseless
 	}
 	if o.isDone(id.Block) {
 		r.stats.Duplicates++
@@ -192,6 +194,15 @@ func (r *Receiver) place(o *incoming, id wire.PayloadID, payload []byte) error {
 		r.finish(b)
 	}
 	return nil
+}
+
+// leastLen returns how many bytes of a symbol must be there: all of a source symbol, and of parity as many as the longest
+// source symbol of its block has, which is all that NRL's implementation sends.
+func (l *layout) leastLen(b uint32, esi int) int {
+	if esi < l.BlockLen(b) {
+		return l.SymbolLen(b, esi)
+	}
+	return l.SymbolLen(b, 0)
 }
 
 // placeInfo keeps the content of NORM_INFO.

@@ -140,7 +140,11 @@ func TestAbsurdFTI(t *testing.T) {
 		{"no segment", wire.RS8, func(f *wire.FTI) { f.SegmentSize = 0 }},
 		{"no block", wire.RS8, func(f *wire.FTI) { f.MaxBlockLen = 0 }},
 		{"too much parity", wire.SmallBlock, func(f *wire.FTI) { f.MaxBlockLen, f.NumParity = 200, 56 }},
-		{"another field", wire.RS, func(f *wire.FTI) { f.M, f.G = 16, 1 }},
+		{"another field", wire.RS, func(f *wire.FTI) { f.M, f.G = 4, 1 }},
+		{"half elements", wire.RS, func(f *wire.FTI) { f.M, f.G, f.SegmentSize = 16, 1, 15 }}, // R-8.4-04
+		{"words beyond Buffer", wire.RS, func(f *wire.FTI) {
+			f.M, f.G, f.ObjectSize, f.SegmentSize, f.MaxBlockLen, f.MaxN = 16, 1, 1<<20, 1400, 65535, 65535
+		}},
 		{"blocks beyond Buffer", wire.NoCode, func(f *wire.FTI) { f.ObjectSize, f.SegmentSize, f.MaxBlockLen = 1<<20, 1000, 60000 }},
 		{"too many blocks", wire.SmallBlock, func(f *wire.FTI) { f.ObjectSize, f.SegmentSize, f.MaxBlockLen = 1<<20, 1, 1 }},
 	}

@@ -123,7 +123,7 @@ func (s *remote) join(cfg ReceiverConfig, id TransportID, block uint32, flags wi
 	case flags&wire.FlagRepair != 0:
 		return 0
 	}
-	s.synced = true
+	s.synced, s.first = true, id
 	s.window = window{base: id}
 	if cfg.Join == JoinObject {
 		if block > 0 { // in progress already
@@ -134,10 +134,21 @@ func (s *remote) join(cfg ReceiverConfig, id TransportID, block uint32, flags wi
 	return block
 }
 
+// joinByFlush begins at a NORM_CMD(FLUSH), which none but JoinAll does without being asked for an acknowledgment. Who is
+// asked is counted on by the sender, and begins with the object of the watermark: it is whole, so that no policy forbids it.
+func (r *Receiver) joinByFlush(s *remote, m *wire.Flush) {
+	switch {
+	case r.cfg.Join == JoinAll:
+		s.joinAll(r.cfg.MaxObjects, m.Object)
+	case r.asked(m.AckingNodes):
+		s.synced, s.window, s.first = true, window{base: m.Object}, m.Object
+	}
+}
+
 // joinAll begins with the first object the sender may still repair. Nothing says which that is: as object ids begin
 // with 0 by custom, a low one is taken as near the beginning. What does not exist any more is squelched.
 func (s *remote) joinAll(limit int, id TransportID) {
-	s.synced = true
+	s.synced, s.first = true, id
 	s.window = window{}
 	if int(id) >= limit {
 		s.window.base = id - TransportID(limit-1)
@@ -146,8 +157,12 @@ func (s *remote) joinAll(limit int, id TransportID) {
 
 // extend makes the window reach to id. The objects that leave it for that will not be completed.
 func (r *Receiver) extend(s *remote, id TransportID) {
-	for _, o := range s.window.extend(id, r.cfg.MaxObjects) {
-		if o != nil && o != settled && !o.preset {
+	base := s.window.base
+	for i, o := range s.window.extend(id, r.cfg.MaxObjects) {
+		switch {
+		case o == nil:
+			s.lose(base + TransportID(i))
+		case o != settled && !o.preset:
 			r.abort(o, ErrEvicted)
 		}
 	}
@@ -176,7 +191,7 @@ func (r *Receiver) handleEOT(now time.Time, m *wire.EOT) error {
 	r.abortAll(s, ErrSenderEnded)
 	s.ended = true
 	s.active = time.Time{}
-	s.nack, s.probe = nackCycle{}, probe{}
+	s.nack, s.probe, s.acks = nackCycle{}, probe{}, nil
 	r.senderEvent(SenderEnded, s)
 	return nil
 }
@@ -190,7 +205,7 @@ func (r *Receiver) handleSquelch(now time.Time, m *wire.Squelch) error {
 	if err != nil {
 		return err
 	}
-	start := m.PayloadID(0).Block
+	start := s.payloadID(m.Position, m.Extensions).Block
 	for _, o := range s.presets {
 		o.squelched = o.squelched || o.id.Before(m.Object) || o.id == m.Object && o.needsBefore(start)
 	}
@@ -219,7 +234,10 @@ func (r *Receiver) handleSquelch(now time.Time, m *wire.Squelch) error {
 func (r *Receiver) squelch(s *remote, id TransportID) {
 	o := s.window.get(id)
 	s.window.set(id, settled)
-	if o != nil && o != settled && !o.preset {
+	switch {
+	case o == nil && !id.Before(s.first): // what was sent before we came need not be here
+		s.lose(id)
+	case o != nil && o != settled && !o.preset:
 		r.abort(o, ErrSquelched)
 	}
 }

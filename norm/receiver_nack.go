@@ -50,6 +50,7 @@ func (r *Receiver) reach(now time.Time, s *remote, m mark) {
 	if entered {
 		r.startNack(now, s, m)
 	}
+	r.checkWatermarks(now, s)
 }
 
 // handleFlush processes a NORM_CMD(FLUSH): "receivers are expected to check their completion state THROUGH (including)
@@ -61,16 +62,22 @@ func (r *Receiver) handleFlush(now time.Time, m *wire.Flush) error {
 		return err
 	}
 	s.active, s.fecID, s.patient = now, m.FECID, false
-	if !s.synced && r.cfg.Join == JoinAll {
-		s.joinAll(r.cfg.MaxObjects, m.Object)
+	if !s.synced {
+		r.joinByFlush(s, m)
 	}
 	if s.synced && !m.Object.Before(s.window.base) {
 		r.extend(s, m.Object)
 	}
-	id := m.PayloadID(0)
-	s.position, s.reached = s.through(m.Object, id.Block, int(id.Symbol)), true
-	r.leave(now, s, s.position)
-	r.startNack(now, s, s.position)
+	id := s.payloadID(m.Position, m.Extensions)
+	through := s.through(m.Object, id.Block, int(id.Symbol))
+	if m.AckingNodes.Len() == 0 || !s.reached || s.earlier(s.position, through) == s.position {
+		s.position, s.reached = through, true // a watermark may be behind it
+	}
+	r.leave(now, s, through)
+	r.startNack(now, s, through)
+	if r.asked(m.AckingNodes) {
+		r.acknowledgeThrough(now, s, m.Position, through)
+	}
 	return nil
 }
 
@@ -254,7 +261,7 @@ func (r *Receiver) handleRepairAdv(now time.Time, m *wire.RepairAdv) error {
 	found := false
 	for request := range m.Requests() {
 		for _, last := range request.All() {
-			end := advertisedEnd(request.Flags, last)
+			end := s.advertisedEnd(request.Flags, last)
 			if !found || s.earlier(highest, end) == highest {
 				highest, found = end, true
 			}
@@ -268,8 +275,8 @@ func (r *Receiver) handleRepairAdv(now time.Time, m *wire.RepairAdv) error {
 
 // advertisedEnd returns what may be asked for when the highest that a NORM_CMD(REPAIR_ADV) names is this: of a block in
 // which it names segments nothing, as of the block in which a sender is that transmits them.
-func advertisedEnd(flags wire.RepairFlags, last wire.Position) mark {
-	end := mark{object: last.Object, block: last.PayloadID(0).Block, whole: true}
+func (s *remote) advertisedEnd(flags wire.RepairFlags, last wire.Position) mark {
+	end := mark{object: last.Object, block: s.payloadID(last, nil).Block, whole: true}
 	switch {
 	case flags&wire.RepairObject != 0:
 		end.block = 1<<32 - 1
@@ -288,6 +295,6 @@ func (r *Receiver) overhear(s *remote, payload []byte) {
 	}
 	o := originFor(s.nack.limit.object)
 	for request := range wire.Requests(payload) {
-		s.nack.others.merge(request, o)
+		s.nack.others.merge(request, o, s)
 	}
 }

@@ -138,7 +138,7 @@ func (b *block) needs(yield func(need) bool) bool {
 	if first == 0 {
 		first = b.missing()
 	}
-	available := min(first, b.object.layout.parity(b.number))
+	available := min(first, b.object.layout.usableParity(b.number))
 	parity := 0 // of the first set, not yet received
 	for esi := b.k; esi < b.k+available; esi++ {
 		if !b.has(esi) {

@@ -25,9 +25,11 @@ type remote struct {
 
 	fecID       wire.FECID // of the last content heard
 	segmentSize int        // NormSegmentSize as its last EXT_FTI told; 0: none yet
+	code        remoteCode
 	arrivals    arrivals
 
-	synced   bool // the window is valid
+	synced   bool        // the window is valid
+	first    TransportID // heard of in it
 	window   window
 	presets  []*incoming // asked for wherever the window is
 	current  *incoming   // the object found last
@@ -39,7 +41,8 @@ type remote struct {
 	mode    NackMode // what is asked for of objects never heard of
 	nack    nackCycle
 	probe   probe
-	overdue time.Time // when the first object will be incomplete for MaxDelay; zero: none
+	acks    *acknowledger // nil: nothing is owed
+	overdue time.Time     // when the first object will be incomplete for MaxDelay; zero: none
 
 	active time.Time // last NORM_DATA, NORM_INFO or NORM_CMD(FLUSH), or the last inactivity timeout; zero: not watched
 	silent int       // inactivity timeouts since anything was heard
@@ -75,7 +78,8 @@ func (s *remote) inactive(robust int) time.Time {
 
 // deadline returns the earliest running timer of s.
 func (s *remote) deadline(robust int) time.Time {
-	return earlier(earlier(s.nack.deadline(), s.probe.deadline()), earlier(s.inactive(robust), s.overdue))
+	first := earlier(earlier(s.nack.deadline(), s.probe.deadline()), s.acks.deadline())
+	return earlier(first, earlier(s.inactive(robust), s.overdue))
 }
 
 // arrivals follows a sender's sequence numbers to count what was lost.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/multicast-upgrade/tool/norm/auth"
 	"github.com/multicast-upgrade/tool/norm/wire"
 )
 
@@ -16,6 +17,7 @@ type Sender struct {
 	cfg       SenderConfig
 	autoBurst bool
 	groupSize uint8 // gsize
+	auth      *auth.Authenticator
 	stats     SenderStats
 	pacer     pacer
 	timers    deadlines
@@ -40,7 +42,10 @@ type Sender struct {
 	rateControl
 	flusher
 	squelcher
-	flow flowControl
+	flow    flowControl
+	acks    asker
+	tracked tracker
+	app     commander
 
 	events   []Event
 	collided bool
@@ -63,6 +68,8 @@ const (
 	timerEOT              // next NORM_CMD(EOT)
 	timerSquelch          // next NORM_CMD(SQUELCH), if one is called for
 	timerAdvertise        // next NORM_CMD(REPAIR_ADV), if one is called for
+	timerAck              // next message of the positive acknowledgment procedure
+	timerCommand          // next NORM_CMD(APPLICATION)
 	timerVacancy          // when to look for room for an object that was refused
 	numSenderTimers
 )
@@ -82,11 +89,16 @@ func NewSender(cfg SenderConfig, now time.Time) (*Sender, error) {
 	if int64(cfg.Buffer) < 2*block {
 		return nil, fmt.Errorf("norm: Buffer %d: want room for two blocks, %d bytes", cfg.Buffer, 2*block)
 	}
+	authenticator, err := auth.NewSender(cfg.Auth)
+	if err != nil {
+		return nil, err
+	}
 	s := &Sender{
 		cfg:       cfg,
+		auth:      authenticator,
 		autoBurst: autoBurst,
 		groupSize: wire.EncodeGroupSize(float64(cfg.GroupSize)),
-		pacer:     newPacer(now, cfg.Rate, cfg.Burst, cfg.SegmentSize+maxDataHeader),
+		pacer:     newPacer(now, cfg.Rate, cfg.Burst, cfg.maxDatagram()),
 		timers:    make(deadlines, numSenderTimers),
 		nextID:    cfg.FirstObject,
 		cache:     newBlockCache(cfg.Buffer, int(block)),
@@ -119,6 +131,9 @@ func (s *Sender) expire(now time.Time) {
 	if due(s.timers[timerFlush], now) {
 		s.endFlush()
 	}
+	if due(s.timers[timerAck], now) {
+		s.chooseRequest(now)
+	}
 }
 
 // settle starts and stops what depends on whether there is work left.
@@ -134,7 +149,7 @@ func (s *Sender) settle(now time.Time) {
 }
 
 // Poll appends one datagram to b and returns where to send it; ok is false if none may be sent now. b should have room
-// for SegmentSize and 40 bytes, else a larger one is allocated. Commands that are due go first, then the repair of the lowest
+// for SegmentSize and 40 bytes, and for what Auth adds, else a larger one is allocated. Commands that are due go first, then the repair of the lowest
 // position, then new data.
 func (s *Sender) Poll(now time.Time, b []byte) (pkt []byte, to netip.AddrPort, ok bool) {
 	s.expire(now)
@@ -143,9 +158,9 @@ func (s *Sender) Poll(now time.Time, b []byte) (pkt []byte, to netip.AddrPort, o
 		return b, netip.AddrPort{}, false
 	}
 	n := len(b)
-	b = s.appendNext(now, b)
-	if len(b) == n {
-		return b, netip.AddrPort{}, false
+	b = s.appendNext(now, s.auth.Room(b))
+	if len(b) == n+s.auth.Overhead() || !s.seal(b[n:]) {
+		return b[:n], netip.AddrPort{}, false
 	}
 	s.pacer.spend(len(b) - n)
 	s.sizeSent(len(b) - n)
@@ -166,6 +181,10 @@ func (s *Sender) appendNext(now time.Time, b []byte) []byte {
 		return s.appendSquelch(now, b)
 	case due(s.timers[timerAdvertise], now):
 		return s.appendRepairAdv(now, b)
+	case due(s.timers[timerCommand], now):
+		return s.appendCommand(now, b)
+	case s.acks.due != nil:
+		return s.appendRequest(now, b)
 	case due(s.timers[timerProbe], now) && s.mayProbe():
 		return s.appendProbe(now, b)
 	case s.repair != nil:
@@ -201,7 +220,7 @@ func (s *Sender) Deadline() time.Time {
 		return time.Time{}
 	}
 	first := earlier(earlier(s.timers[timerAggregate], s.timers[timerHoldoff]), s.timers[timerVacancy])
-	for _, timer := range [...]int{timerProbe, timerFlush, timerEOT, timerSquelch, timerAdvertise} {
+	for _, timer := range [...]int{timerProbe, timerFlush, timerEOT, timerSquelch, timerAdvertise, timerAck, timerCommand} {
 		if timer == timerProbe && !s.mayProbe() {
 			continue // the data before it come first
 		}
@@ -236,9 +255,9 @@ func (s *Sender) setRate(now time.Time, bitsPerSecond float64) {
 		s.cfg.Rate = min(bitsPerSecond, maxRate)
 	}
 	if s.autoBurst {
-		s.cfg.Burst = defaultBurst(s.cfg.Rate, s.cfg.SegmentSize)
+		s.cfg.Burst = defaultBurst(s.cfg.Rate, s.cfg.maxDatagram())
 	}
-	s.pacer.set(now, s.cfg.Rate, s.cfg.Burst, s.cfg.SegmentSize+maxDataHeader)
+	s.pacer.set(now, s.cfg.Rate, s.cfg.Burst, s.cfg.maxDatagram())
 	s.limitGRTT()
 }
 
@@ -270,6 +289,17 @@ func (s *Sender) drainEvents(yield func(Event) bool) {
 		}
 	}
 	s.events = s.events[:0]
+}
+
+// seal authenticates a packet. When the key has none left, the session ends without a word: an EOT could not be sent either.
+func (s *Sender) seal(b []byte) bool {
+	err := s.auth.Seal(b)
+	if err != nil {
+		s.ended = true
+		s.emit(Event{Kind: Ended, Err: err})
+		s.settle(time.Time{})
+	}
+	return err == nil
 }
 
 // multicast reports whether the session has a group, and not a single receiver.

@@ -23,7 +23,7 @@ type flusher struct {
 // "If a NORM_NACK message interrupts the flush process, the sender SHALL re-initiate the flush process after any resulting
 // repair transmissions are completed." RFC 5740, Section 4.2.3.1. It begins anew behind new data, too.
 func (s *Sender) flushWhenIdle(now time.Time) {
-	idle := s.transmitted && !s.contentPending() && !s.aggregating() && !s.ending
+	idle := s.transmitted && !s.contentPending() && !s.aggregating() && !s.ending && !s.flushOverridden()
 	switch {
 	case !idle:
 		s.flushing, s.timers[timerFlush] = false, time.Time{}
@@ -34,10 +34,20 @@ func (s *Sender) flushWhenIdle(now time.Time) {
 
 // appendFlush appends a NORM_CMD(FLUSH), which names the transmit position, "once per 2*GRTT_sender".
 func (s *Sender) appendFlush(now time.Time, b []byte) []byte {
+	s.countFlush(now)
+	return s.appendFlushAt(s.position, nil, b)
+}
+
+// countFlush counts one of the series.
+func (s *Sender) countFlush(now time.Time) {
 	s.flushesLeft--
 	s.timers[timerFlush] = now.Add(s.grtts(2))
+}
+
+// appendFlushAt appends a NORM_CMD(FLUSH) that names a position, which nodes are to acknowledge.
+func (s *Sender) appendFlushAt(at wire.Position, nodes wire.NodeList, b []byte) []byte {
 	s.stats.Flushes++
-	s.flush = wire.Flush{Header: s.header(), SenderHeader: s.senderHeader(), Position: s.position}
+	s.flush = wire.Flush{Header: s.header(), SenderHeader: s.senderHeader(), Position: at, AckingNodes: nodes}
 	return encoded(s.flush.AppendBinary(b))
 }
 
@@ -56,6 +66,9 @@ func (s *Sender) Flush(now time.Time) {
 	s.expire(now)
 	if s.flushing && s.flushesLeft == 0 {
 		s.flushing = false
+		if s.auth != nil {
+			s.timers[timerProbe] = now // which opens the run for those who came since: see package auth
+		}
 	}
 	s.settle(now)
 }
@@ -69,6 +82,8 @@ func (s *Sender) End(now time.Time) {
 		return
 	}
 	s.ending, s.eotsLeft = true, s.cfg.RobustFactor
+	s.endAcks(ErrEnding, func(*ackRequest) bool { return true })
+	s.app.commands = nil
 	clear(s.timers)
 	s.timers[timerEOT] = now
 	s.settle(now)

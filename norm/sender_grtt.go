@@ -61,7 +61,7 @@ func (g *grttEstimate) clamp(d time.Duration) time.Duration { return min(max(d, 
 // limitGRTT sets what is advertised: "also limited to a minimum of the nominal inter-packet transmission time given the
 // sender's current transmission rate and system clock granularity" (RFC 5740, Section 5.5.1).
 func (s *Sender) limitGRTT() {
-	least := s.pacer.interval(s.cfg.SegmentSize+maxDataHeader) + clockGranularity
+	least := s.pacer.interval(s.cfg.maxDatagram()) + clockGranularity
 	s.grtt.code = wire.EncodeRTT(max(s.grtt.measured, least))
 	s.grtt.advertised = wire.DecodeRTT(s.grtt.code)
 }

@@ -11,9 +11,12 @@ import (
 func (s *Sender) Handle(now time.Time, d Datagram) {
 	s.expire(now)
 	h, err := wire.Peek(d.B)
+	forged := s.auth.Verify(now, d.B)
 	switch {
 	case err != nil || h.Source == wire.NodeNone || h.Source == wire.NodeAny:
 		s.stats.Drops.Malformed++
+	case forged != nil:
+		s.stats.Drops.notAuthentic(forged)
 	case h.Source == s.cfg.Node:
 		s.handleOwn(d, h)
 	case h.Type == wire.TypeNack:
@@ -21,7 +24,7 @@ func (s *Sender) Handle(now time.Time, d Datagram) {
 	case h.Type == wire.TypeAck:
 		s.handleAck(now, d)
 	case h.Type == wire.TypeReport:
-		s.stats.Drops.Useless++
+		s.stats.Reports++ // "the format of NORM_REPORT is undefined"
 	default: // another sender
 		s.stats.Drops.Foreign++
 	}
@@ -63,10 +66,13 @@ func (s *Sender) handleAck(now time.Time, d Datagram) {
 		s.stats.Drops.Malformed++
 	case !s.addressed(m.FeedbackHeader):
 		s.stats.Drops.Foreign++
-	case m.AckType != wire.AckCC || s.ending:
+	case len(m.Payload) > s.cfg.SegmentSize: // "limited to NormSegmentSize", RFC 5740, Section 4.3.2
+		s.stats.Drops.Malformed++
+	case s.ending || m.AckType != wire.AckCC && !s.takeAck(m):
 		s.stats.Drops.Useless++
 	default:
 		s.stats.Acks++
+		s.track(m.Source, m.AckType == wire.AckCC)
 		rtt := s.handleResponse(now, m.GRTTResponse)
 		s.handleCC(now, m.Source, rtt, m.Extensions, s.unicast(d))
 	}
@@ -85,6 +91,7 @@ func (s *Sender) handleNack(now time.Time, d Datagram) {
 		s.stats.Drops.Useless++
 	default:
 		s.stats.NacksHeard++
+		s.track(m.Source, false)
 		rtt := s.handleResponse(now, m.GRTTResponse)
 		s.handleCC(now, m.Source, rtt, m.Extensions, s.unicast(d))
 		s.collect(now, m, s.unicast(d))

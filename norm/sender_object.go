@@ -17,7 +17,7 @@ type outgoing struct {
 	kind       Kind
 	flags      wire.Flags
 	info       []byte
-	ext        wire.Extensions // EXT_FTI
+	ext        wire.Extensions // EXT_FTI; nil if no message carries it
 	pinned     bool
 	repairOnly bool
 
@@ -121,8 +121,7 @@ func (s *Sender) newOutgoing(obj Object) (*outgoing, error) {
 	}
 	o := &outgoing{layout: cut, kind: cmp.Or(obj.Kind, Data), pinned: obj.Pinned, repairOnly: obj.RepairOnly}
 	if obj.Info != nil || obj.Size == 0 {
-		o.info = append([]byte{}, obj.Info...)
-		o.flags |= wire.FlagInfo
+		o.setInfo(obj.Info)
 	}
 	if o.kind == File {
 		o.flags |= wire.FlagFile
@@ -133,8 +132,7 @@ func (s *Sender) newOutgoing(obj Object) (*outgoing, error) {
 	if !obj.RepairOnly {
 		o.parity.base = s.cfg.AutoParity
 	}
-	o.ext, err = wire.AppendFTI(nil, o.fecID(), o.fti())
-	return o, err
+	return o, s.attachFTI(o)
 }
 
 // Cancel lets go of an object, sent or not. Repair requests for it are answered by NORM_CMD(SQUELCH) from now on.
@@ -165,6 +163,7 @@ func (s *Sender) purge(o *outgoing, err error) {
 		s.startNext()
 	}
 	s.readAheadDue = true
+	s.endAcks(err, func(q *ackRequest) bool { return q.object == o })
 	s.lookForRoom()
 	s.emit(Event{Kind: ObjectPurged, Object: o.handle, Err: err})
 }
@@ -199,13 +198,9 @@ func (s *Sender) firstUnsent() int {
 
 // passed sets the transmit position to the last source symbol of an object that is not sent on its own.
 func (s *Sender) passed(o *outgoing) {
-	if o.N == 0 {
-		s.position = o.position(o.id, 0, 0)
-	} else {
-		last := uint32(o.N - 1)
-		s.position = o.position(o.id, last, o.BlockLen(last)-1)
-	}
+	s.position = o.lastPosition()
 	s.transmitted, s.flushing = true, false // a flush series begins anew
+	s.askSoon(s.pacer.at)
 }
 
 func (s *Sender) byHandle(h Handle) *outgoing {

@@ -170,10 +170,10 @@ func (p *repairPool) release(r *repairs) {
 const ledgerPage = 1024
 
 // A parityLedger tells how many parity symbols of each block were sent, so that fresh ones can be told from them. It has
-// one byte for each block, in pages that are made when something in them was repaired.
+// two bytes for each block, in pages that are made when something in them was repaired.
 type parityLedger struct {
 	base  int // sent of each block unasked
-	pages map[uint32]*[ledgerPage]uint8
+	pages map[uint32]*[ledgerPage]uint16
 }
 
 func (l *parityLedger) sent(b uint32) int {
@@ -186,11 +186,11 @@ func (l *parityLedger) sent(b uint32) int {
 func (l *parityLedger) set(b uint32, n int) {
 	page := l.pages[b/ledgerPage]
 	if page == nil {
-		page = new([ledgerPage]uint8)
+		page = new([ledgerPage]uint16)
 		if l.pages == nil {
-			l.pages = make(map[uint32]*[ledgerPage]uint8)
+			l.pages = make(map[uint32]*[ledgerPage]uint16)
 		}
 		l.pages[b/ledgerPage] = page
 	}
-	page[b%ledgerPage] = uint8(n) // codes with parity have at most 255 symbols
+	page[b%ledgerPage] = uint16(n) // codes have at most 65,535 symbols
 }

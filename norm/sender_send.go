@@ -75,6 +75,7 @@ func (s *Sender) advance(o *outgoing) {
 	if o.block == o.N {
 		o.sent = true
 		s.lookForRoom()
+		s.askSoon(s.pacer.at)
 		s.emit(Event{Kind: ObjectSent, Object: o.handle})
 		s.current = nil
 		s.startNext()
@@ -91,7 +92,7 @@ func (s *Sender) appendData(b []byte, buf *blockBuffer, symbol int, flags wire.F
 		SenderHeader: s.senderHeader(),
 		Flags:        o.flags | flags,
 		Position:     o.position(o.id, buf.block, symbol),
-		Extensions:   o.ext,
+		Extensions:   s.dataExtensions(o),
 	}
 	b = encoded(s.data.AppendBinary(b))
 	if symbol < o.BlockLen(buf.block) {

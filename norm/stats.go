@@ -1,13 +1,27 @@
 package norm
 
-import "time"
+import (
+	"time"
+
+	"github.com/multicast-upgrade/tool/norm/auth"
+)
 
 // Drops counts datagrams and messages that were ignored, by reason. A stranger may cost us a counter, never memory.
 type Drops struct {
-	Malformed uint64 `json:"malformed"` // not a NORM message of version 1, or a length that does not fit
-	Foreign   uint64 `json:"foreign"`   // another sender, another instance, another address, or our own echo
-	Useless   uint64 `json:"useless"`   // of a type or code we do not use, or naming content that cannot exist
-	Refused   uint64 `json:"refused"`   // announced something beyond our limits
+	Malformed   uint64 `json:"malformed"`   // not a NORM message of version 1, or a length that does not fit
+	Foreign     uint64 `json:"foreign"`     // another sender, another instance, another address, or our own echo
+	Useless     uint64 `json:"useless"`     // of a type or code we do not use, or naming content that cannot exist
+	Refused     uint64 `json:"refused"`     // announced something beyond our limits
+	Unauthentic uint64 `json:"unauthentic"` // without EXT_AUTH where the session has it, forged, or replayed
+}
+
+// notAuthentic counts a packet that Verify did not accept.
+func (d *Drops) notAuthentic(err error) {
+	if err == auth.ErrEcho {
+		d.Foreign++
+		return
+	}
+	d.Unauthentic++
 }
 
 // SenderStats are the counters of a [Sender] since its start. In JSON a duration is in nanoseconds.
@@ -25,7 +39,11 @@ type SenderStats struct {
 	NacksHeard   uint64        `json:"nacks_heard"`
 	NacksIgnored uint64        `json:"nacks_ignored"` // arrived in the hold-off for content behind the transmit position
 	RepairCycles uint64        `json:"repair_cycles"` // aggregation periods that ended in repairs
-	Acks         uint64        `json:"acks"`          // NORM_ACK(CC) heard
+	Acks         uint64        `json:"acks"`          // NORM_ACK heard that were of use
+	AckRequests  uint64        `json:"ack_requests"`  // NORM_CMD(FLUSH) and NORM_CMD(ACK_REQ) with an acking_node_list
+	AcksMissed   uint64        `json:"acks_missed"`   // nodes that did not answer
+	Commands     uint64        `json:"commands"`      // NORM_CMD(APPLICATION)
+	Reports      uint64        `json:"reports"`       // NORM_REPORT heard
 	GRTT         time.Duration `json:"grtt_ns"`
 	Rate         float64       `json:"rate"` // bits per second
 
@@ -52,6 +70,7 @@ type ReceiverStats struct {
 	NacksSuppressed uint64 `json:"nacks_suppressed"` // NACK cycles that ended without a NACK because others had asked
 	NacksHeard      uint64 `json:"nacks_heard"`
 	AcksSent        uint64 `json:"acks_sent"`
+	Reports         uint64 `json:"reports"`   // NORM_REPORT heard
 	Spilled         uint64 `json:"spilled"`   // blocks written out incomplete because Buffer was full
 	NoBuffer        uint64 `json:"no_buffer"` // symbols that found no buffer and count as not received
 	Drops           Drops  `json:"drops"`

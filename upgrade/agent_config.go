@@ -49,6 +49,8 @@ type AgentConfig struct {
 	Log   *slog.Logger // if nil, nobody is told
 	Event func(Event)  // called for each event, one at a time; it must not block. May be nil
 
+	// Trace is told of the datagrams and events of every session. May be nil.
+	Trace session.Tracer
 	// Conn opens the sockets of a session. If nil, UDP.
 	Conn func(*manifest.Session) (session.Conn, error)
 }

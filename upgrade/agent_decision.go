@@ -51,6 +51,7 @@ func (a *Agent) decide(now time.Time, signed []byte) {
 	if before.Current.Round == d.Round && !before.Committed {
 		a.tell.tell(Event{Kind: EventDecision, Campaign: d.Campaign.String(), Wave: d.Wave, Verdict: d.Verdict.String()})
 	}
+	a.tellHeld(before)
 }
 
 // abortReceiving ends the reception of a round that is aborted. What came of it stays as a cache.
@@ -86,13 +87,20 @@ func (a *Agent) brake(now time.Time, signed []byte) {
 		a.log.Warn("a brake does not count", "error", err)
 		return
 	}
-	if st := a.p.Status(); st.Held != before.Held {
-		detail := "RESUME"
-		if st.Held {
-			detail = "HOLD"
-		}
-		a.tell.tell(Event{Kind: EventHeld, Campaign: st.Current.Round.Campaign.String(), State: st.Current.State, Detail: detail})
+	a.tellHeld(before)
+}
+
+// tellHeld tells that a COMMIT is on hold since before, by the brake or because it came when that was on, or is no longer.
+func (a *Agent) tellHeld(before commit.ParticipantStatus) {
+	st := a.p.Status()
+	if st.Held == before.Held {
+		return
 	}
+	detail := "RESUME"
+	if st.Held {
+		detail = "HOLD"
+	}
+	a.tell.tell(Event{Kind: EventHeld, Campaign: st.Current.Round.Campaign.String(), State: st.Current.State, Detail: detail})
 }
 
 // A pollTimer says when to ask the server next.

@@ -126,8 +126,7 @@ func (a *Agent) posted(now time.Time, m commit.Message, err error) {
 		a.outbox.wait = make(map[uint64]try)
 	}
 	t := a.outbox.wait[m.Counter]
-	answer, _ := errors.AsType[*discovery.Refusal](err)
-	a.outbox.wait[m.Counter] = try{t.failures + 1, now.Add(retryAfter(t.failures)), answer != nil && answer.Status == http.StatusNotFound}
+	a.outbox.wait[m.Counter] = try{t.failures + 1, now.Add(retryAfter(t.failures)), t.unknown || errors.Is(err, discovery.ErrUnknown)}
 }
 
 // turnedAway reports whether err is the server's final word on a request: not that it is busy or broken, or does not

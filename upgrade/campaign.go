@@ -65,7 +65,7 @@ type CampaignConfig struct {
 	MinRate       float64        // what it does not go below. If zero, a segment a second
 	MaxRate       float64        // what it does not exceed. If zero, no limit
 	Burst         int            // bytes sent at once. If zero, what Rate gives in 2 ms
-	SegmentSize   int            // bytes of an image in one datagram. If zero, 1400
+	SegmentSize   int            // bytes of an image in one datagram. If zero, 1400, less what Auth adds
 	FEC           fec.Params     // the code; SegmentSize is filled in. If ID and MaxBlockLen are zero, rs8:64,32
 	AutoParity    int            // parity symbols sent behind each block unasked
 	GRTT          time.Duration  // first estimate of the greatest round trip time. If zero, 0.5 s
@@ -74,6 +74,10 @@ type CampaignConfig struct {
 
 	Listen    string // address and port of the rendezvous. If empty, ":8443"
 	Advertise string // its URL, as devices know it. If empty, made from Listen; required if that names no host
+
+	// Auth says whether packets are authenticated by a group key of the campaign (RFC 6584): AuthOn, AuthOff, or empty for
+	// on if all Targets have public keys. Devices are given the key at the rendezvous, when they prove theirs.
+	Auth string
 
 	// What follows is of one process, not of the campaign.
 
@@ -96,6 +100,7 @@ type CampaignConfig struct {
 	// the campaign is decided only by what devices show.
 	Restored bool
 
+	Trace  session.Tracer                                      // told of the datagrams and events of the session. May be nil
 	Conn   func() (session.Conn, error)                        // opens the socket. If nil, udp.Open
 	Bind   func(network, address string) (net.Listener, error) // opens listeners. If nil, net.Listen
 	Event  func(Event)                                         // is told what happens, by one goroutine. If nil, nobody is
@@ -127,7 +132,8 @@ type Campaign struct {
 	announced   *announcement // nil before the session description is signed
 	sender      *transmission // nil before that, too
 	progress    map[string]progress
-	strangers   map[string]bool // who was turned away, as far as it was told
+	strangers   map[string]bool       // who was turned away, as far as it was told
+	keyRequests map[string][][16]byte // the last ones for the group key that were answered, by target
 	endgame
 }
 
@@ -137,12 +143,13 @@ type Campaign struct {
 // The campaign holds the directory's lock, a socket and a port until Run returns, or Close.
 func OpenCampaign(cfg CampaignConfig) (*Campaign, error) {
 	c := &Campaign{
-		cfg:       cfg.resolve(),
-		calls:     make(chan func(time.Time)),
-		mail:      make(chan delivery),
-		done:      make(chan struct{}),
-		progress:  map[string]progress{},
-		strangers: map[string]bool{},
+		cfg:         cfg.resolve(),
+		calls:       make(chan func(time.Time)),
+		mail:        make(chan delivery),
+		done:        make(chan struct{}),
+		progress:    map[string]progress{},
+		strangers:   map[string]bool{},
+		keyRequests: map[string][][16]byte{},
 	}
 	if err := c.open(time.Now()); err != nil {
 		if c.state != nil {

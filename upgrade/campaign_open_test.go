@@ -43,6 +43,9 @@ func TestOpenCampaignSaysWhatIsWrong(t *testing.T) {
 		"code": {func(_ *testing.T, c *upgrade.CampaignConfig) {
 			c.FEC = fec.Params{ID: 5, MaxBlockLen: 200, MaxParity: 100}
 		}, "--fec: "},
+		"code beyond the description": {func(_ *testing.T, c *upgrade.CampaignConfig) {
+			c.FEC = fec.Params{ID: 129, MaxBlockLen: 64, MaxParity: 32, Dialect: fec.MDP}
+		}, "--fec: a session description cannot carry rs8-129:64,32 in dialect mdp"},
 		"missing image":   {func(_ *testing.T, c *upgrade.CampaignConfig) { c.Images = []string{"/nonexistent/fw.bin"} }, "no such file"},
 		"no image":        {func(_ *testing.T, c *upgrade.CampaignConfig) { c.Images = nil }, "images of the manifest are required"},
 		"too many images": {func(_ *testing.T, c *upgrade.CampaignConfig) { c.Images = append(c.Images, c.Images[0]) }, "of 1 images, not of 2"},

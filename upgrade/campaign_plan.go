@@ -9,11 +9,21 @@ import (
 	"github.com/multicast-upgrade/tool/commit"
 	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/norm"
+	"github.com/multicast-upgrade/tool/norm/fec"
 )
+
+// defaultSegment is how many bytes of an image a datagram has, less what authentication adds.
+const defaultSegment = 1400
 
 // newFrozen returns what a new campaign is, but for where it listens.
 func newFrozen(cfg CampaignConfig, given settings, id commit.CampaignID, now time.Time) (f frozen, err error) {
 	f = frozen{Format: stateFormat, Campaign: id, Server: cfg.Key.Public(), Manifest: cfg.Manifest}
+	if f.GroupKey, err = newGroupKey(cfg); err != nil {
+		return f, err
+	}
+	if given.SegmentSize == 0 {
+		given.SegmentSize = defaultSegment - f.auth().SenderOverhead()
+	}
 	if f.Settings, err = given.resolve(); err != nil {
 		return f, err
 	}
@@ -92,10 +102,22 @@ func (f frozen) session(i issue, plan commit.Plan, m *manifest.Manifest, now tim
 		Campaign: f.Campaign, Serial: i.Serial, Issued: now.UTC().Truncate(time.Second), Expires: f.expires(),
 		Manifest: m.Digest(), Targets: commit.TargetsDigest(plan.Targets), Target: target,
 		Group: f.Settings.Group, Source: f.Settings.Source, NodeID: f.NodeID, Objects: manifest.ObjectsFor(len(m.Images)),
-		FEC: manifest.FEC{ID: code.ID, Instance: code.Instance, BlockSize: uint16(code.MaxBlockLen), Parity: uint16(code.MaxParity),
-			SegmentSize: uint16(code.SegmentSize), Dialect: manifest.DialectRFC},
-		Start: i.Start, VoteDeadline: f.Deadline, Hold: f.Settings.Hold, Report: f.URL,
+		FEC:   describeFEC(code),
+		Start: i.Start, VoteDeadline: f.Deadline, Hold: f.Settings.Hold, Report: f.URL, Auth: f.authScheme(),
 	}
+}
+
+// describeFEC returns a code as a session description carries it: the inverse of paramsOf.
+func describeFEC(p fec.Params) manifest.FEC {
+	f := manifest.FEC{ID: p.ID, Instance: p.Instance, BlockSize: uint16(p.MaxBlockLen), Parity: uint16(p.MaxParity),
+		SegmentSize: uint16(p.SegmentSize), Dialect: manifest.DialectRFC}
+	if p.Dialect == fec.NRL {
+		f.Dialect = manifest.DialectNRL
+	}
+	if p.M == 16 {
+		f.FieldSize = 16
+	}
+	return f
 }
 
 // expires returns when devices no longer take the campaign for a new one.

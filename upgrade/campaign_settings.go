@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -56,6 +57,7 @@ type settings struct {
 	GroupSize     int           `flag:"--group-size"`
 	Listen        string        `flag:"--listen"`
 	Advertise     string        `flag:"--advertise"`
+	Auth          string        `flag:"--auth"`
 }
 
 // settings returns the settings as they are given, zero where they are not.
@@ -67,7 +69,7 @@ func (cfg CampaignConfig) settings() (settings, error) {
 		Interface: cfg.Interface, Source: cfg.Source, TTL: cfg.TTL, Rate: cfg.Rate, Burst: cfg.Burst, SegmentSize: cfg.SegmentSize,
 		AutoRate: cfg.AutoRate, StartRate: cfg.StartRate, MinRate: cfg.MinRate, MaxRate: cfg.MaxRate,
 		FEC: cfg.FEC, AutoParity: cfg.AutoParity, GRTT: cfg.GRTT, BackoffFactor: cfg.BackoffFactor, GroupSize: cfg.GroupSize,
-		Listen: cfg.Listen, Advertise: cfg.Advertise,
+		Listen: cfg.Listen, Advertise: cfg.Advertise, Auth: cfg.Auth,
 	}
 	s.FEC.SegmentSize = 0
 	if len(cfg.Targets) > 0 {
@@ -122,9 +124,8 @@ func (s settings) resolve() (settings, error) {
 	s.Commit = cmp.Or(s.Commit, CommitAsk)
 	s.Hold = cmp.Or(s.Hold, manifest.DefaultHold)
 	s.AutoRate = s.Rate == 0
-	s.SegmentSize = cmp.Or(s.SegmentSize, 1400)
 	if c := s.control(); c != nil {
-		if err := c.Check(s.SegmentSize); err != nil {
+		if err := c.Check(cmp.Or(s.SegmentSize, 1400)); err != nil {
 			return s, err
 		}
 	}
@@ -135,6 +136,9 @@ func (s settings) resolve() (settings, error) {
 	}
 	if _, err := s.code().Scheme(); err != nil {
 		return s, fmt.Errorf("--fec: %w", err)
+	}
+	if s.FEC.Dialect == fec.MDP || s.FEC.MaxBlockLen > math.MaxUint16 {
+		return s, fmt.Errorf("--fec: a session description cannot carry %v in dialect %v", s.FEC, s.FEC.Dialect)
 	}
 	return s, nil
 }

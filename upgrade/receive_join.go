@@ -20,6 +20,10 @@ const (
 
 // join opens the NORM session, expects the objects of the campaign, and tells what of them is there.
 func (r *reception) join(ctx context.Context) error {
+	authenticated, err := r.auth(ctx)
+	if err != nil {
+		return err
+	}
 	conn, err := r.a.cfg.Conn(r.s)
 	if err != nil {
 		return err
@@ -32,9 +36,10 @@ func (r *reception) join(ctx context.Context) error {
 			Node: randomNode(), Group: r.s.Group,
 			Sender: norm.NodeID(r.s.NodeID), SenderAddr: r.s.Source,
 			Join: norm.JoinAll, Patience: r.late, Dialect: dialectOf(r.s.FEC),
-			Buffer: receiveBuffer,
+			Buffer: receiveBuffer, Auth: authenticated,
 		},
 		Offer: m.offers.offer,
+		Trace: r.a.cfg.Trace,
 		Log:   r.a.log,
 	})
 	if err != nil {
@@ -91,7 +96,7 @@ func (m *multicast) expectAll(ctx context.Context, s *manifest.Session, st *stag
 
 // paramsOf returns the code of a session description as package norm knows it.
 func paramsOf(f manifest.FEC) fec.Params {
-	p := fec.Params{ID: f.ID, Instance: f.Instance, SegmentSize: int(f.SegmentSize), MaxBlockLen: int(f.BlockSize), MaxParity: int(f.Parity)}
+	p := fec.Params{ID: f.ID, Instance: f.Instance, M: f.FieldSize, SegmentSize: int(f.SegmentSize), MaxBlockLen: int(f.BlockSize), MaxParity: int(f.Parity)}
 	if f.Dialect == manifest.DialectNRL {
 		p.Dialect = fec.NRL
 	}

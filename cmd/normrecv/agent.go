@@ -59,6 +59,7 @@ here, and 1 if not.`,
 	fs.StringVar(&a.tlsCA, "tls-ca", "", "trust the certificates of this `file` for the rendezvous, in place of the server key's")
 	fs.BoolVar(&a.config.Once, "once", false, "end after one campaign")
 	fs.BoolVar(&a.json, "json", false, "print one JSON event per line to stdout")
+	a.recording.Register(c)
 	for _, name := range []string{"server", "trust", "trust-server", "product", "hardware", "device-id", "dir"} {
 		c.MarkFlagRequired(name)
 	}
@@ -75,6 +76,7 @@ type agent struct {
 	threshold               int
 	trustServer, key, tlsCA string
 	json                    bool
+	recording               cli.Trace
 	events                  *cli.Events
 	progress                *cli.Progress
 }
@@ -84,6 +86,12 @@ func (a *agent) run(ctx context.Context) error {
 	if err := a.resolve(); err != nil {
 		return cli.Usage(err)
 	}
+	tracer, stop, err := a.recording.Start(a.progress)
+	if err != nil {
+		return cli.Usage(err)
+	}
+	defer stop()
+	a.config.Trace = tracer
 	device, err := upgrade.NewAgent(a.config)
 	switch {
 	case errors.Is(err, disk.ErrLocked):

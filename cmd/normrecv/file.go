@@ -27,7 +27,8 @@ func fileCommand(w cli.World) *cobra.Command {
 		Use:   "file --group G [flags]",
 		Short: "Receive files",
 		Long: `file receives the files that normsend, or another NORM sender, sends to a group. Each gets its name when it
-is complete and on disk, never before. Without --count it ends when all senders it heard have said goodbye.`,
+is complete and on disk, never before. Without --count it ends when all senders it heard have said goodbye; with it, at
+once, unless --linger lets it stay for a sender that wants its files acknowledged (normsend file --ack).`,
 		Example: `  normrecv file --group 239.1.2.3:6003 --interface eth0 --out incoming --count 1`,
 		Args:    cli.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return f.run(c.Context()) },
@@ -38,23 +39,27 @@ is complete and on disk, never before. Without --count it ends when all senders 
 	fs.StringVar(&f.source, "source", "", "listen to this sender's `address` only (source-specific multicast)")
 	fs.StringVar(&f.out, "out", ".", "`directory` to write to")
 	fs.IntVar(&f.count, "count", 0, "end when so many files are complete")
+	fs.DurationVar(&f.linger, "linger", 0, "stay this long behind the last of --count files, or until the senders say goodbye, to acknowledge")
 	fs.DurationVar(&f.timeout, "timeout", 0, "give up after this long; 0 never")
 	fs.Uint32Var(&f.nodeID, "node-id", 0, "our NORM node id; 0 takes one at random")
 	fs.StringVar(&f.join, "join", "all", "what to ask for of what was sent before: all, the current object and later ones (object), or only what comes (current)")
-	fs.StringVar(&f.dialect, "dialect", "auto", "whose reading of the code: auto, rfc or nrl")
+	fs.StringVar(&f.dialect, "dialect", "auto", "whose reading of the code: auto, rfc, nrl, or mdp for old senders by NRL")
+	fs.StringVar(&f.authKey, "auth-key", "", "accept only packets authenticated by the group key in this `file`")
 	fs.BoolVar(&f.json, "json", false, "print one JSON event per line to stdout")
+	f.trace.Register(c)
 	c.MarkFlagRequired("group")
 	return c
 }
 
 // A fileReceiver is one run of normrecv file.
 type fileReceiver struct {
-	world                                  cli.World
-	group, ifi, source, out, join, dialect string
-	count                                  int
-	timeout                                time.Duration
-	nodeID                                 uint32
-	json                                   bool
+	world                                           cli.World
+	group, ifi, source, out, join, dialect, authKey string
+	count                                           int
+	timeout, linger                                 time.Duration
+	nodeID                                          uint32
+	json                                            bool
+	trace                                           cli.Trace
 
 	events   *cli.Events
 	progress *cli.Progress
@@ -79,7 +84,13 @@ func (f *fileReceiver) run(ctx context.Context) error {
 	if err != nil {
 		return cli.Usage(err)
 	}
-	s, err := session.Open(session.Config{Conn: conn, Receive: &config, Offer: f.inbox.Offer})
+	tracer, stop, err := f.trace.Start(f.progress)
+	if err != nil {
+		conn.Close()
+		return cli.Usage(err)
+	}
+	defer stop()
+	s, err := session.Open(session.Config{Conn: conn, Receive: &config, Offer: f.inbox.Offer, Trace: tracer})
 	if err != nil {
 		conn.Close()
 		return cli.Usage(err)
@@ -123,16 +134,19 @@ func (f *fileReceiver) config() (c norm.ReceiverConfig, err error) {
 		}
 	}
 	joins := map[string]norm.JoinPolicy{"all": norm.JoinAll, "object": norm.JoinObject, "current": norm.JoinCurrent}
-	dialects := map[string]norm.DialectPolicy{"auto": norm.DialectAuto, "rfc": norm.DialectRFC, "nrl": norm.DialectNRL}
+	dialects := map[string]norm.DialectPolicy{"auto": norm.DialectAuto, "rfc": norm.DialectRFC, "nrl": norm.DialectNRL, "mdp": norm.DialectMDP}
 	var ok bool
 	if c.Join, ok = joins[f.join]; !ok {
 		return c, fmt.Errorf("--join %q: want all, object or current", f.join)
 	}
 	if c.Dialect, ok = dialects[f.dialect]; !ok {
-		return c, fmt.Errorf("--dialect %q: want auto, rfc or nrl", f.dialect)
+		return c, fmt.Errorf("--dialect %q: want auto, rfc, nrl or mdp", f.dialect)
 	}
-	if f.count < 0 || f.timeout < 0 {
-		return c, errors.New("--count and --timeout cannot be negative")
+	if c.Auth, err = cli.GroupAuth(f.authKey); err != nil {
+		return c, err
+	}
+	if f.count < 0 || f.timeout < 0 || f.linger < 0 {
+		return c, errors.New("--count, --timeout and --linger cannot be negative")
 	}
 	return c, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"path/filepath"
 	"testing"
 
 	"github.com/multicast-upgrade/tool/internal/cli/clitest"
@@ -9,4 +10,15 @@ import (
 
 func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"normrecv": main}) }
 
-func TestScripts(t *testing.T) { testscript.Run(t, clitest.Params("testdata")) }
+func TestScripts(t *testing.T) {
+	capture, err := filepath.Abs(filepath.FromSlash("../../norm/trace/testdata/session.pcapng"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := clitest.Params("testdata")
+	p.Setup = func(e *testscript.Env) error {
+		e.Setenv("CAPTURE", capture) // of a whole session
+		return nil
+	}
+	testscript.Run(t, p)
+}

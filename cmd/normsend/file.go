@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,20 +26,28 @@ func fileCommand(w cli.World) *cobra.Command {
 		Use:   "file --group G [flags] PATH…",
 		Short: "Send files to a group",
 		Long: `file sends files, and the files beneath directories, to a group. Receivers ask for what they miss; when
-nobody has asked for anything during --linger, it says goodbye and ends.`,
+nobody has asked for anything during --linger, it says goodbye and ends. With --ack it also asks the receivers named for
+acknowledgment of each file, prints who gave it and who did not, and ends with status 1 if one did not.`,
 		Example: `  normsend file --group 239.1.2.3:6003 --interface eth0 --rate 50M firmware.bin
-  normrecv file --group 239.1.2.3:6003 --interface eth0 --out incoming --count 1     # on each receiver`,
+  normrecv file --group 239.1.2.3:6003 --interface eth0 --out incoming --count 1     # on each receiver
+  normsend file --group 239.1.2.3:6003 --interface eth0 --ack 7,8 firmware.bin       # of normrecv --node-id 7, and 8`,
 		Args: cli.SomeArgs("name the files to send"),
-		RunE: func(c *cobra.Command, paths []string) error { return f.run(c.Context(), paths) },
+		RunE: func(c *cobra.Command, paths []string) error {
+			f.fitSegment = !c.Flags().Changed("segment-size")
+			return f.run(c.Context(), paths)
+		},
 	}
 	f.link.register(c)
 	f.transport.register(c)
 	fs := c.Flags()
 	fs.IntVar(&f.link.dscp, "dscp", 0, "differentiated services codepoint, 0 to 63")
-	fs.StringVar(&f.transport.dialect, "dialect", "rfc", "whose reading of the code: rfc, or nrl for receivers by NRL")
+	fs.StringVar(&f.transport.dialect, "dialect", "", "whose reading of the code: rfc (the default but with rs8-129), nrl for receivers by NRL, or mdp for old ones")
 	fs.Uint32Var(&f.transport.nodeID, "node-id", 0, "our NORM node id; 0 takes one at random")
+	fs.StringVar(&f.authKey, "auth-key", "", "authenticate packets by the group key in this `file` (keygen --role group); receivers need it too")
 	fs.DurationVar(&f.linger, "linger", 10*time.Second, "stay this long for receivers that still miss something")
+	fs.StringSliceVar(&f.ack, "ack", nil, "ask these `nodes` (their NORM node ids, separated by commas) to acknowledge each file")
 	fs.BoolVar(&f.json, "json", false, "print one JSON event per line to stdout")
+	f.trace.Register(c)
 	c.MarkFlagRequired("group")
 	return c
 }
@@ -49,10 +58,16 @@ type fileSender struct {
 	link      linkFlags
 	transport transportFlags
 	linger    time.Duration
+	ack       []string
 	json      bool
+	authKey   string
+	trace     cli.Trace
+
+	fitSegment bool // the segment size is ours to choose
 
 	events   *cli.Events
 	progress *cli.Progress
+	acks     fileAcks
 	waiting  []outgoing               // not yet queued
 	queued   map[norm.Handle]outgoing // until sent
 	open     map[norm.Handle]*os.File // until purged
@@ -73,6 +88,9 @@ func (f *fileSender) run(ctx context.Context, paths []string) (err error) {
 	if f.waiting, err = findFiles(paths); err != nil {
 		return cli.Usage(err)
 	}
+	if f.acks.nodes, err = parseNodes(f.ack); err != nil {
+		return cli.Usage(err)
+	}
 	for _, o := range f.waiting {
 		f.total += o.size
 	}
@@ -85,7 +103,21 @@ func (f *fileSender) run(ctx context.Context, paths []string) (err error) {
 		conn.Close()
 		return cli.Usage(err)
 	}
-	s, err := session.Open(session.Config{Conn: conn, Send: &config})
+	if config.Auth, err = cli.GroupAuth(f.authKey); err != nil {
+		conn.Close()
+		return cli.Usage(err)
+	}
+	if f.fitSegment {
+		config.SegmentSize -= config.Auth.SenderOverhead() // datagrams stay as long as they were
+		f.transport.segmentSize = config.SegmentSize
+	}
+	tracer, stop, err := f.trace.Start(f.progress)
+	if err != nil {
+		conn.Close()
+		return cli.Usage(err)
+	}
+	defer stop()
+	s, err := session.Open(session.Config{Conn: conn, Send: &config, Trace: tracer})
 	if err != nil {
 		conn.Close()
 		return cli.Usage(asFlags(err))
@@ -115,7 +147,7 @@ func (f *fileSender) drive(ctx context.Context, s *session.Session) error {
 			if asked && !quiet.IsZero() {
 				quiet = now
 			}
-			if !ending && !quiet.IsZero() && now.Sub(quiet) >= f.linger {
+			if !ending && !f.acks.pending() && !quiet.IsZero() && now.Sub(quiet) >= f.linger {
 				ending = true
 				if err := s.End(ctx); err != nil {
 					return err
@@ -135,7 +167,11 @@ func (f *fileSender) drive(ctx context.Context, s *session.Session) error {
 		case norm.ObjectSent:
 			quiet = time.Time{}
 			f.done(e.Object)
-			if err := f.fill(ctx, s); err != nil {
+			if err := cmp.Or(f.askNext(ctx, s), f.fill(ctx, s)); err != nil {
+				return err
+			}
+		case norm.NodeAcknowledged, norm.NodeSilent, norm.AcksDone:
+			if err := cmp.Or(f.takeAck(ctx, s, e), f.fill(ctx, s)); err != nil {
 				return err
 			}
 		case norm.Vacancy:
@@ -168,7 +204,7 @@ func next(ctx context.Context, s *session.Session, until time.Time) (norm.Event,
 
 // fill queues files until the sender holds as many as it may.
 func (f *fileSender) fill(ctx context.Context, s *session.Session) error {
-	for len(f.waiting) > 0 && len(f.queued) < 64 {
+	for len(f.waiting) > 0 && len(f.queued)+len(f.acks.waiting) < 64 {
 		o := f.waiting[0]
 		file, err := os.Open(o.path)
 		if err != nil {
@@ -193,6 +229,9 @@ func (f *fileSender) done(h norm.Handle) {
 		delete(f.queued, h)
 		f.sent += o.size
 		f.events.Emit("sent", cli.Fields{"name": o.name, "size": o.size})
+		if len(f.acks.nodes) > 0 {
+			f.acks.waiting = append(f.acks.waiting, sentFile{h, o.name})
+		}
 	}
 }
 
@@ -232,7 +271,7 @@ func (f *fileSender) finish(ctx context.Context, s *session.Session) error {
 	for h := range f.open {
 		f.close(h)
 	}
-	return nil
+	return f.acks.result()
 }
 
 // findFiles returns the files named by paths: a file under its own name, those beneath a directory under their path

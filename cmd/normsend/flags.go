@@ -86,7 +86,7 @@ func (t *transportFlags) register(c *cobra.Command) {
 	fs.Var(&t.maxRate, "max-rate", "with --rate auto: never above this")
 	fs.Var(&t.burst, "burst", "bytes that may leave at once; 0 is what the rate gives in 2 ms")
 	fs.IntVar(&t.segmentSize, "segment-size", 1400, "bytes of content in a datagram")
-	fs.StringVar(&t.fec, "fec", "rs8:64,32", "code: rs8:K,P (K source and P parity segments a block), rs8-129:K,P, none")
+	fs.StringVar(&t.fec, "fec", "rs8:64,32", "code: rs8:K,P (K source and P parity segments a block), rs16:K,P for longer blocks, rs8-129:K,P, none")
 	fs.IntVar(&t.autoParity, "parity-auto", 0, "parity segments sent with each block unasked")
 	fs.DurationVar(&t.grtt, "grtt", 500*time.Millisecond, "first estimate of the group's greatest round trip time; then it is measured")
 	fs.IntVar(&t.backoff, "backoff", 4, "how many round trip times receivers spread their requests over; 0 only for a single host")
@@ -113,14 +113,18 @@ func (t *transportFlags) config(group netip.AddrPort) (norm.SenderConfig, error)
 	if t.backoff == 0 {
 		c.BackoffFactor = -1 // norm's word for none
 	}
-	dialect, err := fec.ParseDialect(t.dialect)
-	if err != nil {
-		return c, err
-	}
+	var err error
 	if c.FEC, err = fec.ParseSpec(t.fec); err != nil {
 		return c, err
 	}
-	c.FEC.Dialect = dialect
+	if t.dialect != "" {
+		if c.FEC.Dialect, err = fec.ParseDialect(t.dialect); err != nil {
+			return c, err
+		}
+	}
+	if c.FEC.Dialect == fec.MDP && c.FEC.ID != fec.SmallBlockSystematic {
+		return c, fmt.Errorf("--dialect mdp: it is a code of rs8-129 only; use --fec rs8-129:%d,%d", c.FEC.MaxBlockLen, c.FEC.MaxParity)
+	}
 	return c, nil
 }
 

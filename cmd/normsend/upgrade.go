@@ -58,12 +58,14 @@ Exit status: 0 committed on all devices, 1 aborted, 2 usage, 3 aborted by the de
 	fs.Var(&u.hold, "stage-hold", "an undecided device keeps its stage so long past the deadline (default 7d)")
 	fs.StringVar(&u.source, "source", "", "our `address`, for source-specific multicast")
 	fs.StringVar(&u.config.Listen, "listen", ":8443", "`address` and port of the rendezvous")
+	fs.StringVar(&u.config.Auth, "auth", "", "authenticate packets by a group key of the campaign: on, off; default: on if all of --devices have keys")
 	fs.StringVar(&u.config.Advertise, "advertise", "", "`URL` of the rendezvous as devices know it; default: made from --listen and --interface")
 	fs.StringVar(&u.tlsCert, "tls-cert", "", "TLS certificate `file` of the rendezvous; default: one certified by the server key")
 	fs.StringVar(&u.tlsKey, "tls-key", "", "its key `file`")
 	fs.DurationVar(&u.config.Linger, "linger", 10*time.Second, "stay so long for devices that are late when all others are done")
 	fs.DurationVar(&u.config.OutcomeTimeout, "outcome-timeout", 15*time.Minute, "wait so long for what becomes of a COMMIT")
 	fs.BoolVar(&u.json, "json", false, "print one JSON event per line to stdout")
+	u.trace.Register(c)
 	c.MarkFlagRequired("key")
 	return c
 }
@@ -79,6 +81,7 @@ type upgrader struct {
 	tlsCert, tlsKey                                  string
 	readyTimeout, window, spread, hold               cli.Duration
 	json                                             bool
+	trace                                            cli.Trace
 }
 
 func (u *upgrader) run(c *cobra.Command, images []string) error {
@@ -87,6 +90,12 @@ func (u *upgrader) run(c *cobra.Command, images []string) error {
 	}
 	v := newCampaignView(u.world, u.json)
 	u.config.Event, u.config.Log = v.event, cli.NewLog(v.progress, slog.LevelWarn)
+	tracer, stop, err := u.trace.Start(v.progress)
+	if err != nil {
+		return cli.Usage(err)
+	}
+	defer stop()
+	u.config.Trace = tracer
 	campaign, err := upgrade.OpenCampaign(u.config)
 	if err != nil {
 		return cli.Usage(asFlags(err))

@@ -13,7 +13,7 @@ func preset(d *manifest.Session, id uint16, kind norm.Kind, size int64) norm.Pre
 	return norm.Preset{
 		Sender: norm.NodeID(d.NodeID), ID: norm.TransportID(id), Kind: kind, Size: size,
 		FEC: fec.Params{
-			ID: d.FEC.ID, Instance: d.FEC.Instance, Dialect: dialects[d.FEC.Dialect],
+			ID: d.FEC.ID, Instance: d.FEC.Instance, M: d.FEC.FieldSize, Dialect: dialects[d.FEC.Dialect],
 			MaxBlockLen: int(d.FEC.BlockSize), MaxParity: int(d.FEC.Parity), SegmentSize: int(d.FEC.SegmentSize),
 		},
 	}

@@ -35,10 +35,9 @@ func main() {
 	rand.NewChaCha8([32]byte{1}).Read(content)
 	check(os.WriteFile(image, content, 0o600))
 	release, server := key(manifest.RoleRelease), key(manifest.RoleServer)
-	signed := sign(image, release)
 
 	cfg := upgrade.CampaignConfig{
-		Manifest: signed, Images: []string{image}, Key: server, State: filepath.Join(dir, "server"), Commit: upgrade.CommitAuto,
+		Manifest: sign(image, release), Images: []string{image}, Key: server, State: filepath.Join(dir, "server"), Commit: upgrade.CommitAuto,
 		Group: netip.MustParseAddrPort("239.255.77.1:6077"), Interface: "127.0.0.1", TTL: -1, Listen: "127.0.0.1:0",
 		Rate: 200e6, GRTT: 20 * time.Millisecond, GroupSize: devices, Lead: time.Second, Event: account("server"),
 	}

@@ -78,10 +78,10 @@ func (r *Receiver) Rate() float64 {
 	return 2 * r.meter.rate
 }
 
-// Bias shortens the backoff of a receiver whose path bears less than the sender sends, to half of it where it bears nothing:
-// what is heard of the slowest first keeps the others quiet.
+// Bias shortens the backoff of a receiver that has seen loss, and whose path bears less than the sender sends, to half of it
+// where it bears nothing: what is heard of the slowest first keeps the others quiet.
 func (r *Receiver) Bias(backoff time.Duration) time.Duration {
-	if rate := r.Rate(); rate < r.sender {
+	if rate := r.Rate(); r.Loss() > 0 && rate < r.sender {
 		return time.Duration(float64(backoff) * (0.5 + 0.5*rate/r.sender))
 	}
 	return backoff

@@ -10,8 +10,8 @@ import (
 var shapes = []struct{ k, n, losses int }{{16, 20, 2}, {64, 96, 8}, {200, 255, 10}}
 
 func TestNothingIsAllocated(t *testing.T) {
-	for _, d := range []Dialect{RFC, NRL} {
-		s := mustScheme(t, ReedSolomonGF8, d, 255, 0)
+	for _, d := range []Dialect{RFC, NRL, MDP} {
+		s := mustScheme(t, SmallBlockSystematic, d, 255, 0)
 		if n := testing.AllocsPerRun(100, func() {
 			if p, err := s.Params().Partition(20971520); err != nil || p.SymbolLen(9, 9) != 1400 {
 				t.Error("wrong partition")
@@ -20,7 +20,7 @@ func TestNothingIsAllocated(t *testing.T) {
 			t.Errorf("%v: partitioning takes %v allocations", d, n)
 		}
 		for _, c := range shapes {
-			s := mustScheme(t, ReedSolomonGF8, d, c.k, c.n-c.k)
+			s := mustScheme(t, SmallBlockSystematic, d, c.k, c.n-c.k)
 			block, dst, symbols := losses(t, s, c.k, c.n, c.losses)
 			if n := testing.AllocsPerRun(20, func() {
 				if s.Parity(block[c.k], block[:c.k], c.k) != nil {
@@ -37,6 +37,18 @@ func TestNothingIsAllocated(t *testing.T) {
 				t.Errorf("%v %v: decoding takes %v allocations", d, c, n)
 			}
 		}
+	}
+}
+
+func TestNothingIsAllocatedOverWords(t *testing.T) {
+	s := wordsScheme(t, RFC, 400, 300)
+	block, dst, symbols := losses(t, s, 400, 700, fewLosses)
+	if n := testing.AllocsPerRun(2, func() {
+		if s.Parity(block[400], block[:400], 400) != nil || s.Decode(dst, symbols) != nil {
+			t.Error("not coded")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
 
@@ -91,6 +103,32 @@ func BenchmarkDecode(b *testing.B) {
 		b.Run(fmt.Sprintf("%dof%d-%dx1400", c.losses, c.k, c.n), func(b *testing.B) {
 			s := mustScheme(b, ReedSolomonGF8, RFC, c.k, c.n-c.k)
 			_, dst, symbols := losses(b, s, c.k, c.n, c.losses)
+			b.SetBytes(int64(c.k) * 1400)
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := s.Decode(dst, symbols); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkWords is the code over GF(2^16).
+func BenchmarkWords(b *testing.B) {
+	for _, c := range []struct{ k, n, losses int }{{64, 96, 8}, {1000, 1200, 50}} {
+		s := wordsScheme(b, RFC, c.k, c.n-c.k)
+		block, dst, symbols := losses(b, s, c.k, c.n, c.losses)
+		b.Run(fmt.Sprintf("Parity/1of%dx1400", c.k), func(b *testing.B) {
+			b.SetBytes(int64(c.k) * 1400)
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := s.Parity(block[c.k], block[:c.k], c.k); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("Decode/%dof%d-%dx1400", c.losses, c.k, c.n), func(b *testing.B) {
 			b.SetBytes(int64(c.k) * 1400)
 			b.ReportAllocs()
 			for b.Loop() {

@@ -51,7 +51,7 @@ func TestDecodeEverySubset(t *testing.T) {
 	}
 	rng := rand.New(rand.NewPCG(3, 4))
 	for _, c := range shapes {
-		for _, d := range []Dialect{RFC, NRL} {
+		for _, d := range []Dialect{RFC, NRL, MDP} {
 			s := mustScheme(t, SmallBlockSystematic, d, c.b, c.n-c.k)
 			source := randomSymbols(rng, c.k, 3)
 			source[c.k-1] = source[c.k-1][:1] // the last of an object may be short
@@ -88,7 +88,7 @@ func TestDecodeEverySubset(t *testing.T) {
 // TestDecodeLargeBlocks loses as many random symbols as the code bears, and then any number less.
 func TestDecodeLargeBlocks(t *testing.T) {
 	for _, c := range []struct{ b, k, n int }{{64, 64, 96}, {64, 10, 42}, {16, 16, 255}, {200, 200, 255}, {200, 199, 254}, {128, 128, 255}, {254, 254, 255}, {255, 255, 255}} {
-		for _, d := range []Dialect{RFC, NRL} {
+		for _, d := range []Dialect{RFC, NRL, MDP} {
 			t.Run(fmt.Sprintf("%v/%d-%d-%d", d, c.b, c.k, c.n), func(t *testing.T) {
 				rng := rand.New(rand.NewPCG(uint64(c.k), uint64(c.n)))
 				s := mustScheme(t, SmallBlockSystematic, d, c.b, c.n-c.k)
@@ -120,7 +120,10 @@ func TestDecodeProperties(t *testing.T) {
 			SegmentSize: rapid.IntRange(1, 70).Draw(t, "E"),
 			MaxBlockLen: rapid.IntRange(1, 40).Draw(t, "B"),
 			MaxParity:   rapid.IntRange(0, 40).Draw(t, "parity"),
-			Dialect:     rapid.SampledFrom([]Dialect{RFC, NRL}).Draw(t, "dialect"),
+			Dialect:     rapid.SampledFrom([]Dialect{RFC, NRL, MDP}).Draw(t, "dialect"),
+		}
+		if p.Dialect == MDP {
+			p.ID = SmallBlockSystematic
 		}
 		s, err := p.Scheme()
 		if err != nil {

@@ -2,8 +2,9 @@ package fec
 
 import "fmt"
 
-// A Dialect says which of two Reed-Solomon codes, both in use, a sender means by FEC Encoding IDs 2, 5 and 129
-// (instance 0). They differ in three ways, so parity of one is useless to the other:
+// A Dialect says which of the Reed-Solomon codes in use a sender means by FEC Encoding IDs 2, 5 and 129 (instance 0).
+// [RFC] and [NRL] differ in four ways, so parity of one is useless to the other, and as NORM has no checksum over
+// objects, decoding with the wrong one gives wrong content:
 //
 //   - The points at which the code's polynomial is evaluated: 1, α, α², … by RFC 5510, Section 8.2;
 //     0, 1, α, α², … in the NORM implementation of the US Naval Research Laboratory (NRL).
@@ -11,11 +12,18 @@ import "fmt"
 //     symbols at NRL.
 //   - The last field of the EXT_FTI of ids 2 and 5: max_n, source and parity, by RFC 5510; the number of parity
 //     symbols at NRL.
+//   - The order of the two bytes of an element of GF(2^16), id 2 with m = 16: high one first here, as RFC 5510 leaves
+//     it open, and low one first at NRL.
+//
+// [MDP] is the code that NRL's implementation used before, and still does where it is built so: a cyclic Reed-Solomon
+// code over GF(2^8) with the generator polynomial (x+α)(x+α²)…(x+α^p), p being the number of parity symbols. It exists
+// for id 129 only, and nothing on the wire tells it from the others.
 type Dialect uint8
 
 const (
 	RFC Dialect = iota // RFC 5510 to the letter
 	NRL                // as the NRL implementation does
+	MDP                // as old releases of the NRL implementation do
 )
 
 func (d Dialect) String() string {
@@ -24,19 +32,23 @@ func (d Dialect) String() string {
 		return "rfc"
 	case NRL:
 		return "nrl"
+	case MDP:
+		return "mdp"
 	}
 	return fmt.Sprintf("dialect(%d)", uint8(d))
 }
 
-// ParseDialect returns the dialect named "rfc" or "nrl".
+// ParseDialect returns the dialect named "rfc", "nrl" or "mdp".
 func ParseDialect(name string) (Dialect, error) {
 	switch name {
 	case "rfc":
 		return RFC, nil
 	case "nrl":
 		return NRL, nil
+	case "mdp":
+		return MDP, nil
 	}
-	return 0, fmt.Errorf("fec: dialect %q is neither rfc nor nrl", name)
+	return 0, fmt.Errorf("fec: dialect %q: want rfc, nrl or mdp", name)
 }
 
 // RecogniseDialect tells from an EXT_FTI which dialect its sender speaks, where that can be told: maxBlockLen is

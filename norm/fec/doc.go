@@ -13,8 +13,8 @@
 // [Partition] is the block partitioning algorithm of RFC 5052, Section 9.1. [Params] describes a scheme as the
 // sender's FEC Object Transmission Information does, and [Params.Scheme] gives the [Scheme] itself: no-code
 // (FEC Encoding ID 0, RFC 5445) or Reed-Solomon over GF(2^8) (ids 2 with m = 8 and 5, RFC 5510, and
-// id 129 instance 0). Reed-Solomon codes come in two dialects which do not understand each other's parity:
-// see [Dialect].
+// id 129 instance 0) and over GF(2^16) (id 2 with m = 16). Reed-Solomon codes come in dialects which do not
+// understand each other's parity: see [Dialect].
 //
 // Nothing here starts goroutines, keeps the caller's buffers or allocates memory in steady state. Parameters
 // are checked before anything is sized by them, so they may come from the network.

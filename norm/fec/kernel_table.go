@@ -17,3 +17,12 @@ func addMul(dst []byte, f byte, src []byte) {
 		dst[i] ^= product[x]
 	}
 }
+
+// double returns αx.
+func double(x byte) byte {
+	y := int(x) << 1
+	if y >= 1<<8 {
+		y ^= polynomial
+	}
+	return byte(y)
+}

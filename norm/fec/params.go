@@ -9,9 +9,9 @@ import (
 // FEC Encoding IDs. Those from 128 up are under-specified and need an FEC Instance ID (RFC 5052, Section 6.1).
 const (
 	NoCode               uint8 = 0   // Compact No-Code (RFC 5445, Section 3)
-	ReedSolomon          uint8 = 2   // Reed-Solomon over GF(2^m) (RFC 5510, Section 4); only m = 8 is supported
+	ReedSolomon          uint8 = 2   // Reed-Solomon over GF(2^m) (RFC 5510, Section 4); only m = 8 and 16 are supported
 	ReedSolomonGF8       uint8 = 5   // Reed-Solomon over GF(2^8) (RFC 5510, Section 5)
-	SmallBlockSystematic uint8 = 129 // Small Block Systematic (RFC 5445, Section 5); only instance 0, Reed-Solomon
+	SmallBlockSystematic uint8 = 129 // Small Block Systematic (RFC 5445, Section 5); only instance 0, Reed-Solomon over GF(2^8)
 )
 
 // Params are the parameters of an FEC scheme, as an FEC Object Transmission Information carries them.
@@ -21,7 +21,8 @@ type Params struct {
 
 	// M is the length of a field element in bits and G the number of symbols in a packet: id 2 only.
 	// If zero, 8 and 1 are used: without them the decoder "MUST assume that m = 8" and "MUST assume that
-	// G = 1" (RFC 5510, Section 4.2.3). Nothing else is supported.
+	// G = 1" (RFC 5510, Section 4.2.3). Beside them only m = 16 is supported, where symbols must be of an even number
+	// of bytes; NRL's senders may break that rule: see [Params.WholeElements].
 	M, G uint8
 
 	SegmentSize int // E: bytes of a symbol, 1..65535
@@ -46,8 +47,10 @@ func (p Params) check() (Params, error) {
 		return bad("maximum block length %d, less than 1", p.MaxBlockLen)
 	case p.MaxParity < 0:
 		return bad("%d parity symbols", p.MaxParity)
-	case p.Dialect > NRL:
+	case p.Dialect > MDP:
 		return bad("unknown %v", p.Dialect)
+	case p.Dialect == MDP && p.ID != SmallBlockSystematic:
+		return bad("dialect mdp is one of id %d only", SmallBlockSystematic)
 	case p.Instance != 0:
 		return bad("FEC Instance ID %d: %w", p.Instance, errors.ErrUnsupported)
 	}
@@ -61,18 +64,34 @@ func (p Params) check() (Params, error) {
 		}
 	case ReedSolomon, ReedSolomonGF8, SmallBlockSystematic:
 		p.M, p.G = cmp.Or(p.M, 8), cmp.Or(p.G, 1)
-		if p.M != 8 || p.G != 1 {
+		if p.M != 8 && (p.M != 16 || p.ID != ReedSolomon) || p.G != 1 {
 			return bad("m = %d, G = %d: %w", p.M, p.G, errors.ErrUnsupported)
 		}
 		// Compared by subtraction, which cannot overflow.
-		if p.MaxBlockLen > order || p.MaxParity > order-p.MaxBlockLen {
-			return bad("%d source and %d parity symbols, more than the %d of GF(2^8)", p.MaxBlockLen, p.MaxParity, order)
+		if order := p.field().order; p.MaxBlockLen > order || p.MaxParity > order-p.MaxBlockLen {
+			return bad("%d source and %d parity symbols, more than the %d of GF(2^%d)", p.MaxBlockLen, p.MaxParity, order, p.M)
+		}
+		if p.Dialect == RFC && !p.WholeElements(p.SegmentSize) {
+			return bad("segment size %d: want an even number of bytes with m = 16", p.SegmentSize)
 		}
 	default:
 		return bad("%w", errors.ErrUnsupported)
 	}
 	return p, nil
 }
+
+// field returns the field of a Reed-Solomon code with the defaults filled in.
+func (p Params) field() *field {
+	if p.M == 16 {
+		return gf65536
+	}
+	return gf256
+}
+
+// WholeElements reports whether symbols of a block whose longest is of n bytes consist of whole field elements. If not,
+// which m = 16 makes possible, parity does not cover the last byte: NRL's implementation, which has this fault, sends it
+// anyhow. Symbols rebuilt from it would end in a wrong byte.
+func (p Params) WholeElements(n int) bool { return p.M != 16 || n%2 == 0 && p.SegmentSize%2 == 0 }
 
 // MaxBlocks returns how many source blocks of an object the FEC Payload ID of the scheme can number.
 func (p Params) MaxBlocks() uint64 {

@@ -25,8 +25,15 @@ func TestParamsRefused(t *testing.T) {
 		{"parity < 0", func(p *Params) { p.MaxParity = -1 }, false},
 		{"max_n < B", func(p *Params) { *p = p.WithLastFTIField(63) }, false},
 		{"129 with n = 256", func(p *Params) { p.ID = SmallBlockSystematic; p.MaxParity = 192 }, false},
-		{"dialect", func(p *Params) { p.Dialect = 2 }, false},
-		{"m = 16", func(p *Params) { p.ID = ReedSolomon; p.M = 16 }, true},
+		{"dialect", func(p *Params) { p.Dialect = 3 }, false},
+		{"mdp with id 5", func(p *Params) { p.Dialect = MDP }, false},
+		{"mdp with id 2", func(p *Params) { p.ID = ReedSolomon; p.Dialect = MDP }, false},
+		{"m = 4", func(p *Params) { p.ID = ReedSolomon; p.M = 4 }, true},
+		{"m = 16 with id 5", func(p *Params) { p.M = 16 }, true},
+		{"m = 16 with id 129", func(p *Params) { p.ID = SmallBlockSystematic; p.M = 16 }, true},
+		{"m = 16, n = 2^16", func(p *Params) { p.ID = ReedSolomon; p.M = 16; p.MaxParity = 65472 }, false},
+		{"m = 16, n overflows", func(p *Params) { p.ID = ReedSolomon; p.M = 16; p.MaxParity = math.MaxInt }, false},
+		{"m = 16, E odd", func(p *Params) { p.ID = ReedSolomon; p.M = 16; p.SegmentSize = 1399 }, false},
 		{"G = 2", func(p *Params) { p.ID = ReedSolomon; p.G = 2 }, true},                          // R-4.1-02: one symbol in a packet
 		{"129 instance 1", func(p *Params) { p.ID = SmallBlockSystematic; p.Instance = 1 }, true}, // N-4.2.1-77
 		{"id 128", func(p *Params) { p.ID = 128 }, true},                                          // N-4.2.1-77
@@ -71,9 +78,10 @@ func TestLargestObject(t *testing.T) {
 		p      Params
 		length uint64
 	}{
-		{Params{ID: NoCode, SegmentSize: 1400, MaxBlockLen: 64}, 5872025600},               // E-3.2.1-02
-		{Params{ID: ReedSolomon, SegmentSize: 1400, MaxBlockLen: 64}, 1503238553600},       // R-4.2.2-01
-		{Params{ID: ReedSolomon, M: 8, SegmentSize: 1400, MaxBlockLen: 64}, 1503238553600}, // R-4.2.2-01
+		{Params{ID: NoCode, SegmentSize: 1400, MaxBlockLen: 64}, 5872025600},                // E-3.2.1-02
+		{Params{ID: ReedSolomon, SegmentSize: 1400, MaxBlockLen: 64}, 1503238553600},        // R-4.2.2-01
+		{Params{ID: ReedSolomon, M: 8, SegmentSize: 1400, MaxBlockLen: 64}, 1503238553600},  // R-4.2.2-01
+		{Params{ID: ReedSolomon, M: 16, SegmentSize: 1400, MaxBlockLen: 1000}, 91750400000}, // R-4.2.2-01
 		{Params{ID: ReedSolomonGF8, SegmentSize: 1400, MaxBlockLen: 64}, 1503238553600},
 		{Params{ID: ReedSolomonGF8, SegmentSize: 1400, MaxBlockLen: 200}, 4697620480000},
 		{Params{ID: SmallBlockSystematic, SegmentSize: 3, MaxBlockLen: 4}, 12 << 32},
@@ -136,6 +144,8 @@ func TestRecogniseDialect(t *testing.T) {
 		{ReedSolomonGF8, 64, 64, RFC}, // no parity, or 64
 		{ReedSolomonGF8, 64, 96, RFC},
 		{ReedSolomon, 200, 255, RFC},
+		{ReedSolomon, 1000, 200, NRL}, // m = 16
+		{ReedSolomon, 1000, 1200, RFC},
 		{SmallBlockSystematic, 64, 32, NRL},
 		{SmallBlockSystematic, 64, 96, NRL},
 		{NoCode, 64, 0, RFC},
@@ -150,8 +160,10 @@ func TestParseSpec(t *testing.T) {
 	for spec, want := range map[string]Params{
 		"rs8:64,32":      {ID: ReedSolomonGF8, MaxBlockLen: 64, MaxParity: 32},
 		"rs8:255,0":      {ID: ReedSolomonGF8, MaxBlockLen: 255},
-		"rs8-129:16,239": {ID: SmallBlockSystematic, MaxBlockLen: 16, MaxParity: 239},
+		"rs8-129:16,239": {ID: SmallBlockSystematic, MaxBlockLen: 16, MaxParity: 239, Dialect: NRL},
 		"rs8-2:4,2":      {ID: ReedSolomon, MaxBlockLen: 4, MaxParity: 2},
+		"rs16:1000,200":  {ID: ReedSolomon, M: 16, MaxBlockLen: 1000, MaxParity: 200},
+		"rs16:65535,0":   {ID: ReedSolomon, M: 16, MaxBlockLen: 65535},
 		"none":           {ID: NoCode, MaxBlockLen: 64},
 		"none:1000":      {ID: NoCode, MaxBlockLen: 1000},
 	} {
@@ -173,7 +185,7 @@ func TestParseSpec(t *testing.T) {
 		"rs8:64,-1":                  "-1 parity",
 		"rs8:200,56":                 "more than the 255",
 		"rs8:99999999999999999999,1": "out of range",
-		"rs16:1000,200":              "unsupported",
+		"rs16:65000,536":             "more than the 65535",
 		"raptorq:64,32":              "want none",
 		"none:0":                     "block length 0",
 		"none:65537":                 "65536",
@@ -185,7 +197,7 @@ func TestParseSpec(t *testing.T) {
 }
 
 func TestDialectNames(t *testing.T) {
-	for _, d := range []Dialect{RFC, NRL} {
+	for _, d := range []Dialect{RFC, NRL, MDP} {
 		if got, err := ParseDialect(d.String()); got != d || err != nil {
 			t.Errorf("%v comes back as %v, %v", d, got, err)
 		}

@@ -1,6 +1,8 @@
 package fec
 
-// reedSolomon is a Reed-Solomon scheme over GF(2^8): FEC Encoding IDs 2 (m = 8), 5 and 129 (instance 0).
+import "fmt"
+
+// reedSolomon is a Reed-Solomon scheme: FEC Encoding IDs 2, 5 and 129 (instance 0).
 type reedSolomon struct{ params Params }
 
 func (s reedSolomon) Params() Params { return s.params }
@@ -17,12 +19,14 @@ func (s reedSolomon) Symbols(k int) int {
 }
 
 // code returns the code for a block of k source symbols. RFC 5510 has one for each k (Section 8.2: GM is made from
-// V_kk); NRL shortens the one for B.
+// V_kk); NRL shortens the one for B; MDP's is shortened by its definition.
 func (s reedSolomon) code(k int) code {
-	if s.params.Dialect == NRL {
-		return code{k: k, full: s.params.MaxBlockLen, zero: true}
+	p := s.params
+	c := code{field: p.field(), dialect: p.Dialect, k: k, full: k, parity: p.MaxParity}
+	if p.Dialect == NRL {
+		c.full = p.MaxBlockLen
 	}
-	return code{k: k, full: k}
+	return c
 }
 
 func (s reedSolomon) Parity(dst []byte, source [][]byte, esi int) error {
@@ -30,14 +34,21 @@ func (s reedSolomon) Parity(dst []byte, source [][]byte, esi int) error {
 	if err := checkParity(k, s.Symbols(k), esi); err != nil {
 		return err
 	}
-	set := erasure{code: s.code(k)}
-	x, logX := set.point(esi), set.logProduct(esi)
-	clear(dst)
-	for i, symbol := range source {
-		addProduct(dst, coefficient(x, set.point(i), logX, set.logProduct(i)), symbol)
+	if err := s.checkLength(dst); err != nil {
+		return err
 	}
+	set := erasure{code: s.code(k)}
+	sums := [...]sum{set.sum(esi, dst)}
+	for i, symbol := range source {
+		set.add(sums[:], i, symbol)
+	}
+	set.finish(sums[:])
 	return nil
 }
+
+// fewLosses is up to how many losses in a block Decode works without taking memory: all that GF(2^8) can have. Each one
+// more takes about 40 bytes until it returns.
+const fewLosses = 255
 
 func (s reedSolomon) Decode(dst, symbols [][]byte) error {
 	k := len(dst)
@@ -48,7 +59,14 @@ func (s reedSolomon) Decode(dst, symbols [][]byte) error {
 	if symbols == nil {
 		return ErrTooFewSymbols
 	}
-	var lost, spare [order]byte // on the stack, as is all that follows
+	for i, d := range dst {
+		if symbols[i] == nil {
+			if err := s.checkLength(d); err != nil {
+				return err
+			}
+		}
+	}
+	var lost, spare [fewLosses]uint16 // on the stack
 	set := erasure{s.code(k), lost[:0], spare[:0]}
 	for esi, symbol := range symbols {
 		switch source := esi < k; {
@@ -58,34 +76,26 @@ func (s reedSolomon) Decode(dst, symbols [][]byte) error {
 			set.spare = append(set.spare, set.point(esi))
 		}
 	}
-
-	// Each lost symbol is a sum over those received. All sums are made together, one received symbol after the
-	// other, so that it and they stay in the cache.
-	var wanted, logX [order]uint8
-	n := 0
-	for i := range k {
-		if symbols[i] == nil && dst[i] != nil {
-			clear(dst[i])
-			wanted[n], logX[n] = uint8(i), uint8(set.logProduct(i))
-			n++
+	var wanted [fewLosses]sum
+	sums := wanted[:0]
+	for i, d := range dst {
+		if symbols[i] == nil && d != nil {
+			sums = append(sums, set.sum(i, d))
 		}
 	}
 	for esi, symbol := range symbols {
-		if symbol == nil {
-			continue
-		}
-		q, logQ := set.point(esi), set.logProduct(esi)
-		for j, i := range wanted[:n] {
-			x := set.point(int(i))
-			addProduct(dst[i], coefficient(x, q, int(logX[j]), logQ), symbol)
+		if symbol != nil {
+			set.add(sums, esi, symbol)
 		}
 	}
+	set.finish(sums)
 	return nil
 }
 
-// addProduct adds f*symbol to dst, byte by byte. Bytes that symbol lacks are zeros; those that dst lacks are not
-// wanted.
-func addProduct(dst []byte, f byte, symbol []byte) {
-	n := min(len(dst), len(symbol))
-	addMul(dst[:n], f, symbol[:n])
+// checkLength returns an error if a symbol cannot be made of whole elements.
+func (s reedSolomon) checkLength(dst []byte) error {
+	if s.params.M == 16 && len(dst)%2 != 0 {
+		return fmt.Errorf("fec: symbol of %d bytes: over GF(2^16) it takes an even number", len(dst))
+	}
+	return nil
 }

@@ -26,7 +26,7 @@ type Scheme interface {
 	// other parity need have been made: "the n-k repair symbols can be produced on demand" (RFC 5510,
 	// Section 8.4). dst is as long as the symbols, or as the longest of them if that is all that is sent;
 	// what source symbols have beyond that is left out. It must not overlap them. Parity returns an error if
-	// the scheme has no such symbol.
+	// the scheme has no such symbol, or if dst is of odd length and m = 16.
 	Parity(dst []byte, source [][]byte, esi int) error
 
 	// Decode rebuilds the missing source symbols of a block of k = len(dst) of them. symbols is indexed by ESI
@@ -34,7 +34,7 @@ type Scheme interface {
 	// missing, Decode fills dst[i] to its length, which is that of the symbol on the wire or longer; where
 	// dst[i] is nil, that symbol is not rebuilt. Other elements of dst are ignored, symbols are only read,
 	// and the two must not overlap. Decode returns [ErrTooFewSymbols] if fewer than k symbols are there, and
-	// then has changed nothing.
+	// an error if one of dst to be filled is of odd length and m = 16. It then has changed nothing.
 	Decode(dst, symbols [][]byte) error
 }
 

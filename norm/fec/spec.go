@@ -10,26 +10,31 @@ import (
 // noCodeBlockLen is the block length of the name "none".
 const noCodeBlockLen = 64
 
-// families are the names of the Reed-Solomon schemes.
-var families = map[string]uint8{
-	"rs8":     ReedSolomonGF8,
-	"rs8-2":   ReedSolomon,
-	"rs8-129": SmallBlockSystematic,
+// families are the Reed-Solomon schemes by name.
+var families = []struct {
+	name string
+	Params
+}{
+	{"rs8", Params{ID: ReedSolomonGF8}},
+	{"rs8-2", Params{ID: ReedSolomon}},
+	{"rs16", Params{ID: ReedSolomon, M: 16}},
+	{"rs8-129", Params{ID: SmallBlockSystematic, Dialect: NRL}},
 }
 
 // ParseSpec reads the name of a scheme as command lines give it:
 //
 //	none         no-code, FEC Encoding ID 0, with blocks of up to 64 symbols; none:K for up to K
 //	rs8:K,P      Reed-Solomon over GF(2^8), id 5, with up to K source symbols and P parity symbols in a block
-//	rs8-129:K,P  the same by id 129 (instance 0)
+//	rs8-129:K,P  the same by id 129 (instance 0), in the dialect [NRL], as receivers read it: see [RecogniseDialect]
 //	rs8-2:K,P    the same by id 2 (m = 8)
+//	rs16:K,P     Reed-Solomon over GF(2^16), id 2 (m = 16); segments must be of an even number of bytes
 //
-// K and P are checked as [Params.Scheme] does; SegmentSize and Dialect are the caller's to set.
+// K and P are checked as [Params.Scheme] does; SegmentSize is the caller's to set, and Dialect to change.
 func ParseSpec(spec string) (Params, error) {
 	p, err := parseSpec(spec)
 	if err == nil {
 		sized := p
-		sized.SegmentSize = 1 // any will do
+		sized.SegmentSize = 2 // any will do
 		_, err = sized.check()
 	}
 	if err != nil {
@@ -40,28 +45,29 @@ func ParseSpec(spec string) (Params, error) {
 
 func parseSpec(spec string) (p Params, err error) {
 	family, sizes, sized := strings.Cut(spec, ":")
-	switch id, known := families[family]; {
-	case known:
+	for _, f := range families {
+		if f.name != family {
+			continue
+		}
 		source, parity, ok := strings.Cut(sizes, ",")
 		if !ok {
 			return p, fmt.Errorf("want %s:K,P with K source and P parity symbols in a block", family)
 		}
-		p.ID = id
+		p = f.Params
 		if p.MaxBlockLen, err = strconv.Atoi(source); err != nil {
 			return p, err
 		}
 		p.MaxParity, err = strconv.Atoi(parity)
 		return p, err
-	case family == "none":
+	}
+	if family == "none" {
 		p = Params{ID: NoCode, MaxBlockLen: noCodeBlockLen}
 		if sized {
 			p.MaxBlockLen, err = strconv.Atoi(sizes)
 		}
 		return p, err
-	case family == "rs16":
-		return p, fmt.Errorf("Reed-Solomon over GF(2^16): %w", errors.ErrUnsupported)
 	}
-	return p, errors.New("want none, rs8:K,P or rs8-129:K,P")
+	return p, errors.New("want none, rs8:K,P, rs16:K,P, rs8-129:K,P or rs8-2:K,P")
 }
 
 // String returns the name that [ParseSpec] reads.
@@ -72,9 +78,9 @@ func (p Params) String() string {
 		}
 		return fmt.Sprintf("none:%d", p.MaxBlockLen)
 	}
-	for name, id := range families {
-		if id == p.ID {
-			return fmt.Sprintf("%s:%d,%d", name, p.MaxBlockLen, p.MaxParity)
+	for _, f := range families {
+		if f.ID == p.ID && (f.M == 16) == (p.M == 16) {
+			return fmt.Sprintf("%s:%d,%d", f.name, p.MaxBlockLen, p.MaxParity)
 		}
 	}
 	return fmt.Sprintf("fec-%d:%d,%d", p.ID, p.MaxBlockLen, p.MaxParity)

@@ -34,9 +34,9 @@
 //	group KEY=…            a new network with the sender s and the receivers r1, r2, …; begins a script. Keys: receivers, seed,
 //	                       trace (kinds of lines), those of a sender, those of a receiver with "r." before them, those of a
 //	                       link (for the way to each receiver; delay is half of grtt unless given). The word alone leaves out
-//	                       s and the receivers.
+//	                       s and the receivers; with the word auth all nodes but strangers share a group key.
 //	sender NAME KEY=…      another sender. Keys: node instance first k grtt mingrtt maxgrtt gsize robust rate segment autoparity
-//	                       probe maxobjects maxbytes flow buffer code (K,P; 129:K,P; none:K) site. The code is 8,4 unless given.
+//	                       probe maxobjects maxbytes flow track (none, receivers, all) tracked buffer code (K,P; 129:K,P; none:K) site. The code is 8,4 unless given.
 //	receiver NAME KEY=…    another receiver. Keys: node sender join (current, object, all) patience (no, yes) robust maxsenders
 //	                       maxobjects maxsize buffer site, and those of a link
 //	kill NAME              the node vanishes      restart NAME KEY=…  it is back without its memory; a sender with the next instance_id
@@ -52,9 +52,13 @@
 //	expect R object=N KEY=…           Receiver.Expect; keys size, or data, kind, from; word info
 //	present R object=N range=OFFSET+LENGTH        Receiver.Present
 //	reject R object=N range=OFFSET+LENGTH         Receiver.RejectRange
+//	watermark nodes=R,NODE,NODE-NODE      Sender.SetWatermark; keys object from, word override; nodes may be left out
+//	ackreq type=N nodes=…  Sender.RequestAcks     command TEXT         Sender.Command; key from, word once
+//	answer R type=N TEXT   Receiver.Answer        acknowledge R type=N id=N TEXT   Receiver.Acknowledge; key from
 //	abort R object=N       Receiver.Abort         refuse R            refuses what it is offered from now on
 //	inject WHO HEX…        a stranger sends a datagram to the group      garbage WHO count=N    … of random bytes
 //	nack WHO REQUEST, …    … a NACK, in the words of a trace: segment 1/0/8-10, block 1/2; keys node server instance from
+//	ack WHO 1/0/7          … an ACK of a watermark, or with type= and id= of another request; keys node server instance from count
 //	eot WHO                … an EOT in the name of a sender; keys instance from
 //	trace +KIND -KIND      what a run prints: data repair info flush eot squelch cc repair_adv nack ack other lost event begin written count
 //	run D [until complete] time passes; with the words, until each receiver has what each sender sent, which it must within D

@@ -168,14 +168,15 @@ func (r *runner) count(h *Host, stats any) {
 
 // countersTold are the counters that the trace mentions when they rise, in its words.
 var countersTold = map[string]string{
-	"NacksSuppressed": "suppressed",
-	"NacksIgnored":    "NACK ignored",
-	"Spilled":         "spilled a block",
-	"NoBuffer":        "no buffer",
-	"Drops.Malformed": "dropped as malformed",
-	"Drops.Foreign":   "dropped as foreign",
-	"Drops.Useless":   "dropped as useless",
-	"Drops.Refused":   "dropped as refused",
+	"NacksSuppressed":   "suppressed",
+	"NacksIgnored":      "NACK ignored",
+	"Spilled":           "spilled a block",
+	"NoBuffer":          "no buffer",
+	"Drops.Malformed":   "dropped as malformed",
+	"Drops.Foreign":     "dropped as foreign",
+	"Drops.Useless":     "dropped as useless",
+	"Drops.Refused":     "dropped as refused",
+	"Drops.Unauthentic": "dropped as unauthentic",
 }
 
 func readCounters(into map[string]uint64, v reflect.Value, prefix string) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/multicast-upgrade/tool/norm"
+	"github.com/multicast-upgrade/tool/norm/auth"
 	"github.com/multicast-upgrade/tool/norm/fec"
 )
 
@@ -36,6 +37,10 @@ func (r *runner) group(a *args) ([]string, error) {
 			FEC: fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 8, MaxParity: 4}, Seed: uint64(seed),
 		},
 		receiver: norm.ReceiverConfig{Seed: uint64(seed)},
+	}
+	if a.has("auth") {
+		d.sender.Auth = &auth.Config{Key: []byte("the group key of all scripts")}
+		d.receiver.Auth = d.sender.Auth
 	}
 	d.sender = senderConfig(a, d.sender)
 	d.receiver = receiverConfig(a, "r.", d.receiver)
@@ -150,6 +155,10 @@ func senderConfig(a *args, c norm.SenderConfig) norm.SenderConfig {
 	c.MaxObjects = a.int("maxobjects", c.MaxObjects)
 	c.MaxBytes = int64(a.int("maxbytes", int(c.MaxBytes)))
 	c.FlowControl = a.float("flow", c.FlowControl)
+	if a.given("track") {
+		c.Track = choice(a, "track", []string{"none", "receivers", "all"}, []norm.TrackPolicy{norm.TrackNone, norm.TrackReceivers, norm.TrackAll})
+	}
+	c.MaxTracked = a.int("tracked", c.MaxTracked)
 	c.Buffer = a.int("buffer", c.Buffer)
 	c.FEC = take(a, "code", c.FEC, parseCode)
 	return c

@@ -109,6 +109,17 @@ func (h *Host) describe(e norm.Event) string {
 		words = append(words, fmt.Sprintf("%d instance %d to %v", e.Sender, e.Instance, e.From))
 	case norm.NodeCollision:
 		words = append(words, fmt.Sprint(e.Node))
+	case norm.NodeAcknowledged, norm.NodeSilent:
+		words = append(words, fmt.Sprintf("%d of request %d", e.Node, e.Request))
+	case norm.AcksDone:
+		words = append(words, fmt.Sprintf("of request %d", e.Request))
+	case norm.AckRequested:
+		words = append(words, fmt.Sprintf("by %d type %d id %d", e.Sender, e.AckType, e.AckID))
+	case norm.AppCommand:
+		words = append(words, fmt.Sprintf("by %d", e.Sender))
+	}
+	if e.Content != "" {
+		words = append(words, fmt.Sprintf("%q", e.Content))
 	}
 	if e.Err != nil {
 		words = append(words, "("+strings.TrimPrefix(e.Err.Error(), "norm: ")+")")

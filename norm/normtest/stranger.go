@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/multicast-upgrade/tool/norm"
+	"github.com/multicast-upgrade/tool/norm/fec"
 	"github.com/multicast-upgrade/tool/norm/wire"
 )
 
@@ -67,7 +68,7 @@ func (r *runner) nack(a *args) ([]string, error) {
 	}
 	w := wire.NewRepairWriter(b, 1400)
 	for _, request := range strings.Split(strings.Join(a.rest(), " "), ", ") {
-		if err := request1(&w, wire.FECID(s.Config.FEC.ID), request); err != nil {
+		if err := request1(&w, s.Config.FEC, request); err != nil {
 			return nil, err
 		}
 	}
@@ -76,7 +77,7 @@ func (r *runner) nack(a *args) ([]string, error) {
 }
 
 // request1 writes one request such as "segment 1/0/8-10".
-func request1(w *wire.RepairWriter, code wire.FECID, text string) error {
+func request1(w *wire.RepairWriter, code fec.Params, text string) error {
 	level, what, _ := strings.Cut(text, " ")
 	var flags wire.RepairFlags
 	var depth int // how many numbers name an item
@@ -121,8 +122,8 @@ func request1(w *wire.RepairWriter, code wire.FECID, text string) error {
 	return nil
 }
 
-func position(code wire.FECID, n [3]uint32) (wire.Position, error) {
-	return wire.NewPosition(code, 0, norm.TransportID(n[0]), wire.PayloadID{Block: n[1], Symbol: n[2]})
+func position(code fec.Params, n [3]uint32) (wire.Position, error) {
+	return wire.NewPosition(wire.FECID(code.ID), code.M, norm.TransportID(n[0]), wire.PayloadID{Block: n[1], Symbol: n[2]})
 }
 
 // eot lets a stranger end a sender's session in its name.

@@ -42,6 +42,9 @@ func (s *Session) drainSender() {
 		s.files.waiting.push(job{io: io, tx: true, source: s.files.sources[io.Object]})
 	}
 	for e := range s.tx.Events() {
+		if s.awaited(e) {
+			continue
+		}
 		s.tell(e)
 		if e.Kind == norm.ObjectPurged {
 			delete(s.files.sources, e.Object)
@@ -66,17 +69,19 @@ func (s *Session) offer(now time.Time, h norm.Handle) {
 	s.rx.Reject(now, h)
 }
 
-// tell puts an event where Next finds it, and in the log.
+// tell puts an event where Next finds it, in the trace, and in the log.
 func (s *Session) tell(e norm.Event) {
 	s.events.push(e)
 	level := slog.LevelInfo
 	switch e.Kind {
-	case norm.ObjectData, norm.Flushed: // may occur for each block, or each cycle
+	// May occur for each block, cycle or message.
+	case norm.ObjectData, norm.Flushed, norm.Vacancy, norm.AppCommand, norm.AckRequested, norm.NodeAcknowledged:
 		level = slog.LevelDebug
 	case norm.NodeCollision, norm.SenderMoved:
 		level = slog.LevelWarn
 	}
-	if !s.cfg.Log.Enabled(context.Background(), level) {
+	logged := s.cfg.Log.Enabled(context.Background(), level)
+	if !logged && s.cfg.Trace == nil {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 4)
@@ -89,6 +94,11 @@ func (s *Session) tell(e norm.Event) {
 	if e.Range.Length != 0 {
 		attrs = append(attrs, slog.Int64("offset", e.Range.Offset), slog.Int64("length", e.Range.Length))
 	}
+	if e.Kind == norm.ObjectOffered { // how it is read, which its sender cannot always make clear: see norm.DialectPolicy
+		if info, ok := s.rx.Object(e.Object); ok {
+			attrs = append(attrs, slog.Int64("size", info.Size), slog.Any("fec", info.FEC), slog.Any("dialect", info.FEC.Dialect))
+		}
+	}
 	if e.Node != 0 {
 		attrs = append(attrs, slog.Any("node", e.Node))
 	}
@@ -98,5 +108,10 @@ func (s *Session) tell(e norm.Event) {
 	if e.Err != nil {
 		attrs = append(attrs, slog.Any("error", e.Err))
 	}
-	s.cfg.Log.LogAttrs(context.Background(), level, e.Kind.String(), attrs...)
+	if s.cfg.Trace != nil {
+		s.cfg.Trace.Event(time.Now(), e.Kind.String(), attrs...)
+	}
+	if logged {
+		s.cfg.Log.LogAttrs(context.Background(), level, e.Kind.String(), attrs...)
+	}
 }

@@ -96,6 +96,9 @@ func (s *Session) deadline() (first time.Time) {
 // handle gives a batch of datagrams to the endpoints.
 func (s *Session) handle(msgs []udp.Message) {
 	now := time.Now()
+	if s.cfg.Trace != nil {
+		s.cfg.Trace.Received(now, msgs)
+	}
 	for i := range msgs {
 		d := norm.Datagram{From: msgs[i].From, To: msgs[i].To, ECN: msgs[i].ECN, B: msgs[i].B}
 		if s.rx != nil {

@@ -2,6 +2,7 @@ package session
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/multicast-upgrade/tool/norm/udp"
 )
@@ -14,13 +15,19 @@ const (
 
 // An outbox collects datagrams for one call of WriteBatch. Their bytes lie one behind the other in one buffer.
 type outbox struct {
-	conn Conn
-	msgs []udp.Message
-	buf  []byte
+	conn  Conn
+	trace Tracer         // may be nil
+	from  netip.AddrPort // for the trace
+	msgs  []udp.Message
+	buf   []byte
 }
 
-func newOutbox(c Conn) outbox {
-	return outbox{conn: c, msgs: make([]udp.Message, 0, writeBatch), buf: make([]byte, 0, 4*maxDatagram)}
+func newOutbox(c Conn, t Tracer) outbox {
+	var from netip.AddrPort
+	if t != nil {
+		from = localAddr(c)
+	}
+	return outbox{conn: c, trace: t, from: from, msgs: make([]udp.Message, 0, writeBatch), buf: make([]byte, 0, 4*maxDatagram)}
 }
 
 // full reports whether the outbox must be sent before another datagram is polled.
@@ -40,6 +47,9 @@ func (o *outbox) add(pkt []byte, to netip.AddrPort) {
 func (o *outbox) send() (sent, refused uint64, err error) {
 	for left := o.msgs; len(left) > 0; {
 		n, e := o.conn.WriteBatch(left)
+		if o.trace != nil && n > 0 {
+			o.trace.Sent(time.Now(), o.from, left[:n])
+		}
 		left, sent = left[n:], sent+uint64(n)
 		if isClosed(e) {
 			break

@@ -52,6 +52,9 @@ type Config struct {
 	// Workers is how many goroutines read and write objects. If zero, 2.
 	Workers int
 
+	// Trace is told of every datagram and event. If nil, nobody is.
+	Trace Tracer
+
 	// Log gets what happens once for an object or a sender at Info, what happens in each block or cycle at Debug, and
 	// at Warn what an operator should look after. If nil, nobody is told.
 	Log *slog.Logger
@@ -74,6 +77,7 @@ type Session struct {
 	due    time.Time     // when one of them waits for the time to be told; zero: never
 	pause  time.Duration // see const pause; zero where there is nothing to be gained
 	files  files
+	waits  map[norm.AckRequest]*ackWait // of callers that wait
 	out    outbox
 	unsent uint64
 	mute   bool // the last datagrams could not be sent
@@ -96,6 +100,7 @@ func Open(cfg Config) (*Session, error) {
 		calls:  make(chan func(time.Time)),
 		closed: make(chan struct{}),
 		events: newQueue(),
+		waits:  make(map[norm.AckRequest]*ackWait),
 	}
 	var err error
 	if cfg.Send != nil {
@@ -115,7 +120,7 @@ func Open(cfg Config) (*Session, error) {
 			return nil, err
 		}
 	}
-	s.files, s.out = newFiles(cfg.Workers), newOutbox(cfg.Conn)
+	s.files, s.out = newFiles(cfg.Workers), newOutbox(cfg.Conn, cfg.Trace)
 	s.due = time.Now() // the first turn is at once
 	s.done.Go(s.loop)
 	return s, nil

@@ -156,6 +156,9 @@ func TestStatsInJSON(t *testing.T) {
 		if rx.Receiver.Data < 749 || rx.Receiver.Decoded == 0 || rx.Receiver.NacksSent == 0 || rx.Sender != (norm.SenderStats{}) {
 			t.Errorf("receiver: %+v", rx)
 		}
+		if len(rx.Senders) != 1 || rx.Senders[0].ID != 1 || rx.Senders[0].FEC != 5 || rx.Senders[0].Dialect != "rfc" {
+			t.Errorf("senders: %+v", rx.Senders)
+		}
 		b, err := json.Marshal(rx)
 		if err != nil {
 			t.Fatal(err)
@@ -165,7 +168,7 @@ func TestStatsInJSON(t *testing.T) {
 				t.Errorf("no %s in %s", want, b)
 			}
 		}
-		if bytes.Contains(b, []byte("sender")) {
+		if bytes.Contains(b, []byte(`"sender":`)) {
 			t.Errorf("counters of a sender that is not there: %s", b)
 		}
 	})

@@ -218,7 +218,7 @@ func TestGarbageIsCounted(t *testing.T) {
 // Lines that can occur for each block are for debugging; a session's own are for an operator.
 func TestLogLevels(t *testing.T) {
 	for level, want := range map[slog.Level][]string{
-		slog.LevelInfo:  {"sender-seen sender=1", "object-offered sender=1 handle=1", "object-info", "object-complete sender=1 handle=1"},
+		slog.LevelInfo:  {"sender-seen sender=1", "object-offered sender=1 handle=1 size=100000 fec=rs8:64,32 dialect=rfc", "object-info", "object-complete sender=1 handle=1"},
 		slog.LevelDebug: {"object-data sender=1 handle=1 offset=0 length="},
 		slog.LevelWarn:  nil,
 	} {

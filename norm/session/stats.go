@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/multicast-upgrade/tool/norm"
@@ -12,8 +13,10 @@ import (
 type Stats struct {
 	Sender   norm.SenderStats   `json:"sender,omitzero"`
 	Receiver norm.ReceiverStats `json:"receiver,omitzero"`
-	UDP      udp.Stats          `json:"udp,omitzero"` // zero unless the Conn tells
-	Unsent   uint64             `json:"unsent"`       // datagrams the socket refused
+
+	Senders []norm.RemoteSender `json:"senders,omitempty"` // those that the receiver hears
+	UDP     udp.Stats           `json:"udp,omitzero"`      // zero unless the Conn tells
+	Unsent  uint64              `json:"unsent"`            // datagrams the socket refused
 }
 
 // Stats returns the counters.
@@ -29,6 +32,7 @@ func (s *Session) stats() Stats {
 	}
 	if s.rx != nil {
 		st.Receiver = s.rx.Stats()
+		st.Senders = slices.Collect(s.rx.Senders())
 	}
 	if c, ok := s.cfg.Conn.(interface{ Stats() udp.Stats }); ok {
 		st.UDP = c.Stats()

@@ -13,6 +13,9 @@ type Message interface {
 	fmt.Stringer
 	slog.LogValuer
 	Parse(b []byte) error
+
+	describe(Reading) string
+	fields(Reading) []slog.Attr
 }
 
 // A Decoder parses datagrams of any type into messages that it holds and reuses.

@@ -2,8 +2,38 @@ package wire
 
 import (
 	"fmt"
+	"log/slog"
 	"strings"
 )
+
+// A Reading is what a decoder knows of a sender from the EXT_FTI of an earlier message, and needs to read one without it.
+// The zero Reading knows nothing; a message's own EXT_FTI always goes before.
+type Reading struct {
+	M           uint8  // m of fec_id 2; zero means 8
+	MaxBlockLen uint32 // B: encoding symbols from B on are parity; zero: not known
+}
+
+// Learn returns r with what the EXT_FTI of m tells, if it has one.
+func (r Reading) Learn(m Message) Reading {
+	var f FTI
+	var ok bool
+	switch m := m.(type) {
+	case *Info:
+		f, ok = m.Extensions.FTI(m.FECID)
+	case *Data:
+		f, ok = m.Extensions.FTI(m.FECID)
+	}
+	if ok {
+		return Reading{f.M, f.MaxBlockLen}
+	}
+	return r
+}
+
+// String returns m.String() with positions read as r says.
+func (r Reading) String(m Message) string { return m.describe(r.Learn(m)) }
+
+// Fields returns m.LogValue() with positions and stream payloads read as r says.
+func (r Reading) Fields(m Message) slog.Value { return slog.GroupValue(m.fields(r.Learn(m))...) }
 
 // Describe returns one line about a datagram: the message's String, or why it is none.
 func Describe(datagram []byte) string {
@@ -16,8 +46,10 @@ func Describe(datagram []byte) string {
 }
 
 // String returns object/block/symbol; fec_id 2 is read with m = 8.
-func (p Position) String() string {
-	id := p.PayloadID(DefaultM)
+func (p Position) String() string { return p.describe(Reading{}) }
+
+func (p Position) describe(r Reading) string {
+	id := p.PayloadID(r.M)
 	return fmt.Sprintf("%d/%d/%d", p.Object, id.Block, id.Symbol)
 }
 
@@ -30,14 +62,20 @@ func (f Flags) transmission() string {
 	return " " + strings.ReplaceAll(s, "|", " ")
 }
 
-// String returns, for example, "DATA 1/0/8 repair": object, block, symbol and how it came to be sent.
-func (m *Data) String() string { return "DATA " + m.Position.String() + m.Flags.transmission() }
+// describe returns, for example, "DATA 1/0/8 repair": object, block, symbol and how it came to be sent.
+func (m *Data) describe(r Reading) string {
+	return "DATA " + m.Position.describe(r) + m.Flags.transmission()
+}
 
-// String returns, for example, "INFO 1".
-func (m *Info) String() string { return fmt.Sprintf("INFO %d%s", m.Object, m.Flags.transmission()) }
+// describe returns, for example, "INFO 1".
+func (m *Info) describe(_ Reading) string {
+	return fmt.Sprintf("INFO %d%s", m.Object, m.Flags.transmission())
+}
 
-// String returns, for example, "CMD(FLUSH) 1/9/62 ack 7,8".
-func (m *Flush) String() string { return "CMD(FLUSH) " + m.Position.String() + m.AckingNodes.suffix() }
+// describe returns, for example, "CMD(FLUSH) 1/9/62 ack 7,8".
+func (m *Flush) describe(r Reading) string {
+	return "CMD(FLUSH) " + m.Position.describe(r) + m.AckingNodes.suffix()
+}
 
 // suffix lists the nodes after "ack", or nothing.
 func (l NodeList) suffix() string {
@@ -47,20 +85,20 @@ func (l NodeList) suffix() string {
 	return " ack " + join(l.All())
 }
 
-// String returns "CMD(EOT)".
-func (m *EOT) String() string { return "CMD(EOT)" }
+// describe returns "CMD(EOT)".
+func (m *EOT) describe(_ Reading) string { return "CMD(EOT)" }
 
-// String returns, for example, "CMD(SQUELCH) 10/0/0 invalid 13,17".
-func (m *Squelch) String() string {
-	s := "CMD(SQUELCH) " + m.Position.String()
+// describe returns, for example, "CMD(SQUELCH) 10/0/0 invalid 13,17".
+func (m *Squelch) describe(r Reading) string {
+	s := "CMD(SQUELCH) " + m.Position.describe(r)
 	if m.Invalid.Len() > 0 {
 		s += " invalid " + join(m.Invalid.All())
 	}
 	return s
 }
 
-// String returns, for example, "CMD(CC) 5 rate 8000 nodes 7,8": cc_sequence, bytes per second, node ids.
-func (m *CC) String() string {
+// describe returns, for example, "CMD(CC) 5 rate 8000 nodes 7,8": cc_sequence, bytes per second, node ids.
+func (m *CC) describe(_ Reading) string {
 	s := fmt.Sprintf("CMD(CC) %d", m.CCSequence)
 	if code, ok := m.Extensions.Rate(); ok {
 		s += fmt.Sprintf(" rate %.0f", DecodeRate(code))
@@ -77,33 +115,33 @@ func (m *CC) String() string {
 	return s
 }
 
-// String returns, for example, "CMD(REPAIR_ADV) segment 1/0/8 limit".
-func (m *RepairAdv) String() string {
-	s := "CMD(REPAIR_ADV)" + describeRequests(m.Payload)
+// describe returns, for example, "CMD(REPAIR_ADV) segment 1/0/8 limit".
+func (m *RepairAdv) describe(r Reading) string {
+	s := "CMD(REPAIR_ADV)" + describeRequests(m.Payload, r)
 	if m.Flags&RepairAdvLimit != 0 {
 		s += " limit"
 	}
 	return s
 }
 
-// String returns, for example, "CMD(ACK_REQ) 16 id 1 ack 7".
-func (m *AckReq) String() string {
+// describe returns, for example, "CMD(ACK_REQ) 16 id 1 ack 7".
+func (m *AckReq) describe(_ Reading) string {
 	return fmt.Sprintf("CMD(ACK_REQ) %v id %d%s", m.AckType, m.AckID, m.AckingNodes.suffix())
 }
 
-// String returns, for example, "CMD(APPLICATION) 4 bytes".
-func (m *Application) String() string {
+// describe returns, for example, "CMD(APPLICATION) 4 bytes".
+func (m *Application) describe(_ Reading) string {
 	return fmt.Sprintf("CMD(APPLICATION) %d bytes", len(m.Payload))
 }
 
-// String returns, for example, "NACK segment 1/0/8" or "NACK info 2, block 3/0-4".
-func (m *Nack) String() string { return "NACK" + describeRequests(m.Payload) }
+// describe returns, for example, "NACK segment 1/0/8" or "NACK info 2, block 3/0-4".
+func (m *Nack) describe(r Reading) string { return "NACK" + describeRequests(m.Payload, r) }
 
-// String returns, for example, "ACK(FLUSH) 1/9/62", "ACK(CC)" or "ACK(16) id 1".
-func (m *Ack) String() string {
+// describe returns, for example, "ACK(FLUSH) 1/9/62", "ACK(CC)" or "ACK(16) id 1".
+func (m *Ack) describe(r Reading) string {
 	s := fmt.Sprintf("ACK(%v)", m.AckType)
 	if p, ok := m.Watermark(); ok {
-		return s + " " + p.String()
+		return s + " " + p.describe(r)
 	}
 	if m.AckID != 0 {
 		s += fmt.Sprintf(" id %d", m.AckID)
@@ -111,8 +149,8 @@ func (m *Ack) String() string {
 	return s
 }
 
-// String returns, for example, "REPORT 4 bytes".
-func (m *Report) String() string { return fmt.Sprintf("REPORT %d bytes", len(m.Content)) }
+// describe returns, for example, "REPORT 4 bytes".
+func (m *Report) describe(_ Reading) string { return fmt.Sprintf("REPORT %d bytes", len(m.Content)) }
 
 // join lists ids separated by commas.
 func join[T any](ids func(yield func(T) bool)) string {
@@ -128,7 +166,7 @@ func join[T any](ids func(yield func(T) bool)) string {
 
 // describeRequests lists what is asked for, a space before it: each request is named by its level, for
 // ranges "-" and what differs in the last.
-func describeRequests(payload []byte) string {
+func describeRequests(payload []byte, reading Reading) string {
 	var b strings.Builder
 	sep := " "
 	for r := range Requests(payload) {
@@ -136,7 +174,7 @@ func describeRequests(payload []byte) string {
 			b.WriteString(sep)
 			b.WriteString(r.level())
 			b.WriteByte(' ')
-			b.WriteString(r.describe(first, last))
+			b.WriteString(r.describe(first, last, reading))
 			sep = ", "
 		}
 	}
@@ -165,8 +203,8 @@ func (r RepairRequest) level() string {
 }
 
 // describe formats one pair as far as the flags give it meaning: 1/0/8, 1/0/5-10, 1/2-4, 3-5.
-func (r RepairRequest) describe(first, last Position) string {
-	a, b := first.PayloadID(DefaultM), last.PayloadID(DefaultM)
+func (r RepairRequest) describe(first, last Position, reading Reading) string {
+	a, b := first.PayloadID(reading.M), last.PayloadID(reading.M)
 	switch {
 	case r.Flags&RepairObject != 0 || r.Flags&(RepairSegment|RepairBlock) == 0:
 		return span(fmt.Sprint(first.Object), fmt.Sprint(last.Object))
@@ -175,9 +213,9 @@ func (r RepairRequest) describe(first, last Position) string {
 	case r.Flags&RepairBlock != 0:
 		return span(fmt.Sprintf("%d/%d", first.Object, a.Block), fmt.Sprint(b.Block))
 	case a.Block == b.Block:
-		return span(first.String(), fmt.Sprint(b.Symbol))
+		return span(first.describe(reading), fmt.Sprint(b.Symbol))
 	}
-	return span(first.String(), last.String())
+	return span(first.describe(reading), last.describe(reading))
 }
 
 // span joins the ends of a range; last may repeat the last component of first.
@@ -187,3 +225,39 @@ func span(first, last string) string {
 	}
 	return first + "-" + last
 }
+
+// String returns the message in a few words; see describe above.
+func (m *Data) String() string { return Reading{}.String(m) }
+
+// String is as that of Data.
+func (m *Info) String() string { return Reading{}.String(m) }
+
+// String is as that of Data.
+func (m *Flush) String() string { return Reading{}.String(m) }
+
+// String is as that of Data.
+func (m *EOT) String() string { return Reading{}.String(m) }
+
+// String is as that of Data.
+func (m *Squelch) String() string { return Reading{}.String(m) }
+
+// String is as that of Data.
+func (m *CC) String() string { return Reading{}.String(m) }
+
+// String is as that of Data.
+func (m *RepairAdv) String() string { return Reading{}.String(m) }
+
+// String is as that of Data.
+func (m *AckReq) String() string { return Reading{}.String(m) }
+
+// String is as that of Data.
+func (m *Application) String() string { return Reading{}.String(m) }
+
+// String is as that of Data.
+func (m *Nack) String() string { return Reading{}.String(m) }
+
+// String is as that of Data.
+func (m *Ack) String() string { return Reading{}.String(m) }
+
+// String is as that of Data.
+func (m *Report) String() string { return Reading{}.String(m) }

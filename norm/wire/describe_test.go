@@ -72,8 +72,8 @@ func TestLogValue(t *testing.T) {
 	}
 	slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: hide})).Info("send", "m", findGolden(t, "CC with EXT_RATE").want)
 	want := `level=INFO msg=send m.type=NORM_CMD(CC) m.sequence=8 m.source_id=167772161 m.instance_id=4660 m.grtt=105.812049ms ` +
-		`m.backoff=4 m.gsize=10000 m.cc_sequence=5 m.send_time_sec=1700000000 m.send_time_usec=250000 m.send_rate=8000.48828125 ` +
-		`m.cc_node.cc_node_id=167772261 m.cc_node.cc_flags=clr|rtt m.cc_node.cc_rtt=105.812049ms m.cc_node.cc_rate=8000.48828125` + "\n"
+		`m.backoff=4 m.gsize=10000 m.cc_sequence=5 m.send_time_sec=1700000000 m.send_time_usec=250000 m.header_extensions="EXT_RATE{send_rate=8000.49}" ` +
+		`m.cc_node_list="{cc_node_id=167772261 cc_flags=clr|rtt cc_rtt=105.812ms cc_rate=8000.49}"` + "\n"
 	if out.String() != want {
 		t.Errorf("\n got %swant %s", out.String(), want)
 	}

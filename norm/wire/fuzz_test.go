@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"encoding/json"
 	"testing"
 )
 
@@ -69,6 +70,13 @@ func FuzzDecoder(f *testing.F) {
 		if err == nil {
 			walk(m)
 			roundTrip(t, m)
+			fields := Reading{M: 16, MaxBlockLen: 64}.Fields(m)
+			if j := AppendJSON(nil, fields); !json.Valid(j) {
+				t.Fatalf("not JSON: %s", j)
+			}
+			AppendText(nil, fields)
+		} else if at := ErrorOffset(in, err); at < 0 || at > len(in) {
+			t.Fatalf("%v at %d of %d", err, at, len(in))
 		}
 		Peek(in)
 		PeekSender(in)

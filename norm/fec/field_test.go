@@ -7,21 +7,32 @@ import (
 )
 
 func TestField(t *testing.T) {
-	if exp[8] != 0x1d { // R-8.1-01 for m = 8: α^8 = 1 + x^2 + x^3 + x^4
-		t.Errorf("α^8 = %#02x, want 0x1d", exp[8])
-	}
-	seen := make(map[byte]bool)
-	for i := range order {
-		if want := slowPower(2, i); exp[i] != want || exp[i+order] != want || exp[i+2*order] != want {
-			t.Fatalf("α^%d: %#02x, want %#02x", i, exp[i], want)
+	for _, c := range []struct {
+		f     *field
+		place int
+		power uint16
+	}{
+		{gf256, 8, 0x1d},      // R-8.1-01 for m = 8: α^8 = 1 + x^2 + x^3 + x^4
+		{gf65536, 16, 0x100b}, // R-8.1-01 for m = 16: α^16 = 1 + x + x^3 + x^12
+	} {
+		if got := c.f.exp[c.place]; got != c.power {
+			t.Errorf("α^%d = %#x, want %#x", c.place, got, c.power)
 		}
-		if int(log[exp[i]]) != i {
-			t.Errorf("log α^%d = %d", i, log[exp[i]])
+		seen := make(map[uint16]bool)
+		for i, x := range c.f.exp {
+			if int(c.f.log[x]) != i {
+				t.Fatalf("log α^%d = %d", i, c.f.log[x])
+			}
+			seen[x] = true
 		}
-		seen[exp[i]] = true
+		if len(seen) != c.f.order || seen[0] { // "these polynomials are also primitive": R-8.1-01
+			t.Errorf("%d powers of α, want all %d non-zero elements", len(seen), c.f.order)
+		}
 	}
-	if len(seen) != 255 || seen[0] { // "these polynomials are also primitive": R-8.1-01
-		t.Errorf("%d powers of α, want all 255 non-zero elements", len(seen))
+	for i := range 255 {
+		if want := uint16(slowPower(2, i)); gf256.exp[i] != want {
+			t.Fatalf("α^%d: %#02x, want %#02x", i, gf256.exp[i], want)
+		}
 	}
 }
 
