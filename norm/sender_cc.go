@@ -1,6 +1,7 @@
 package norm
 
 import (
+	"math"
 	"time"
 
 	"github.com/multicast-upgrade/tool/norm/cc"
@@ -21,7 +22,8 @@ const (
 type rateControl struct {
 	controller *cc.Controller // nil: the rate is fixed
 	bounds     RateControl
-	overhead   float64 // of IP and UDP
+	overhead   int     // of IP and UDP, in bytes
+	payload    float64 // share of UDP payload in the datagram of a full segment
 	resting    bool    // there is nothing to send
 	stopped    bool    // by SetRate(0)
 
@@ -33,12 +35,12 @@ func newRateControl(cfg SenderConfig) rateControl {
 	if cfg.Control == nil {
 		return rateControl{}
 	}
-	c := rateControl{bounds: *cfg.Control, overhead: float64(headers(cfg.Group.Addr())), resting: true}
-	size := float64(cfg.SegmentSize+maxDataHeader) + c.overhead
-	scale := size / (size - c.overhead) / 8
+	c := rateControl{bounds: *cfg.Control, overhead: headers(cfg.Group.Addr()), resting: true}
+	size := cfg.SegmentSize + maxDataHeader + c.overhead
+	c.payload = 1 - float64(c.overhead)/float64(size)
 	c.controller = cc.NewController(cc.Config{
-		Start: c.bounds.StartRate * scale, Min: c.bounds.MinRate * scale, Max: c.bounds.MaxRate * scale,
-		Size: int(size), Robust: cfg.RobustFactor,
+		Start: c.gross(c.bounds.StartRate), Min: c.gross(c.bounds.MinRate), Max: c.gross(c.bounds.MaxRate),
+		Size: size, Robust: cfg.RobustFactor,
 	})
 	for _, id := range c.bounds.Potential {
 		c.controller.Potential(uint32(id))
@@ -46,13 +48,17 @@ func newRateControl(cfg SenderConfig) rateControl {
 	return c
 }
 
-// payload returns the share of UDP payload in what is sent.
-func (c *rateControl) payload() float64 { return 1 - c.overhead/c.controller.Size() }
+// gross returns a rate in bits per second of UDP payload as the controller counts it.
+func (c *rateControl) gross(bitsPerSecond float64) float64 { return bitsPerSecond / 8 / c.payload }
 
-// sizeSent takes account of a datagram.
+// rate returns the rate that the controller has come to, in bits per second of UDP payload.
+func (c *rateControl) rate() float64 { return math.Round(8 * c.controller.Rate() * c.payload) }
+
+// sizeSent takes account of the size of a datagram: of all messages, as all of them count where losses are counted, but not
+// in a break, in which there are only small ones.
 func (c *rateControl) sizeSent(n int) {
-	if c.controller != nil {
-		c.controller.Sent(n + int(c.overhead))
+	if c.controller != nil && !c.resting {
+		c.controller.Sent(n + c.overhead)
 	}
 }
 
@@ -64,14 +70,9 @@ func (c *rateControl) bound(bitsPerSecond float64) float64 {
 	if c.stopped = !(bitsPerSecond > 0); c.stopped {
 		return 0
 	}
-	scale := 1 / (8 * c.payload())
-	c.bounds.MaxRate = bitsPerSecond
-	c.controller.Bound(min(c.bounds.MinRate, bitsPerSecond)*scale, bitsPerSecond*scale)
+	c.controller.Bound(c.gross(min(c.bounds.MinRate, bitsPerSecond)), c.gross(bitsPerSecond))
 	return c.rate()
 }
-
-// rate returns the rate that the controller has come to, in bits per second of UDP payload.
-func (c *rateControl) rate() float64 { return min(8*c.controller.Rate()*c.payload(), c.bounds.MaxRate) }
 
 // adapt makes the controller's rate that of the pacer.
 func (s *Sender) adapt(now time.Time) {

@@ -37,6 +37,8 @@ type Controller struct {
 
 	slowStart bool
 	again     bool // slow start resumes because nobody is left: the first feedback begins anew
+	renewed   bool // slow start was resumed; loss that was seen up to the probe announced is old
+	announced uint16
 	increased time.Time
 
 	nodes    []Node // at most MaxNodes
@@ -161,7 +163,7 @@ func (c *Controller) Report(now time.Time, r Report, grtt time.Duration, busy bo
 		c.again = false
 		c.set(max(c.rate, c.cfg.Start))
 	}
-	if c.slowStart && !r.Start {
+	if c.slowStart && !r.Start && (!c.renewed || int16(n.sequence-c.announced) > 0) {
 		// "The "slow start" phase proceeds until any receiver provides feedback indicating loss has occurred."
 		c.slowStart, c.increased = false, now
 	}
@@ -346,7 +348,15 @@ func (c *Controller) halve(now time.Time, each time.Duration) {
 }
 
 func (c *Controller) restart() {
-	c.slowStart, c.again = true, true
+	c.again = true
+	c.resume()
+}
+
+// resume begins slow start again, which the next probe announces.
+func (c *Controller) resume() {
+	if !c.slowStart {
+		c.slowStart, c.renewed, c.announced = true, true, c.sequence
+	}
 }
 
 // expire forgets receivers that were not heard for NORM_ROBUST_FACTOR probes and as many GRTT: the CLR answers each
@@ -380,7 +390,9 @@ func (c *Controller) Resume(now time.Time, grtt time.Duration) {
 	floor := min(c.rate, c.cfg.Start)
 	for c.target > c.cfg.Min && now.Sub(c.paused) >= each {
 		c.paused, c.target = c.paused.Add(each), c.target/2
-		c.slowStart = c.slowStart || c.target <= c.cfg.Min
+		if c.target <= c.cfg.Min && c.known {
+			c.resume()
+		}
 	}
 	c.set(max(c.target, floor))
 	c.increased = now
