@@ -24,10 +24,10 @@ func (o origin) place(id TransportID, b uint32, symbol int) place {
 // segments of a block. first and last are blocks or symbols; both are included.
 type need struct {
 	flags       wire.RepairFlags
+	explicit    bool // segments: source symbols of a block without parity, as yet
 	object      TransportID
 	block       uint32 // segments: of which block
 	first, last uint32 // blocks, or symbols
-	explicit    bool   // segments: source symbols of a block without parity, as yet
 }
 
 // span returns which places n covers. The info of an object has none of its own.

@@ -63,7 +63,7 @@ func (r *Receiver) placeStream(o *incoming, id wire.PayloadID, payload []byte, r
 	if !r.enterStream(o, id.Block, repair) {
 		return nil
 	}
-	r.follow(o, l.index(id.Block))
+	r.followStream(o, l.index(id.Block))
 	r.rebase(o)
 	n := l.index(id.Block)
 	switch {
@@ -158,9 +158,9 @@ func (r *Receiver) enterStream(o *incoming, number uint32, repair bool) bool {
 	return true
 }
 
-// follow moves the window when the sender has come to block n: what its buffer cannot hold any more is given up, and so is,
+// followStream moves the window when the sender has come to block n: what its buffer cannot hold any more is given up, and so is,
 // with StreamLive, what ours cannot.
-func (r *Receiver) follow(o *incoming, n uint32) {
+func (r *Receiver) followStream(o *incoming, n uint32) {
 	l, st := &o.layout, o.stream
 	if n <= st.heard {
 		return
@@ -502,7 +502,7 @@ func (r *Receiver) flushStream(o *incoming, id wire.PayloadID) {
 	if !o.known || !r.enterStream(o, id.Block, false) {
 		return
 	}
-	r.follow(o, o.layout.index(id.Block))
+	r.followStream(o, o.layout.index(id.Block))
 	r.rebase(o)
 	if o.layout.index(id.Block) == o.stream.heard {
 		o.stream.part = max(o.stream.part, min(int(id.Symbol)+1, o.layout.params.MaxBlockLen))
