@@ -101,6 +101,7 @@ func (s *Sender) mayRepeat(o *outgoing, b uint32) bool {
 		return true
 	}
 	l := &o.repeats
+	b = o.slot(b)
 	page := l.pages[b/ledgerPage]
 	if page == nil {
 		page = new([ledgerPage]uint16)
@@ -115,6 +116,13 @@ func (s *Sender) mayRepeat(o *outgoing, b uint32) bool {
 	}
 	*n++
 	return true
+}
+
+// forget makes a block of the ledger one that was never repaired.
+func (l *repeatLedger) forget(b uint32) {
+	if page := l.pages[b/ledgerPage]; page != nil {
+		page[b%ledgerPage] = 0
+	}
 }
 
 // planWhole plans blocks that are asked for as a whole, as far as they may be repeated.
@@ -183,7 +191,7 @@ func (s *Sender) oldest() *outgoing {
 		if !o.sent {
 			break
 		}
-		if !o.pinned {
+		if !o.pinned && !o.open() {
 			return o
 		}
 	}

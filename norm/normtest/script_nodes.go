@@ -25,7 +25,7 @@ func (r *runner) group(a *args) ([]string, error) {
 		net: New(uint64(seed)), sites: make(map[string]*Site), senders: make(map[string]*Sender),
 		receivers: make(map[string]*Receiver), strangers: make(map[string]*stranger), counts: make(map[*Host]map[string]uint64),
 	}
-	r.trace = NewTrace(r.net, "repair", "flush", "eot", "squelch", "repair_adv", "nack", "event", "count", "other")
+	r.trace = NewTrace(r.net, "repair", "flush", "eot", "squelch", "repair_adv", "nack", "event", "count", "other", "read")
 	for _, kind := range a.list("trace") {
 		if err := r.trace.Set(kind, true); err != nil {
 			return nil, err
@@ -169,7 +169,8 @@ func receiverConfig(a *args, prefix string, c norm.ReceiverConfig) norm.Receiver
 	c.Node = norm.NodeID(a.int(prefix+"node", int(c.Node)))
 	c.Sender = norm.NodeID(a.int(prefix+"sender", int(c.Sender)))
 	if a.given(prefix + "join") {
-		c.Join = choice(a, prefix+"join", []string{"current", "object", "all"}, []norm.JoinPolicy{norm.JoinCurrent, norm.JoinObject, norm.JoinAll})
+		c.Join = choice(a, prefix+"join", []string{"current", "object", "stream", "all"},
+			[]norm.JoinPolicy{norm.JoinCurrent, norm.JoinObject, norm.JoinStream, norm.JoinAll})
 	}
 	if a.given(prefix + "patience") {
 		c.Patience = choice(a, prefix+"patience", []string{"no", "yes"}, []bool{false, true})
@@ -199,6 +200,8 @@ func receiverConfig(a *args, prefix string, c norm.ReceiverConfig) norm.Receiver
 	c.MaxObjects = a.int(prefix+"maxobjects", c.MaxObjects)
 	c.MaxObjectSize = int64(a.int(prefix+"maxsize", int(c.MaxObjectSize)))
 	c.Buffer = a.int(prefix+"buffer", c.Buffer)
+	c.StreamBuffer = a.int(prefix+"streambuffer", c.StreamBuffer)
+	c.StreamLive = c.StreamLive || a.has(prefix+"live")
 	return c
 }
 
