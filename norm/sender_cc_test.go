@@ -267,7 +267,7 @@ func TestAdviceForUnicastFeedback(t *testing.T) {
 				t.Fatal("no NORM_CMD(REPAIR_ADV)")
 			}
 			adv := adverts[len(adverts)-1]
-			x, ok := adv.Extensions.CC() // N-4.2.3.5-06
+			x, ok := adv.Extensions.CC() // N-4.2.3.5-06 N-5.4.4-05
 			if x.Sequence+30 < r.ccSequence || x.Sequence == 0 {
 				t.Errorf("cc_sequence %d, the last probe was %d", x.Sequence, r.ccSequence)
 			}

@@ -37,8 +37,9 @@
 //	                       s and the receivers; with the word auth all nodes but strangers share a group key.
 //	sender NAME KEY=…      another sender. Keys: node instance first k grtt mingrtt maxgrtt gsize robust rate segment autoparity
 //	                       probe maxobjects maxbytes flow track (none, receivers, all) tracked buffer code (K,P; 129:K,P; none:K) site. The code is 8,4 unless given.
+//	                       With rate=auto (NORM-CC) also: start least most (rates) plr (node ids)
 //	receiver NAME KEY=…    another receiver. Keys: node sender join (current, object, all) patience (no, yes) robust maxsenders
-//	                       maxobjects maxsize buffer site, and those of a link
+//	                       maxobjects maxsize buffer least (rate) site, and those of a link
 //	kill NAME              the node vanishes      restart NAME KEY=…  it is back without its memory; a sender with the next instance_id
 //	detach NAME…           the cable is out       attach NAME…        and in again
 //	site NAME KEY=…        a part of the network behind a link of its own
@@ -56,6 +57,7 @@
 //	ackreq type=N nodes=…  Sender.RequestAcks     command TEXT         Sender.Command; key from, word once
 //	answer R type=N TEXT   Receiver.Answer        acknowledge R type=N id=N TEXT   Receiver.Acknowledge; key from
 //	abort R object=N       Receiver.Abort         refuse R            refuses what it is offered from now on
+//	leave R                Receiver.Leave
 //	inject WHO HEX…        a stranger sends a datagram to the group      garbage WHO count=N    … of random bytes
 //	nack WHO REQUEST, …    … a NACK, in the words of a trace: segment 1/0/8-10, block 1/2; keys node server instance from
 //	ack WHO 1/0/7          … an ACK of a watermark, or with type= and id= of another request; keys node server instance from count
