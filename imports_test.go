@@ -40,6 +40,7 @@ var rooms = map[string]room{
 	"commit/disk/diskfault": {may: []string{module + "commit/disk"}},
 	"commit/filestore":      {may: []string{module + "commit", module + "commit/disk"}},
 	"discovery":             {may: []string{module + "manifest", "github.com/fxamacker/cbor/v2"}},
+	"interop":               {},
 	"upgrade": {may: []string{
 		module + "norm", module + "norm/auth", module + "norm/fec", module + "norm/session", module + "norm/udp", module + "merkle",
 		module + "manifest", module + "commit", module + "commit/disk", module + "commit/filestore", module + "discovery",

@@ -25,6 +25,8 @@ type SenderConfig struct {
 	FTI FTIPolicy
 	// AutoParity is the number of parity symbols sent behind each block unasked (RFC 5740, Section 2.1). Zero: none.
 	AutoParity int
+	// RepeatInfo sends the NORM_INFO of an object again ahead of each of its blocks, for receivers that cannot ask for it.
+	RepeatInfo bool
 
 	// Rate limits everything sent, in bits per second of UDP payload. If zero, 10 Mbit/s.
 	Rate float64
@@ -50,6 +52,9 @@ type SenderConfig struct {
 	GroupSize int
 	// RobustFactor is NORM_ROBUST_FACTOR, how often commands are repeated. If zero, 20. All nodes should have the same.
 	RobustFactor int
+
+	// Service bounds what receivers may cost.
+	Service ServicePolicy
 
 	// FirstObject is the NormTransportId of the first object.
 	FirstObject TransportID
@@ -210,6 +215,10 @@ const (
 // resolve returns a copy of c with the defaults filled in, or says which field cannot work.
 func (c SenderConfig) resolve() (SenderConfig, error) {
 	if err := checkNode(c.Node, c.Group); err != nil {
+		return c, err
+	}
+	var err error
+	if c.Service, err = c.Service.resolve(); err != nil {
 		return c, err
 	}
 	multicast := c.Group.Addr().IsMulticast()

@@ -42,6 +42,7 @@ type Sender struct {
 	rateControl
 	flusher
 	squelcher
+	servicer
 	flow    flowControl
 	acks    asker
 	tracked tracker
@@ -131,6 +132,7 @@ func (s *Sender) expire(now time.Time) {
 	if due(s.timers[timerFlush], now) {
 		s.endFlush()
 	}
+	s.advanceWindow(now)
 	if due(s.timers[timerAck], now) {
 		s.chooseRequest(now)
 	}
@@ -187,10 +189,16 @@ func (s *Sender) appendNext(now time.Time, b []byte) []byte {
 		return s.appendRequest(now, b)
 	case due(s.timers[timerProbe], now) && s.mayProbe():
 		return s.appendProbe(now, b)
-	case s.repair != nil:
-		return s.appendRepair(b)
+	case s.repairNext():
+		n := len(b)
+		b = s.appendRepair(b)
+		s.spentRepair(len(b) - n)
+		return b
 	case s.current != nil:
-		return s.appendNew(b)
+		n := len(b)
+		b = s.appendNew(b)
+		s.spentNew(len(b) - n)
+		return b
 	case due(s.timers[timerFlush], now):
 		return s.appendFlush(now, b)
 	}
@@ -202,13 +210,18 @@ func (s *Sender) contentReady() bool {
 	switch {
 	case s.ending:
 		return false
-	case s.repair != nil:
+	case s.repairNext():
 		return s.repairReady()
 	case s.current != nil:
-		o := s.current
-		return o.info != nil && !o.infoSent || s.cache.ready(o, uint32(o.block)) != nil
+		return s.newReady()
 	}
 	return false
+}
+
+// newReady reports whether the next new data can be sent at once.
+func (s *Sender) newReady() bool {
+	o := s.current
+	return o.info != nil && !o.infoSent || s.cache.ready(o, uint32(o.block)) != nil
 }
 
 // contentPending reports whether there is a repair or new data to be sent.
@@ -219,7 +232,7 @@ func (s *Sender) Deadline() time.Time {
 	if s.ended {
 		return time.Time{}
 	}
-	first := earlier(earlier(s.timers[timerAggregate], s.timers[timerHoldoff]), s.timers[timerVacancy])
+	first := earlier(earlier(s.timers[timerAggregate], s.timers[timerHoldoff]), earlier(s.timers[timerVacancy], s.windowEnd()))
 	for _, timer := range [...]int{timerProbe, timerFlush, timerEOT, timerSquelch, timerAdvertise, timerAck, timerCommand} {
 		if timer == timerProbe && !s.mayProbe() {
 			continue // the data before it come first

@@ -94,6 +94,10 @@ func (s *Sender) handleNack(now time.Time, d Datagram) {
 		s.track(m.Source, false)
 		rtt := s.handleResponse(now, m.GRTTResponse)
 		s.handleCC(now, m.Source, rtt, m.Extensions, s.unicast(d))
+		if !s.serves(now, m.Source) {
+			s.stats.NacksRefused++
+			return
+		}
 		s.collect(now, m, s.unicast(d))
 	}
 }

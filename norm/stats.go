@@ -38,6 +38,7 @@ type SenderStats struct {
 	Probes       uint64        `json:"probes"` // NORM_CMD(CC)
 	NacksHeard   uint64        `json:"nacks_heard"`
 	NacksIgnored uint64        `json:"nacks_ignored"` // arrived in the hold-off for content behind the transmit position
+	NacksRefused uint64        `json:"nacks_refused"` // of nodes that asked for more than ServicePolicy.NodeShare
 	RepairCycles uint64        `json:"repair_cycles"` // aggregation periods that ended in repairs
 	Acks         uint64        `json:"acks"`          // NORM_ACK heard that were of use
 	AckRequests  uint64        `json:"ack_requests"`  // NORM_CMD(FLUSH) and NORM_CMD(ACK_REQ) with an acking_node_list

@@ -43,6 +43,7 @@ acknowledgment of each file, prints who gave it and who did not, and ends with s
 	fs.IntVar(&f.link.dscp, "dscp", 0, "differentiated services codepoint, 0 to 63")
 	fs.StringVar(&f.transport.dialect, "dialect", "", "whose reading of the code: rfc (the default but with rs8-129), nrl for receivers by NRL, or mdp for old ones")
 	fs.Uint32Var(&f.transport.nodeID, "node-id", 0, "our NORM node id; 0 takes one at random")
+	fs.BoolVar(&f.transport.repeatInfo, "repeat-info", false, "send the name of a file again with each block, for receivers that cannot ask (normrecv file --silent)")
 	fs.StringVar(&f.authKey, "auth-key", "", "authenticate packets by the group key in this `file` (keygen --role group); receivers need it too")
 	fs.DurationVar(&f.linger, "linger", 10*time.Second, "stay this long for receivers that still miss something")
 	fs.StringSliceVar(&f.ack, "ack", nil, "ask these `nodes` (their NORM node ids, separated by commas) to acknowledge each file")

@@ -71,6 +71,7 @@ type transportFlags struct {
 	fec         string
 	dialect     string
 	autoParity  int
+	repeatInfo  bool
 	grtt        time.Duration
 	backoff     int
 	groupSize   int
@@ -89,16 +90,17 @@ func (t *transportFlags) register(c *cobra.Command) {
 	fs.StringVar(&t.fec, "fec", "rs8:64,32", "code: rs8:K,P (K source and P parity segments a block), rs16:K,P for longer blocks, rs8-129:K,P, none")
 	fs.IntVar(&t.autoParity, "parity-auto", 0, "parity segments sent with each block unasked")
 	fs.DurationVar(&t.grtt, "grtt", 500*time.Millisecond, "first estimate of the group's greatest round trip time; then it is measured")
-	fs.IntVar(&t.backoff, "backoff", 4, "how many round trip times receivers spread their requests over; 0 only for a single host")
+	fs.IntVar(&t.backoff, "backoff", -1, "how many round trip times receivers spread their requests over (default 4, source-specific 6, a single host 0)")
+	fs.Lookup("backoff").DefValue = "0" // the text says which
 	fs.IntVar(&t.groupSize, "group-size", 10_000, "about how many receivers there are")
 }
 
 func (t *transportFlags) config(group netip.AddrPort) (norm.SenderConfig, error) {
 	c := norm.SenderConfig{
 		Node: norm.NodeID(t.nodeID), Instance: norm.InstanceID(rand.Uint32()), Group: group,
-		SegmentSize: t.segmentSize, AutoParity: t.autoParity,
+		SegmentSize: t.segmentSize, AutoParity: t.autoParity, RepeatInfo: t.repeatInfo,
 		Rate: float64(t.rate.fixed), Burst: int(t.burst),
-		GRTT: t.grtt, BackoffFactor: t.backoff, GroupSize: t.groupSize,
+		GRTT: t.grtt, BackoffFactor: t.backoffFactor(), GroupSize: t.groupSize,
 	}
 	if t.rate.auto {
 		c.Rate = 0
@@ -109,9 +111,6 @@ func (t *transportFlags) config(group netip.AddrPort) (norm.SenderConfig, error)
 	}
 	if c.Node == 0 {
 		c.Node = randomNode()
-	}
-	if t.backoff == 0 {
-		c.BackoffFactor = -1 // norm's word for none
 	}
 	var err error
 	if c.FEC, err = fec.ParseSpec(t.fec); err != nil {
@@ -126,6 +125,17 @@ func (t *transportFlags) config(group netip.AddrPort) (norm.SenderConfig, error)
 		return c, fmt.Errorf("--dialect mdp: it is a code of rs8-129 only; use --fec rs8-129:%d,%d", c.FEC.MaxBlockLen, c.FEC.MaxParity)
 	}
 	return c, nil
+}
+
+// backoffFactor returns --backoff in the words of package norm, for which zero is the default and less is none.
+func (t *transportFlags) backoffFactor() int {
+	switch {
+	case t.backoff < 0:
+		return 0
+	case t.backoff == 0:
+		return -1
+	}
+	return t.backoff
 }
 
 // checkRate refuses bounds of a rate that is fixed.

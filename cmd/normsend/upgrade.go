@@ -205,11 +205,7 @@ func (u *upgrader) resolveLink(given func(string) bool) (err error) {
 	if given("grtt") {
 		cfg.GRTT = t.grtt
 	}
-	if given("backoff") {
-		if cfg.BackoffFactor = t.backoff; t.backoff == 0 {
-			cfg.BackoffFactor = -1 // norm's word for none
-		}
-	}
+	cfg.BackoffFactor = t.backoffFactor()
 	if given("group-size") {
 		cfg.GroupSize = t.groupSize
 	}

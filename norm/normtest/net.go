@@ -111,10 +111,11 @@ func (n *Net) step() {
 
 // A Packet is a datagram under way.
 type Packet struct {
-	From *Host
-	To   netip.AddrPort
-	Sent time.Time
-	B    []byte
+	From   *Host
+	Source netip.AddrPort // where it is seen to come from
+	To     netip.AddrPort
+	Sent   time.Time
+	B      []byte
 
 	refs int    // events that still need it
 	text string // what String returned
@@ -141,7 +142,7 @@ func (p *Packet) String() string {
 // send puts a datagram of h on the wire.
 func (n *Net) send(h *Host, b []byte, to netip.AddrPort) {
 	p := n.packet()
-	p.From, p.To, p.Sent, p.B = h, to, n.Now(), append(p.B[:0], b...)
+	p.From, p.Source, p.To, p.Sent, p.B = h, h.Addr, to, n.Now(), append(p.B[:0], b...)
 	defer n.release(p)
 	if n.OnSend != nil {
 		n.OnSend(p)
@@ -240,7 +241,7 @@ func (n *Net) deliver(p *Packet, h *Host, marked bool) {
 	if n.OnDeliver != nil {
 		n.OnDeliver(p, h)
 	}
-	d := norm.Datagram{From: p.From.Addr, To: p.To, ECN: ect0, B: p.B}
+	d := norm.Datagram{From: p.Source, To: p.To, ECN: ect0, B: p.B}
 	if marked {
 		d.ECN = ce
 	}
