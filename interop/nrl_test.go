@@ -94,6 +94,7 @@ func (p *program) start(t *testing.T, host *netns.Host, name string, args ...str
 		e.SHA256, e.Size = digest(b), int64(len(b))
 		return e, err
 	})
+	peer.input = stdin
 	peer.await(t, "ready")
 	return peer
 }

@@ -3,6 +3,7 @@
 package interop
 
 import (
+	"io"
 	"net/netip"
 	"slices"
 	"testing"
@@ -56,7 +57,8 @@ const eventsHeld = 1 << 18
 type peer struct {
 	name   string
 	events chan event
-	stop   func() // ends it and waits
+	input  io.Writer // of a process
+	stop   func()    // ends it and waits
 }
 
 // An event is what a peer says, in the words of peers/nrl.cpp.
