@@ -39,6 +39,7 @@ type Sender struct {
 
 	repairCycle
 	prober
+	rateControl
 	flusher
 	squelcher
 	servicer
@@ -107,6 +108,7 @@ func NewSender(cfg SenderConfig, now time.Time) (*Sender, error) {
 	s.flow.refused = -1
 	s.grtt, s.start = newGRTTEstimate(cfg), now
 	s.limitGRTT()
+	s.rateControl = newRateControl(cfg)
 	s.timers[timerProbe] = now
 	s.interval = s.baseInterval()
 	return s, nil
@@ -142,6 +144,7 @@ func (s *Sender) settle(now time.Time) {
 		clear(s.timers)
 		return
 	}
+	s.rest(now)
 	s.flushWhenIdle(now)
 	s.readAhead()
 	s.offerVacancy(now)
@@ -162,6 +165,7 @@ func (s *Sender) Poll(now time.Time, b []byte) (pkt []byte, to netip.AddrPort, o
 		return b[:n], netip.AddrPort{}, false
 	}
 	s.pacer.spend(len(b) - n)
+	s.sizeSent(len(b) - n)
 	s.stats.Datagrams++
 	s.stats.Bytes += uint64(len(b) - n)
 	s.settle(now)
@@ -250,9 +254,15 @@ func (s *Sender) whenPaced(t time.Time) time.Time {
 	return t
 }
 
-// SetRate changes the rate of everything sent, in bits per second of UDP payload; 0 pauses the sender.
+// SetRate changes the rate of everything sent, in bits per second of UDP payload; 0 pauses the sender. Where NORM-CC
+// controls the rate, it is MaxRate that changes; the rate does not go below the lesser of it and MinRate.
 func (s *Sender) SetRate(now time.Time, bitsPerSecond float64) {
 	s.expire(now)
+	s.setRate(now, s.bound(bitsPerSecond))
+	s.settle(now)
+}
+
+func (s *Sender) setRate(now time.Time, bitsPerSecond float64) {
 	s.cfg.Rate = 0
 	if bitsPerSecond > 0 {
 		s.cfg.Rate = min(bitsPerSecond, maxRate)
@@ -262,7 +272,6 @@ func (s *Sender) SetRate(now time.Time, bitsPerSecond float64) {
 	}
 	s.pacer.set(now, s.cfg.Rate, s.cfg.Burst, s.cfg.maxDatagram())
 	s.limitGRTT()
-	s.settle(now)
 }
 
 // Requests drains the reads to be performed.
@@ -315,5 +324,6 @@ func (s *Sender) emit(e Event) { s.events = append(s.events, e) }
 func (s *Sender) Stats() SenderStats {
 	stats := s.stats
 	stats.GRTT, stats.Rate = s.grtt.advertised, s.cfg.Rate
+	s.describeControl(&stats)
 	return stats
 }

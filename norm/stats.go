@@ -47,7 +47,15 @@ type SenderStats struct {
 	Reports      uint64        `json:"reports"`       // NORM_REPORT heard
 	GRTT         time.Duration `json:"grtt_ns"`
 	Rate         float64       `json:"rate"` // bits per second
-	Drops        Drops         `json:"drops"`
+
+	// Of congestion control: the current limiting receiver (0: none is known, or the rate is fixed), the round trip time to
+	// it and the loss event fraction it reports.
+	CLR       NodeID        `json:"clr"`
+	RTT       time.Duration `json:"rtt_ns"`
+	Loss      float64       `json:"loss"`
+	SlowStart bool          `json:"slow_start"`
+
+	Drops Drops `json:"drops"`
 }
 
 // ReceiverStats are the counters of a [Receiver] since its start.

@@ -101,6 +101,7 @@ func (f *fileReceiver) run(ctx context.Context) error {
 		return cli.Usage(err)
 	}
 	defer s.Close()
+	defer s.Leave(context.WithoutCancel(ctx))
 	defer f.progress.Clear()
 	on := "the default interface"
 	if ifi := conn.Interface(); ifi != nil {

@@ -125,8 +125,9 @@ func (f *fileSender) run(ctx context.Context, paths []string) (err error) {
 	}
 	defer s.Close()
 	defer f.progress.Clear()
-	f.progress.Line("sending %d files, %s, to %v on %s, TTL %d, at %sbit/s",
-		len(f.waiting), cli.HumanBytes(f.total), conn.Group(), interfaceName(conn), conn.TTL(), f.transport.rate.String())
+	f.progress.Line("sending %d files, %s, to %v on %s, TTL %d, %s",
+		len(f.waiting), cli.HumanBytes(f.total), conn.Group(), interfaceName(conn), conn.TTL(),
+		describeRate(f.transport.rate.auto, float64(f.transport.rate.fixed)))
 	return f.drive(ctx, s)
 }
 
@@ -250,7 +251,10 @@ func (f *fileSender) report(ctx context.Context, s *session.Session) (asked bool
 	}
 	bytes := min(int64(st.Sender.Data)*int64(f.transport.segmentSize), f.total)
 	f.progress.Update("sending", bytes, f.total, fmt.Sprintf("%d NACKs, %d repairs", st.Sender.NacksHeard, st.Sender.Repairs))
-	f.events.Emit("progress", cli.Fields{"bytes": bytes, "total": f.total, "nacks": st.Sender.NacksHeard, "repairs": st.Sender.Repairs})
+	f.events.Emit("progress", cli.Fields{
+		"bytes": bytes, "total": f.total, "nacks": st.Sender.NacksHeard, "repairs": st.Sender.Repairs,
+		"rate": st.Sender.Rate, "datagram_bytes": st.Sender.Bytes,
+	})
 	activity := st.Sender.NacksHeard + st.Sender.Repairs
 	asked = activity != f.activity
 	f.activity = activity

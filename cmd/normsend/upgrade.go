@@ -189,8 +189,11 @@ func (u *upgrader) resolveLink(given func(string) bool) (err error) {
 		}
 	}
 	if given("rate") {
-		cfg.Rate = float64(t.rate)
+		if cfg.AutoRate = t.rate.auto; !t.rate.auto {
+			cfg.Rate = float64(t.rate.fixed)
+		}
 	}
+	cfg.StartRate, cfg.MinRate, cfg.MaxRate = float64(t.startRate), float64(t.minRate), float64(t.maxRate)
 	if given("segment-size") {
 		cfg.SegmentSize = t.segmentSize
 	}

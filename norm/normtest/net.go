@@ -102,7 +102,7 @@ func (n *Net) step() {
 		}
 		n.release(e.packet)
 	case e.packet != nil:
-		n.deliver(e.packet, e.host)
+		n.deliver(e.packet, e.host, e.marked)
 		n.release(e.packet)
 	default:
 		e.host.wake(e.at)
@@ -210,7 +210,7 @@ func (n *Net) arrive(p *Packet, h *Host) {
 			n.lose(p, h)
 			return
 		}
-		n.deliver(p, h)
+		n.deliver(p, h, false)
 		return
 	}
 	out := h.Down.pass(h.rng, n.now-h.Down.Delay, len(p.B))
@@ -218,9 +218,15 @@ func (n *Net) arrive(p *Packet, h *Host) {
 		n.lose(p, h)
 	}
 	for _, at := range out.at[:out.n] {
-		n.queue.push(event{at: at, packet: n.hold(p), host: h})
+		n.queue.push(event{at: at, packet: n.hold(p), host: h, marked: out.marked})
 	}
 }
+
+// ECN codepoints (RFC 3168): all packets are ECT(0) until a link marks them.
+const (
+	ect0 = 2
+	ce   = 3
+)
 
 func (n *Net) lose(p *Packet, h *Host) {
 	if n.OnLose != nil {
@@ -228,14 +234,18 @@ func (n *Net) lose(p *Packet, h *Host) {
 	}
 }
 
-func (n *Net) deliver(p *Packet, h *Host) {
+func (n *Net) deliver(p *Packet, h *Host, marked bool) {
 	if h.node == nil || h.Detached {
 		return
 	}
 	if n.OnDeliver != nil {
 		n.OnDeliver(p, h)
 	}
-	h.node.Handle(n.Now(), norm.Datagram{From: p.Source, To: p.To, B: p.B})
+	d := norm.Datagram{From: p.Source, To: p.To, ECN: ect0, B: p.B}
+	if marked {
+		d.ECN = ce
+	}
+	h.node.Handle(n.Now(), d)
 	h.settle()
 }
 
