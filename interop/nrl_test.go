@@ -117,6 +117,9 @@ func nrlSend(t *testing.T, n node) *peer {
 	if n.unicast {
 		args = append(args, "unicast=")
 	}
+	if n.control {
+		args = append(args, "cc=")
+	}
 	if n.robust > 0 {
 		args = append(args, fmt.Sprintf("robust=%d", n.robust))
 	}

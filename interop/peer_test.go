@@ -25,6 +25,7 @@ type node struct {
 	code     fec.Params // SegmentSize too
 	auto     int        // proactive parity
 	rate     float64    // bits per second
+	control  bool       // of congestion, from a segment a second; rate is not used
 	grtt     time.Duration
 	backoff  int              // K; -1: none
 	unicast  bool             // session
