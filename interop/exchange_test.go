@@ -140,10 +140,11 @@ func (x transfer) network(t *testing.T) *relay {
 // run sends from one implementation to the other, and compares what arrives.
 func (x transfer) run(t *testing.T, from, to implementation) {
 	r := x.network(t)
-	check := func() {}
+	see, check := func(packet, bool) {}, func() {}
 	if x.look != nil {
-		r.look, check = x.look(t)
+		see, check = x.look(t)
 	}
+	r.watch(see)
 	var receivers []*peer
 	for i, tap := range r.taps[1:] {
 		receivers = append(receivers, to.receive(t, x.receiver(i, tap.at)))

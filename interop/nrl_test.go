@@ -94,6 +94,7 @@ func (p *program) start(t *testing.T, host *netns.Host, name string, args ...str
 		e.SHA256, e.Size = digest(b), int64(len(b))
 		return e, err
 	})
+	peer.input = stdin
 	peer.await(t, "ready")
 	return peer
 }
@@ -115,6 +116,9 @@ func nrlSend(t *testing.T, n node) *peer {
 	}
 	if n.unicast {
 		args = append(args, "unicast=")
+	}
+	if n.control {
+		args = append(args, "cc=")
 	}
 	if n.robust > 0 {
 		args = append(args, fmt.Sprintf("robust=%d", n.robust))

@@ -23,10 +23,7 @@ var ours = implementation{name: "Go", send: ourSend, receive: ourReceive}
 
 func ourSend(t *testing.T, n node) *peer {
 	t.Helper()
-	s := n.open(t, udp.Sender, session.Config{Send: &norm.SenderConfig{
-		Node: n.id, Instance: n.instance, Group: n.at, FEC: n.code, SegmentSize: n.code.SegmentSize, AutoParity: n.auto, Rate: n.rate,
-		GRTT: n.grtt, BackoffFactor: n.backoff, GroupSize: 10, FirstObject: n.first, RobustFactor: n.robust,
-	}})
+	s := n.open(t, udp.Sender, session.Config{Send: n.senderConfig()})
 	p := follow(t, s, fmt.Sprintf("Go sender %d", n.id), nil)
 	for _, o := range n.objects {
 		var info []byte
@@ -43,6 +40,17 @@ func ourSend(t *testing.T, n node) *peer {
 		}
 	}
 	return p
+}
+
+func (n node) senderConfig() *norm.SenderConfig {
+	c := &norm.SenderConfig{
+		Node: n.id, Instance: n.instance, Group: n.at, FEC: n.code, SegmentSize: n.code.SegmentSize, AutoParity: n.auto, Rate: n.rate,
+		GRTT: n.grtt, BackoffFactor: n.backoff, GroupSize: 10, FirstObject: n.first, RobustFactor: n.robust,
+	}
+	if n.control {
+		c.Rate, c.Control = 0, &norm.RateControl{StartRate: float64(8 * n.code.SegmentSize)}
+	}
+	return c
 }
 
 func ourReceive(t *testing.T, n node) *peer {

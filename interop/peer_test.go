@@ -3,6 +3,7 @@
 package interop
 
 import (
+	"io"
 	"net/netip"
 	"slices"
 	"testing"
@@ -24,6 +25,7 @@ type node struct {
 	code     fec.Params // SegmentSize too
 	auto     int        // proactive parity
 	rate     float64    // bits per second
+	control  bool       // of congestion, from a segment a second; rate is not used
 	grtt     time.Duration
 	backoff  int              // K; -1: none
 	unicast  bool             // session
@@ -56,7 +58,8 @@ const eventsHeld = 1 << 18
 type peer struct {
 	name   string
 	events chan event
-	stop   func() // ends it and waits
+	input  io.Writer // of a process
+	stop   func()    // ends it and waits
 }
 
 // An event is what a peer says, in the words of peers/nrl.cpp.
