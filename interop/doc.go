@@ -1,8 +1,8 @@
-// Package interop holds no code, only tests: live exchanges with NRL's implementation of NORM (libnorm), in both directions, and
-// what that library once sent, replayed.
+// Package interop holds no code, only tests: live exchanges with NRL's implementation of NORM (libnorm) and with libzmq's
+// norm:// transport, in both directions, and what libnorm once sent, replayed.
 //
-// The live tests compile the programs in peers against the distribution's packages (libnorm-dev, g++, pkg-config). Without
-// those they skip and say why, unless the environment has REQUIRE_INTEROP=1, as continuous integration does. NORM has no
+// The live tests compile the programs in peers against the distribution's packages (libnorm-dev, libzmq3-dev, g++,
+// pkg-config). Without those they skip and say why, unless the environment has REQUIRE_INTEROP=1, as continuous integration does. NORM has no
 // checksum over objects, and a wrong Reed-Solomon code corrupts silently; so every exchange compares content by SHA-256, and
 // those about repair count what was lost.
 //

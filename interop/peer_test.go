@@ -33,7 +33,8 @@ type node struct {
 	robust   int              // the robust factor; if zero, 20
 	first    norm.TransportID // ours only: libnorm begins with 0
 
-	objects []object // what is sent, or expected
+	streamOffset uint32   // payload_offset of the first byte of a stream, ours only
+	objects      []object // what is sent, or expected
 
 	// Of a receiver.
 	join            norm.JoinPolicy
@@ -75,6 +76,7 @@ type event struct {
 	Rate    float64         `json:"rate"` // bits per second
 	GRTT    float64         `json:"grtt"` // seconds
 	Acks    map[string]bool `json:"acks"` // by node id
+	More    bool            `json:"more"` // parts of a ZeroMQ message follow
 }
 
 // patience is how long an event is waited for. Only a test that fails waits so long.

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
 
+	"github.com/multicast-upgrade/tool/norm"
 	"github.com/multicast-upgrade/tool/norm/wire"
 )
 
@@ -262,6 +263,18 @@ func (r *relay) pass(i, j int, unicast bool, b []byte) {
 		r.taps[i].face.WriteToUDPAddrPort(b, to)
 	}
 	r.trace.add(fmt.Sprintf("%d > %d  %v%s", i, j, msg, fate))
+}
+
+// awaitData makes a channel that is closed when NORM_DATA of that block of an object has passed.
+func (r *relay) awaitData(object norm.TransportID, block uint32) <-chan struct{} {
+	passed := make(chan struct{})
+	closeOnce := sync.OnceFunc(func() { close(passed) })
+	r.watch(func(p packet, _ bool) {
+		if m, ok := p.data(); ok && m.Object == object && at(m).Block == block {
+			closeOnce()
+		}
+	})
+	return passed
 }
 
 // An excerpt is the first and the last lines of a long text.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"sync"
 	"testing"
 
 	"github.com/multicast-upgrade/tool/norm"
@@ -38,17 +37,11 @@ func eachWay(run func(t *testing.T, from, to implementation)) []way {
 // lateJoin starts the receiver when a part of the first object was sent.
 func lateJoin(t *testing.T, from, to implementation) {
 	x := transfer{
-		objects: []object{{norm.Data, "first", content(300*1024, 1)}, {norm.Data, "second", content(50*1024, 2)}},
+		objects: []object{{kind: norm.Data, info: "first", content: content(300*1024, 1)}, {kind: norm.Data, info: "second", content: content(50*1024, 2)}},
 		tune:    func(n *node) { n.rate = 4e6 },
 	}
 	r := x.network(t)
-	part := make(chan struct{})
-	begun := sync.OnceFunc(func() { close(part) })
-	r.watch(func(p packet, _ bool) {
-		if m, ok := p.data(); ok && m.Object == 0 && at(m).Block == 1 {
-			begun()
-		}
-	})
+	part := r.awaitData(0, 1)
 	from.send(t, x.sender(r.taps[0].at))
 	<-part
 	to.receive(t, x.receiver(0, r.taps[1].at)).awaitObjects(t, x.objects)
@@ -56,14 +49,14 @@ func lateJoin(t *testing.T, from, to implementation) {
 
 // restart stops a sender and starts another one under its name: object 0 of the second is not object 0 of the first.
 func restart(t *testing.T, from, to implementation) {
-	x := transfer{objects: []object{{norm.Data, "before", content(100*1024, 1)}}}
+	x := transfer{objects: []object{{kind: norm.Data, info: "before", content: content(100*1024, 1)}}}
 	r := x.network(t)
 	receiver := to.receive(t, x.receiver(0, r.taps[1].at))
 	first := from.send(t, x.sender(r.taps[0].at))
 	receiver.awaitObjects(t, x.objects)
 	first.stop()
 
-	x.objects = []object{{norm.Data, "after", content(60*1024, 2)}}
+	x.objects = []object{{kind: norm.Data, info: "after", content: content(60*1024, 2)}}
 	n := x.sender(r.taps[0].at)
 	n.instance++
 	r.mu.Lock()
@@ -87,7 +80,7 @@ func aroundTheWrap() loss {
 func wrapFromOurs(t *testing.T) {
 	x := transfer{tune: func(n *node) { n.first = math.MaxUint16 - 5 }, lose: aroundTheWrap}
 	for i := range byte(12) {
-		x.objects = append(x.objects, object{norm.Data, fmt.Sprint(i), content(5000, i)})
+		x.objects = append(x.objects, object{kind: norm.Data, info: fmt.Sprint(i), content: content(5000, i)})
 	}
 	x.run(t, ours, nrl)
 }
@@ -123,7 +116,7 @@ func wrapFromNRL(t *testing.T) {
 func silent() transfer {
 	return transfer{
 		auto:    8,
-		objects: []object{{norm.Data, "unasked", content(200*1024, 1)}},
+		objects: []object{{kind: norm.Data, info: "unasked", content: content(200*1024, 1)}},
 		tune:    func(n *node) { n.silent = true },
 		lose: func() loss {
 			return once(func(p packet) bool {
@@ -150,7 +143,7 @@ func silent() transfer {
 func unicastFeedback() transfer {
 	return transfer{
 		receivers: 2,
-		objects:   []object{{norm.Data, "", content(200*1024, 1)}},
+		objects:   []object{{kind: norm.Data, content: content(200*1024, 1)}},
 		tune:      func(n *node) { n.unicastFeedback = true },
 		lose:      everyThird,
 		look: func(t *testing.T) (func(packet, bool), func()) {
@@ -191,7 +184,7 @@ func unicastSession() transfer {
 func watermark(t *testing.T, from, to implementation) {
 	x := transfer{
 		receivers: 2,
-		objects:   []object{{norm.Data, "a", content(100*1024, 1)}, {norm.Data, "b", content(3000, 2)}},
+		objects:   []object{{kind: norm.Data, info: "a", content: content(100*1024, 1)}, {kind: norm.Data, info: "b", content: content(3000, 2)}},
 		lose:      everyThird,
 		tune:      func(n *node) { n.robust = 10 },
 	}
@@ -216,7 +209,7 @@ func watermark(t *testing.T, from, to implementation) {
 // rateClimbs has the sender control its rate by what the receiver answers. Both begin with a segment a second, as RFC 5740,
 // Section 5.5.2, has it.
 func rateClimbs(t *testing.T, from, to implementation) {
-	x := transfer{objects: []object{{norm.Data, "", content(400*1024, 1)}}, tune: func(n *node) { n.control = true }}
+	x := transfer{objects: []object{{kind: norm.Data, content: content(400*1024, 1)}}, tune: func(n *node) { n.control = true }}
 	r := x.network(t)
 	var first, last float64 // rates that NORM_CMD(CC) tells, in bits per second
 	answers := 0
