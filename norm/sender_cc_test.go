@@ -215,7 +215,7 @@ func TestRestartAfterABreak(t *testing.T) {
 		r.report(9, 50*time.Millisecond, slow(1e6))
 		r.run(10 * time.Second)
 	}
-	probes, at := probesOf(r.take())
+	_, at := probesOf(r.take())
 	if end := at[len(at)-1]; end < 60*time.Second { // N-5.5.2.3-20
 		t.Errorf("no probe in the break after %v", end)
 	}
@@ -224,7 +224,7 @@ func TestRestartAfterABreak(t *testing.T) {
 		t.Errorf("%.0f bit/s after a minute's break, want StartRate; before it was %.0f", rate, fast)
 	}
 	r.run(time.Second)
-	probes, _ = probesOf(r.take())
+	probes, _ := probesOf(r.take())
 	if n, ok := probes[len(probes)-1].Nodes.Find(9); !ok || n.Flags&wire.CCFlagStart == 0 { // N-5.5.2.3-19
 		t.Errorf("cc_node_list says %+v", n)
 	}
@@ -267,7 +267,7 @@ func TestAdviceForUnicastFeedback(t *testing.T) {
 				t.Fatal("no NORM_CMD(REPAIR_ADV)")
 			}
 			adv := adverts[len(adverts)-1]
-			x, ok := adv.Extensions.CC() // N-4.2.3.5-06
+			x, ok := adv.Extensions.CC() // N-4.2.3.5-06 N-5.4.4-05
 			if x.Sequence+30 < r.ccSequence || x.Sequence == 0 {
 				t.Errorf("cc_sequence %d, the last probe was %d", x.Sequence, r.ccSequence)
 			}

@@ -37,9 +37,10 @@
 //	                       s and the receivers; with the word auth all nodes but strangers share a group key.
 //	sender NAME KEY=…      another sender. Keys: node instance first k grtt mingrtt maxgrtt gsize robust rate segment autoparity
 //	                       probe maxobjects maxbytes flow track (none, receivers, all) tracked buffer code (K,P; 129:K,P; none:K) site. The code is 8,4 unless given.
+//	                       With rate=auto (NORM-CC) also: start least most (rates) plr (node ids)
 //	receiver NAME KEY=…    another receiver. Keys: node sender join (current, object, stream, all) patience (no, yes) robust maxsenders
-//	                       maxobjects maxsize buffer streambuffer site feedback (auto, group, unicast) guard (silence, always,
-//	                       never) nack (all, info, none) boundary (block, object) silent (no, yes) maxdelay purge
+//	                       maxobjects maxsize buffer streambuffer least (rate) site feedback (auto, group, unicast) guard (silence,
+//	                       always, never) nack (all, info, none) boundary (block, object) silent (no, yes) maxdelay purge
 //	                       maxsuppressed, and those of a link; word live
 //	kill NAME              the node vanishes      restart NAME KEY=…  it is back without its memory; a sender with the next instance_id
 //	move NAME ADDRESS:PORT a host is seen at another address, and lost at its old one
@@ -64,6 +65,7 @@
 //	                       flush, end (of the stream)
 //	hold R                 a receiver reads streams as soon as it can, but not from now on
 //	read R                 and from now on again
+//	leave R                Receiver.Leave
 //	inject WHO HEX…        a stranger sends a datagram to the group      garbage WHO count=N    … of random bytes
 //	nack WHO REQUEST, …    … a NACK, in the words of a trace: segment 1/0/8-10, block 1/2; keys node server instance from
 //	ack WHO 1/0/7          … an ACK of a watermark, or with type= and id= of another request; keys node server instance from count

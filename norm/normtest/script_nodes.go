@@ -3,6 +3,7 @@ package normtest
 import (
 	"cmp"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -148,7 +149,7 @@ func senderConfig(a *args, c norm.SenderConfig) norm.SenderConfig {
 	c.MaxGRTT = a.duration("maxgrtt", c.MaxGRTT)
 	c.GroupSize = a.int("gsize", c.GroupSize)
 	c.RobustFactor = a.int("robust", c.RobustFactor)
-	c.Rate = a.rate("rate", c.Rate)
+	controlConfig(a, &c)
 	c.SegmentSize = a.int("segment", c.SegmentSize)
 	c.AutoParity = a.int("autoparity", c.AutoParity)
 	c.ProbeInterval = a.duration("probe", c.ProbeInterval)
@@ -162,6 +163,23 @@ func senderConfig(a *args, c norm.SenderConfig) norm.SenderConfig {
 	c.Buffer = a.int("buffer", c.Buffer)
 	c.FEC = take(a, "code", c.FEC, parseCode)
 	return c
+}
+
+// controlConfig reads the rate, or with rate=auto its bounds.
+func controlConfig(a *args, c *norm.SenderConfig) {
+	if a.keys["rate"] != "auto" {
+		c.Rate = a.rate("rate", c.Rate)
+		return
+	}
+	a.text("rate", "")
+	c.Rate, c.Control = 0, &norm.RateControl{StartRate: a.rate("start", 0), MinRate: a.rate("least", 0), MaxRate: a.rate("most", 0)}
+	for _, id := range a.list("plr") {
+		n, err := strconv.ParseUint(id, 10, 32)
+		if err != nil {
+			a.fail("plr: %v", err)
+		}
+		c.Control.Potential = append(c.Control.Potential, norm.NodeID(n))
+	}
 }
 
 // receiverConfig reads the keys of a receiver, which have the prefix.
@@ -196,6 +214,7 @@ func receiverConfig(a *args, prefix string, c norm.ReceiverConfig) norm.Receiver
 	c.PurgeAfter = a.duration(prefix+"purge", c.PurgeAfter)
 	c.MaxSuppressed = a.int(prefix+"maxsuppressed", c.MaxSuppressed)
 	c.RobustFactor = a.int(prefix+"robust", c.RobustFactor)
+	c.MinRate = a.rate(prefix+"least", c.MinRate)
 	c.MaxSenders = a.int(prefix+"maxsenders", c.MaxSenders)
 	c.MaxObjects = a.int(prefix+"maxobjects", c.MaxObjects)
 	c.MaxObjectSize = int64(a.int(prefix+"maxsize", int(c.MaxObjectSize)))
