@@ -107,8 +107,9 @@ func (s *Sender) newStream(c StreamConfig) (*outgoing, error) {
 }
 
 // Write appends content to a stream and returns how many bytes there was room for. If those are not all, and the stream
-// does not push, StreamWritable tells when there is more: when the oldest block was sent and is not about to be
-// repaired. What does not fill a segment waits for more, for a flush, or for the end.
+// does not push, StreamWritable tells when there is more: when the oldest block was sent, is not about to be repaired, and
+// is not held by flow control ([SenderConfig].FlowControl) or for acknowledgments. What does not fill a segment waits for
+// more, for a flush, or for the end.
 //
 // Errors: [ErrUnknownObject], [ErrStreamClosed], [ErrEnding].
 func (s *Sender) Write(now time.Time, h Handle, p []byte) (n int, err error) {
