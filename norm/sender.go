@@ -124,7 +124,7 @@ func (s *Sender) Advance(now time.Time) {
 
 // expire does what is due.
 func (s *Sender) expire(now time.Time) {
-	s.pacer.update(now)
+	s.laps += s.pacer.update(now) / float64(2*max(s.bytes, 1))
 	if due(s.timers[timerAggregate], now) {
 		s.rewind(now)
 	}

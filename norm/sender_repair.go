@@ -72,7 +72,7 @@ func (s *Sender) planObject(o *outgoing) {
 			s.repairPool.put(need) // is on its way anyhow
 			continue
 		}
-		if !s.mayRepeat(o, need.block) {
+		if !s.mayRepeat(o, need.block, need.erasures) {
 			s.repairPool.put(need)
 			continue
 		}
