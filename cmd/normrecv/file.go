@@ -108,8 +108,19 @@ func (f *fileReceiver) run(ctx context.Context) error {
 		ctx, cancel = context.WithTimeoutCause(ctx, f.timeout, late)
 		defer cancel()
 	}
-	return f.receive(ctx, s, fmt.Sprintf("no datagram heard in %v on %s from %v: is a sender running, with enough --ttl, and does the "+
-		"network carry multicast to this interface?", silence, on, config.Group))
+	return f.receive(ctx, s, fmt.Sprintf("no datagram heard in %v on %s from %v; normrecv doctor --group %[3]v%s finds out why", silence, on,
+		config.Group, f.where()))
+}
+
+// where is the flags that make normrecv doctor look where we listen.
+func (f *fileReceiver) where() (flags string) {
+	if f.ifi != "" {
+		flags += " --interface " + f.ifi
+	}
+	if f.source != "" {
+		flags += " --source " + f.source
+	}
+	return flags
 }
 
 func (f *fileReceiver) config() (c norm.ReceiverConfig, err error) {
