@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"net/netip"
 	"strings"
 	"testing"
@@ -12,8 +13,10 @@ import (
 // A patient is one examination in a network with a fault, or without.
 type patient struct {
 	sender, receiver *netns.Host
-	at               []string // flags of normsend doctor
-	flags            []string // of normrecv doctor
+	group            string     // doctorGroup if empty
+	ask              netip.Addr // by unicast; of host 0 if zero
+	at               []string   // flags of normsend doctor
+	flags            []string   // of normrecv doctor
 	want             map[string]string
 	remedy           map[string]string // what the remedies of checks say
 	status           int
@@ -37,6 +40,10 @@ func TestDoctor(t *testing.T) {
 		"healthy": func(t *testing.T) *patient {
 			_, s, r := lan(t)
 			return &patient{sender: s, receiver: r, flags: []string{"--long=4s"}}
+		},
+		"healthy over IPv6": func(t *testing.T) *patient {
+			_, s, r := lan(t)
+			return &patient{sender: s, receiver: r, group: "[ff15::1:2:3]:6003", ask: s.IPv6(), flags: []string{"--long=4s"}}
 		},
 		"no querier on a snooping switch": func(t *testing.T) *patient {
 			n, s, r := lan(t)
@@ -131,11 +138,12 @@ func TestDoctor(t *testing.T) {
 // examine begins the examination.
 func (p *patient) examine(t *testing.T) {
 	t.Helper()
-	group := "--group=" + doctorGroup
+	group := "--group=" + cmp.Or(p.group, doctorGroup)
+	ask := cmp.Or(p.ask, netip.MustParseAddr("10.77.0.1"))
 	if p.sender != nil {
 		start(t, p.sender, "normsend", append([]string{"doctor", group, "--interface=" + netns.Interface}, p.at...)...).awaitEvent("answering")
 	}
-	p.doctor = start(t, p.receiver, "normrecv", append([]string{"doctor", group, "--interface=" + netns.Interface, "--sender=10.77.0.1"}, p.flags...)...)
+	p.doctor = start(t, p.receiver, "normrecv", append([]string{"doctor", group, "--interface=" + netns.Interface, "--sender=" + ask.String()}, p.flags...)...)
 }
 
 // compare compares the verdicts with what is wanted; a check that want does not name has to be ok.

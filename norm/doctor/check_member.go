@@ -2,12 +2,17 @@ package doctor
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
 // checkSource judges a source-specific join on this host.
 func checkSource(o *observed) Finding {
 	switch {
+	case o.igmp == "V1" || o.igmp == "V2":
+		// A host keeps to the version of the oldest querier it hears (RFC 9776, Section 7.2.1); before 3, reports have no source.
+		return Finding{Verdict: Warning, Seen: fmt.Sprintf("this host speaks IGMP%s, since an older querier asked: the network hears of no source", strings.ToLower(o.igmp)),
+			Remedy: "let the querier of this network use IGMPv3, or use any-source multicast"}
 	case o.config.Source.IsValid() && o.groupHeard > 0:
 		return Finding{Verdict: OK, Seen: fmt.Sprintf("(%v, %v) is heard", o.config.Source, o.config.Group.Addr())}
 	case !o.ssmDone:

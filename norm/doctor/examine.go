@@ -438,7 +438,7 @@ func (e *examination) joinSource(ctx context.Context) {
 }
 
 // provokeQuery joins a group that nobody uses and leaves it: "When a Querier receives a Leave Group message for a group that has
-// group members on the reception interface, it sends [...] Group-Specific Queries" (RFC 2236, Section 3; RFC 9776, Section 7.4).
+// group members on the reception interface, it sends [...] Group-Specific Queries" (RFC 2236, Section 3; with version 3, RFC 9776, Section 6.4.2).
 func (e *examination) provokeQuery(ctx context.Context) {
 	if e.tap == nil {
 		return
@@ -489,7 +489,22 @@ func (e *examination) lookBack() {
 				e.filter = max(e.filter, strings.TrimSpace(string(b)))
 			}
 		}
+		if b, err := os.ReadFile("/proc/net/igmp"); err == nil {
+			e.igmp = igmpVersion(string(b), e.ifi.Name)
+		}
 	}
+}
+
+// igmpVersion finds the version for an interface in /proc/net/igmp, whose lines for interfaces are "2 eth0 : 1 V3".
+func igmpVersion(table, ifi string) string {
+	for line := range strings.Lines(table) {
+		left, right, ok := strings.Cut(line, ":")
+		name, fields := strings.Fields(left), strings.Fields(right)
+		if ok && len(name) == 2 && name[1] == ifi && len(fields) == 2 {
+			return fields[1]
+		}
+	}
+	return ""
 }
 
 var errNoSender = errors.New("no sender is known")

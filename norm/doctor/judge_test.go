@@ -98,6 +98,8 @@ func TestVerdicts(t *testing.T) {
 		{"feedback to the group", func(o *observed) { o.config.Source, o.heardTTL = o.responder.Addr(), 0 }, OK, "not used"},
 		{"feedback by unicast", func(o *observed) { o.heardUnicast = false }, Warning, "do without"},
 		{"feedback by unicast", func(o *observed) { o.heardUnicast, o.config.Source = false, o.responder.Addr() }, Fault, "route it"},
+		{"source-specific join", func(o *observed) { o.igmp = "V2" }, Warning, "IGMPv2"},
+		{"source-specific join", func(o *observed) { o.igmp = "V3" }, OK, "is heard"},
 		{"source-specific join", func(o *observed) { o.ssm = false }, Warning, "not heard"},
 		{"source-specific join", func(o *observed) { o.ssmErr = errors.New("not here") }, Warning, "not here"},
 		{"querier", func(o *observed) { o.queries, o.died = nil, true }, Fault, "querier"},
@@ -118,6 +120,17 @@ func TestVerdicts(t *testing.T) {
 			if f.Verdict != test.verdict || !strings.Contains(f.Seen+" "+f.Remedy, test.says) || (f.Remedy == "") != (f.Verdict == OK) {
 				t.Errorf("%s: %+v, want %s with %q", test.check, f, test.verdict, test.says)
 			}
+		}
+	}
+}
+
+func TestIGMPVersion(t *testing.T) {
+	const table = "Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n" +
+		"1\tlo        :     1      V3\n\t\t\t\t010000E0     1 0:00000000\t\t0\n" +
+		"2\teth0      :     2      V2\n\t\t\t\t030201EF     1 0:00000000\t\t1\n"
+	for ifi, want := range map[string]string{"lo": "V3", "eth0": "V2", "eth": "", "Device": ""} {
+		if got := igmpVersion(table, ifi); got != want {
+			t.Errorf("%s: %q, want %q", ifi, got, want)
 		}
 	}
 }

@@ -23,6 +23,7 @@ type observed struct {
 	noFragment  error
 	tapErr      error  // why there is no tap
 	filter      string // what rp_filter is in force for the interface: "0", "1", "2"; empty: not known here
+	igmp        string // the version that this host speaks on the interface: "V1", "V2", "V3"; empty: not known here
 	backIfi     *net.Interface
 	backErr     error // no route back
 
