@@ -61,6 +61,11 @@ func (c *Client) Outcome(ctx context.Context, s Statement) error {
 	return c.post(ctx, "/v1/outcome", s)
 }
 
+// GroupKey asks for the group key of a campaign.
+func (c *Client) GroupKey(ctx context.Context, r KeyRequest) ([]byte, error) {
+	return c.short(ctx, http.MethodPost, "/v1/groupkey", must(encoding.Marshal(r)))
+}
+
 // Adopt shows the server a signed decision it may have lost.
 func (c *Client) Adopt(ctx context.Context, campaign string, wave uint32, decision []byte) error {
 	_, err := c.short(ctx, http.MethodPost, decisionPath(campaign, wave), decision)

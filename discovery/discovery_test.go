@@ -33,7 +33,14 @@ func (b *backend) Hello(_ context.Context, h Hello) error       { b.hello = h; r
 func (b *backend) Status(_ context.Context, s Status) error     { b.status = s; return b.refuse }
 func (b *backend) Vote(_ context.Context, s Statement) error    { b.vote = s; return b.refuse }
 func (b *backend) Outcome(_ context.Context, s Statement) error { b.outcome = s; return b.refuse }
-func (b *backend) Timestamp() []byte                            { return []byte("noon") }
+func (b *backend) GroupKey(_ context.Context, r KeyRequest) ([]byte, error) {
+	if r.Campaign != "ours" {
+		return nil, ErrUnknown
+	}
+	return []byte("secret of " + r.Device), b.refuse
+}
+
+func (b *backend) Timestamp() []byte { return []byte("noon") }
 
 func (b *backend) Decision(_ context.Context, campaign string, _ uint32) ([]byte, error) {
 	if campaign != "ours" {

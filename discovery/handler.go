@@ -35,6 +35,8 @@ type Backend interface {
 	Brake(ctx context.Context, campaign string) ([]byte, error)
 	// Object returns the bytes of an object of a campaign, or ErrUnknown.
 	Object(ctx context.Context, campaign string, toi uint16) (content io.ReaderAt, size int64, err error)
+	// GroupKey returns the group key of a campaign to a device that proves its key, or ErrUnknown if there is none.
+	GroupKey(ctx context.Context, r KeyRequest) ([]byte, error)
 	// Timestamp returns the current time, signed.
 	Timestamp() []byte
 }
@@ -62,6 +64,7 @@ func NewHandler(b Backend) *Handler {
 	h.mux.HandleFunc("POST /v1/status", take(b.Status))
 	h.mux.HandleFunc("POST /v1/vote", take(b.Vote))
 	h.mux.HandleFunc("POST /v1/outcome", take(b.Outcome))
+	h.mux.HandleFunc("POST /v1/groupkey", h.groupKey)
 	h.mux.HandleFunc("GET /v1/campaigns/{campaign}/decision/{wave}", h.decision)
 	h.mux.HandleFunc("POST /v1/campaigns/{campaign}/decision/{wave}", h.adopt)
 	h.mux.HandleFunc("GET /v1/campaigns/{campaign}/brake", h.brake)
@@ -146,20 +149,41 @@ func (h *Handler) leave() {
 	h.waiting--
 }
 
+// groupKey answers with a secret, which nobody on the way may keep.
+func (h *Handler) groupKey(w http.ResponseWriter, r *http.Request) {
+	q, ok := read[KeyRequest](w, r)
+	if !ok {
+		return
+	}
+	key, err := h.backend.GroupKey(r.Context(), q)
+	if err != nil {
+		problem(w, err)
+		return
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Write(key)
+}
+
 // take returns a handler that reads a message and gives it to f.
 func take[M any](f func(context.Context, M) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		var m M
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-		if err == nil {
-			err = decoding.Unmarshal(body, &m)
+		if m, ok := read[M](w, r); ok {
+			done(w, f(r.Context(), m))
 		}
-		if err != nil {
-			problem(w, &Refusal{Status: http.StatusBadRequest, Reason: "format", Detail: "the body is not the message this path takes"})
-			return
-		}
-		done(w, f(r.Context(), m))
 	}
+}
+
+// read returns the message in the body; if there is none, it says so.
+func read[M any](w http.ResponseWriter, r *http.Request) (m M, ok bool) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err == nil {
+		err = decoding.Unmarshal(body, &m)
+	}
+	if err != nil {
+		problem(w, &Refusal{Status: http.StatusBadRequest, Reason: "format", Detail: "the body is not the message this path takes"})
+	}
+	return m, err == nil
 }
 
 // done answers a request that has no content to return.

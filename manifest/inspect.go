@@ -121,6 +121,9 @@ func (s *Session) Describe() string {
 	}
 	line("fec", "id %d instance %d%s, %d+%d symbols of %d bytes, dialect %s",
 		s.FEC.ID, s.FEC.Instance, field, s.FEC.BlockSize, s.FEC.Parity, s.FEC.SegmentSize, s.FEC.Dialect)
+	if s.Auth != "" {
+		line("packets", "authenticated by %s", s.Auth)
+	}
 	line("start", "%s", stamp(s.Start))
 	line("min rate", "%d bit/s", s.MinRate)
 	line("vote deadline", "%s", stamp(s.VoteDeadline))

@@ -70,7 +70,15 @@ type Session struct {
 	VoteDeadline time.Time     // whole seconds; an undecided campaign is aborted then
 	Hold         time.Duration // whole seconds of powered time past the deadline that a stage is kept
 	Report       string        // http or https URL that votes and outcomes go to
+
+	// Auth is AuthGroupMAC if the packets of the session are authenticated, with a key that the server gives to devices
+	// which prove theirs; empty if they are not.
+	Auth string
 }
+
+// AuthGroupMAC is EXT_AUTH by group-keyed MAC (RFC 6584, Section 5): HMAC-SHA-256 truncated to 128 bits, ASID 1, with
+// anti-replay, its keys derived from a group key of 32 bytes as package norm/auth says.
+const AuthGroupMAC = "hmac-sha256-128"
 
 // Objects are the NormTransportIds of a campaign's objects.
 type Objects struct {
@@ -189,6 +197,8 @@ func (s *Session) validate() error {
 		return fmt.Errorf("hold %s, want whole seconds up to %s", s.Hold, maxDuration)
 	case s.Manifest == Digest{}:
 		return fmt.Errorf("no manifest digest")
+	case s.Auth != "" && s.Auth != AuthGroupMAC:
+		return fmt.Errorf("packet authentication %.32q is not known", s.Auth)
 	case !printable(s.Target, 256):
 		return fmt.Errorf("target %.80q: want up to 256 printable bytes", s.Target)
 	}

@@ -7,14 +7,16 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/multicast-upgrade/tool/norm/auth"
 	"github.com/multicast-upgrade/tool/norm/wire"
 )
 
 // A Receiver receives objects from the senders of a group and asks for what it missed, as RFC 5740, Sections 5.2 and
 // 5.3 say. It is a value without sockets, goroutines or clock; the package comment has the contract of its methods.
 type Receiver struct {
-	cfg ReceiverConfig
-	rng rand.Rand
+	cfg  ReceiverConfig
+	rng  rand.Rand
+	auth *auth.Authenticator
 
 	senders map[NodeID]*remote
 	order   []*remote // the same, in the order they were first heard
@@ -23,6 +25,7 @@ type Receiver struct {
 	kept    []*incoming // complete ones that can still be rejected, oldest first
 	answers []answer    // of the application to NORM_CMD(ACK_REQ), given beforehand
 
+	leaving  bool // Leave was called
 	feedback feedbackNumbering
 	self     netip.AddrPort // where our own feedback comes back from, if it does
 	collided netip.AddrPort // where NodeCollision was last reported from
@@ -45,8 +48,13 @@ func NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 	if err != nil {
 		return nil, err
 	}
+	authenticator, err := auth.NewReceiver(cfg.Auth)
+	if err != nil {
+		return nil, err
+	}
 	return &Receiver{
 		cfg:  cfg,
+		auth: authenticator,
 		rng:  *rand.New(rand.NewPCG(cfg.Seed, uint64(cfg.Node))),
 		pool: bufferPool{limit: cfg.Buffer},
 	}, nil
@@ -57,11 +65,14 @@ func (r *Receiver) Handle(now time.Time, d Datagram) {
 	r.stats.Datagrams++
 	r.stats.Bytes += uint64(len(d.B))
 	h, err := wire.Peek(d.B)
+	forged := r.auth.Verify(now, d.B)
 	switch {
 	case errors.Is(err, wire.ErrType):
 		r.stats.Drops.Useless++
 	case err != nil:
 		r.stats.Drops.Malformed++
+	case forged != nil:
+		r.stats.Drops.notAuthentic(forged)
 	case h.Source == r.cfg.Node:
 		r.handleOwn(d, h)
 	case h.Type == wire.TypeNack:
@@ -74,13 +85,13 @@ func (r *Receiver) Handle(now time.Time, d Datagram) {
 		r.stats.Drops.Foreign++
 	default:
 		err := r.handleSender(now, d)
-		r.count(err)
-		if s := r.senders[h.Source]; s != nil {
-			s.probe.bytes += uint64(len(d.B))
+		if s := r.senders[h.Source]; s != nil && err != errForeign {
+			s.probe.path.observe(now, h.Sequence, d)
 			if err == nil {
 				r.locate(now, s, d.From)
 			}
 		}
+		r.count(err)
 	}
 }
 
@@ -214,6 +225,16 @@ func (r *Receiver) Deadline() time.Time {
 
 // Poll appends one datagram to send to b, and returns where to.
 func (r *Receiver) Poll(now time.Time, b []byte) (datagram []byte, to netip.AddrPort, ok bool) {
+	n := len(b)
+	datagram, to, ok = r.appendNext(now, r.auth.Room(b))
+	if !ok || r.auth.Seal(datagram[n:]) != nil { // with a used-up key it is a receiver that cannot be heard
+		return datagram[:n], netip.AddrPort{}, false
+	}
+	return datagram, to, true
+}
+
+// appendNext appends the next message, and returns where to send it.
+func (r *Receiver) appendNext(now time.Time, b []byte) (datagram []byte, to netip.AddrPort, ok bool) {
 	if r.cfg.Silent {
 		return b, netip.AddrPort{}, false
 	}

@@ -85,7 +85,11 @@ func (z *fuzzer) step() {
 	case 4:
 		z.send(&wire.Info{Header: from, SenderHeader: header, FECID: o.fecID(), Object: id, Extensions: o.extensions(), Payload: make([]byte, z.next(20))})
 	case 5:
-		z.send(&wire.Flush{Header: from, SenderHeader: header, Position: position})
+		m := &wire.Flush{Header: from, SenderHeader: header, Position: position}
+		if block%2 == 1 {
+			m.AckingNodes = wire.AppendNode(m.AckingNodes, rigReceiver)
+		}
+		z.send(m)
 	case 6:
 		m := &wire.Squelch{Header: from, SenderHeader: header, Position: position}
 		for range z.next(3) {
@@ -96,6 +100,13 @@ func (z *fuzzer) step() {
 		z.now = z.now.Add(time.Duration(z.next(256)) * 20 * time.Millisecond)
 		z.r.Advance(z.now)
 	case 8:
+		switch symbol {
+		case 10, 11:
+			z.send(&wire.AckReq{Header: from, SenderHeader: header, AckType: wire.AckType(16 + 5*symbol + int(block)), AckID: uint8(z.next(256)),
+				AckingNodes: wire.AppendNode(nil, rigReceiver)})
+		case 12:
+			_ = z.r.Answer(uint8(16+z.next(240)), make([]byte, z.next(64)))
+		}
 		z.send(&wire.CC{Header: from, SenderHeader: header, CCSequence: wire.CCSequence(z.next(256)), Extensions: wire.AppendRate(nil, 0x4003)})
 	case 9:
 		b, _ := (&wire.Nack{Header: wire.Header{Source: 77}, FeedbackHeader: wire.FeedbackHeader{Server: from.Source, Instance: header.Instance}}).AppendBinary(nil)
@@ -237,18 +248,22 @@ func (z *fuzzer) check() {
 		seen[o] = true
 		for n, b := range o.blocks {
 			buffers += cap(b.buf)
-			if b.object != o || b.number != n || b.held != b.source.count(b.k)+len(b.parity) || b.held > b.k {
+			if b.object != o || o.layout.number(b.number) != n || b.held != b.source.count(b.k)+len(b.parity) || b.held > b.k ||
+				b.repair.count(1<<16) != len(b.parity) || b.lent.count(b.k) != len(b.parity) {
 				z.t.Fatalf("block %+v", b)
 			}
-			if b.phase == collecting && b.buf != nil {
+			if b.phase == collecting && b.buf != nil && o.stream == nil {
 				listed++
 			}
-			if o.isDone(n) != (b.phase == fetching || b.phase == writing) && !b.rejected && o.state == accepted {
+			if o.stream == nil && o.isDone(n) != (b.phase == fetching || b.phase == writing) && !b.rejected && o.state == accepted {
 				z.t.Fatalf("block %d done %v, phase %d", n, o.isDone(n), b.phase)
 			}
 		}
 	}
 	for _, s := range r.order {
+		if a := s.acks; a != nil && (len(a.owed) > maxOwed || len(a.lost) > maxLost) {
+			z.t.Fatalf("%d acknowledgments owed, %d objects lost", len(a.owed), len(a.lost))
+		}
 		if len(s.window.objects) > 3 {
 			z.t.Fatalf("%d objects in the window", len(s.window.objects))
 		}
@@ -260,6 +275,9 @@ func (z *fuzzer) check() {
 		}
 	}
 	for o := range seen {
+		if o.stream != nil {
+			continue // counts what was read
+		}
 		if received := receivedBytes(o); o.known && o.state != released && o.received != received {
 			z.t.Fatalf("object %d: %d bytes received, want %d", o.id, o.received, received)
 		}

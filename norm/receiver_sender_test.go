@@ -110,7 +110,7 @@ func TestManySenders(t *testing.T) {
 			t.Errorf("%d aborted", len(e))
 		}
 	})
-	t.Run("only one", func(t *testing.T) {
+	t.Run("only one", func(t *testing.T) { // N-7.1.2.4-01
 		g := newReceiverRig(t, ReceiverConfig{Sender: rigSender, SenderAddr: rigSource.Addr()})
 		o := blocks(t, 0, 2)
 		g.sender++

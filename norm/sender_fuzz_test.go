@@ -16,7 +16,7 @@ import (
 func FuzzSender(f *testing.F) {
 	p := fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 4, MaxParity: 4, SegmentSize: 100}
 	seed := func(steps ...[]byte) {
-		for mode := range byte(8) {
+		for mode := range byte(16) {
 			in := []byte{mode}
 			for i, s := range steps {
 				in = append(append(in, byte(20*i), byte(len(s))), s...)
@@ -39,6 +39,14 @@ func FuzzSender(f *testing.F) {
 	b, _ := ack.AppendBinary(nil)
 	seed(b, nack(nil))
 	seed([]byte{}, []byte("not a NORM message"))
+	for _, m := range []wire.Ack{
+		{AckType: wire.AckApplication, Payload: []byte("yes")}, {AckType: wire.AckFlush, Payload: []byte{5, 0, 0, 4, 0, 0, 1, 0}},
+		{AckType: wire.AckFlush, Payload: []byte{129, 0, 0, 4, 0, 0, 0, 1, 0, 2, 0, 1}},
+	} {
+		m.Source, m.FeedbackHeader = 9, ack.FeedbackHeader
+		b, _ := m.AppendBinary(nil)
+		seed(b, b)
+	}
 
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if len(in) == 0 {
@@ -63,6 +71,11 @@ func FuzzSender(f *testing.F) {
 		r.enqueue(0, nil)
 		r.Cancel(r.now, r.enqueue(100, nil))
 		r.enqueue(500, func(o *Object) { o.Unreliable = true })
+		if mode&8 != 0 {
+			r.SetWatermark(r.now, Watermark{Nodes: nodeIDs(1, 60), OverridesFlush: true})
+			r.RequestAcks(r.now, 16, nodeIDs(9, 2))
+			r.Command(r.now, []byte("go"), true)
+		}
 		r.events = nil
 		for steps := 0; len(in) >= 2 && steps < 50; steps++ {
 			r.run(time.Duration(in[0]) * 5 * time.Millisecond)
@@ -91,6 +104,14 @@ func checkSender(t *testing.T, r *rig) {
 		entries += len(o.asked.blocks) + len(o.plan.blocks)
 		if len(o.asked.whole)+len(o.plan.whole) > 2*int(o.N) {
 			t.Fatalf("%d ranges for %d blocks", len(o.asked.whole)+len(o.plan.whole), o.N)
+		}
+	}
+	if len(r.acks.requests) > 2 || len(r.tracked.nodes) > r.cfg.MaxTracked || r.tracked.heard.Len() != len(r.tracked.nodes) {
+		t.Fatalf("%d requests, %d nodes tracked", len(r.acks.requests), len(r.tracked.nodes))
+	}
+	for _, q := range r.acks.requests {
+		if len(q.asked) == 0 || len(q.asked) > len(q.order) || len(q.order) > 60 {
+			t.Fatalf("%d of %d nodes are asked", len(q.asked), len(q.order))
 		}
 	}
 	if entries > 2*6 || len(r.cache.buffers) > 5 || len(r.Sender.events) > 0 {

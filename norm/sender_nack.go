@@ -11,9 +11,12 @@ import (
 func (s *Sender) Handle(now time.Time, d Datagram) {
 	s.expire(now)
 	h, err := wire.Peek(d.B)
+	forged := s.auth.Verify(now, d.B)
 	switch {
 	case err != nil || h.Source == wire.NodeNone || h.Source == wire.NodeAny:
 		s.stats.Drops.Malformed++
+	case forged != nil:
+		s.stats.Drops.notAuthentic(forged)
 	case h.Source == s.cfg.Node:
 		s.handleOwn(d, h)
 	case h.Type == wire.TypeNack:
@@ -70,7 +73,8 @@ func (s *Sender) handleAck(now time.Time, d Datagram) {
 	default:
 		s.stats.Acks++
 		s.track(m.Source, m.AckType == wire.AckCC)
-		s.handleResponse(now, m.GRTTResponse)
+		rtt := s.handleResponse(now, m.GRTTResponse)
+		s.handleCC(now, m.Source, rtt, m.Extensions, s.unicast(d))
 	}
 }
 
@@ -88,7 +92,17 @@ func (s *Sender) handleNack(now time.Time, d Datagram) {
 	default:
 		s.stats.NacksHeard++
 		s.track(m.Source, false)
-		s.handleResponse(now, m.GRTTResponse)
-		s.collect(now, m, s.multicast() && d.To.IsValid() && !d.To.Addr().IsMulticast())
+		rtt := s.handleResponse(now, m.GRTTResponse)
+		s.handleCC(now, m.Source, rtt, m.Extensions, s.unicast(d))
+		if !s.serves(now, m.Source) {
+			s.stats.NacksRefused++
+			return
+		}
+		s.collect(now, m, s.unicast(d))
 	}
+}
+
+// unicast reports whether feedback of a multicast session came by unicast, so that other receivers did not hear it.
+func (s *Sender) unicast(d Datagram) bool {
+	return s.multicast() && d.To.IsValid() && !d.To.Addr().IsMulticast()
 }

@@ -351,6 +351,10 @@ func (s *server) Object(_ context.Context, _ string, toi uint16) (io.ReaderAt, i
 	return nil, 0, discovery.ErrUnknown
 }
 
+func (s *server) GroupKey(context.Context, discovery.KeyRequest) ([]byte, error) {
+	return nil, discovery.ErrUnknown
+}
+
 func (s *server) Timestamp() []byte {
 	b, err := commit.Timestamp{Time: time.Now()}.Sign(serverKey)
 	if err != nil {

@@ -59,9 +59,13 @@ type CampaignConfig struct {
 	Interface     string         // name or address of the interface to send from. If empty, the routing table decides
 	Source        netip.Addr     // our address, for source-specific multicast. If zero, any-source
 	TTL           int            // see [github.com/multicast-upgrade/tool/norm/udp.Config]: zero is 1, negative is 0
-	Rate          float64        // bits per second. If zero, 10 Mbit/s
+	Rate          float64        // bits per second. If zero, congestion control finds the rate (NORM-CC)
+	AutoRate      bool           // says that it does: a campaign that is continued is refused if it has a fixed Rate
+	StartRate     float64        // what it begins with, in bits per second. If zero, 1 Mbit/s; see [norm.RateControl]
+	MinRate       float64        // what it does not go below. If zero, a segment a second
+	MaxRate       float64        // what it does not exceed. If zero, no limit
 	Burst         int            // bytes sent at once. If zero, what Rate gives in 2 ms
-	SegmentSize   int            // bytes of an image in one datagram. If zero, 1400
+	SegmentSize   int            // bytes of an image in one datagram. If zero, 1400, less what Auth adds
 	FEC           fec.Params     // the code; SegmentSize is filled in. If ID and MaxBlockLen are zero, rs8:64,32
 	AutoParity    int            // parity symbols sent behind each block unasked
 	GRTT          time.Duration  // first estimate of the greatest round trip time. If zero, 0.5 s
@@ -70,6 +74,10 @@ type CampaignConfig struct {
 
 	Listen    string // address and port of the rendezvous. If empty, ":8443"
 	Advertise string // its URL, as devices know it. If empty, made from Listen; required if that names no host
+
+	// Auth says whether packets are authenticated by a group key of the campaign (RFC 6584): AuthOn, AuthOff, or empty for
+	// on if all Targets have public keys. Devices are given the key at the rendezvous, when they prove theirs.
+	Auth string
 
 	// What follows is of one process, not of the campaign.
 
@@ -124,7 +132,8 @@ type Campaign struct {
 	announced   *announcement // nil before the session description is signed
 	sender      *transmission // nil before that, too
 	progress    map[string]progress
-	strangers   map[string]bool // who was turned away, as far as it was told
+	strangers   map[string]bool       // who was turned away, as far as it was told
+	keyRequests map[string][][16]byte // the last ones for the group key that were answered, by target
 	endgame
 }
 
@@ -134,12 +143,13 @@ type Campaign struct {
 // The campaign holds the directory's lock, a socket and a port until Run returns, or Close.
 func OpenCampaign(cfg CampaignConfig) (*Campaign, error) {
 	c := &Campaign{
-		cfg:       cfg.resolve(),
-		calls:     make(chan func(time.Time)),
-		mail:      make(chan delivery),
-		done:      make(chan struct{}),
-		progress:  map[string]progress{},
-		strangers: map[string]bool{},
+		cfg:         cfg.resolve(),
+		calls:       make(chan func(time.Time)),
+		mail:        make(chan delivery),
+		done:        make(chan struct{}),
+		progress:    map[string]progress{},
+		strangers:   map[string]bool{},
+		keyRequests: map[string][][16]byte{},
 	}
 	if err := c.open(time.Now()); err != nil {
 		if c.state != nil {
@@ -241,8 +251,12 @@ func (c *Campaign) Dir() string { return c.state.dir }
 // Describe returns what a person wants to see at the start, in one line.
 func (c *Campaign) Describe() string {
 	s := c.frozen.Settings
-	return fmt.Sprintf("campaign %s: release %s to group %s, interface %s, TTL %d, %g Mbit/s; rendezvous %s; state %s", c.frozen.Campaign,
-		c.release.manifest.Version, s.Group, cmp.Or(s.Interface, "by the routing table"), max(0, cmp.Or(s.TTL, 1)), s.Rate/1e6, c.frozen.URL, c.state.dir)
+	rate := fmt.Sprintf("%g Mbit/s", s.Rate/1e6)
+	if s.AutoRate {
+		rate = "rate by congestion control"
+	}
+	return fmt.Sprintf("campaign %s: release %s to group %s, interface %s, TTL %d, %s; rendezvous %s; state %s", c.frozen.Campaign,
+		c.release.manifest.Version, s.Group, cmp.Or(s.Interface, "by the routing table"), max(0, cmp.Or(s.TTL, 1)), rate, c.frozen.URL, c.state.dir)
 }
 
 // Manifest returns the release.

@@ -184,6 +184,7 @@ var refusals = []struct {
 	{commit.ErrMessage, http.StatusBadRequest, commit.ReasonFormat},
 	{manifest.ErrSignature, http.StatusForbidden, commit.ReasonSignature},
 	{discovery.ErrProof, http.StatusForbidden, commit.ReasonSignature},
+	{discovery.ErrReplay, http.StatusConflict, "replay"},
 	{manifest.ErrProduct, http.StatusForbidden, commit.ReasonProduct},
 	{manifest.ErrHardware, http.StatusForbidden, commit.ReasonHardware},
 }

@@ -12,9 +12,18 @@ import (
 	"github.com/multicast-upgrade/tool/norm/fec"
 )
 
+// defaultSegment is how many bytes of an image a datagram has, less what authentication adds.
+const defaultSegment = 1400
+
 // newFrozen returns what a new campaign is, but for where it listens.
 func newFrozen(cfg CampaignConfig, given settings, id commit.CampaignID, now time.Time) (f frozen, err error) {
 	f = frozen{Format: stateFormat, Campaign: id, Server: cfg.Key.Public(), Manifest: cfg.Manifest}
+	if f.GroupKey, err = newGroupKey(cfg); err != nil {
+		return f, err
+	}
+	if given.SegmentSize == 0 {
+		given.SegmentSize = defaultSegment - f.auth().SenderOverhead()
+	}
 	if f.Settings, err = given.resolve(); err != nil {
 		return f, err
 	}
@@ -94,7 +103,7 @@ func (f frozen) session(i issue, plan commit.Plan, m *manifest.Manifest, now tim
 		Manifest: m.Digest(), Targets: commit.TargetsDigest(plan.Targets), Target: target,
 		Group: f.Settings.Group, Source: f.Settings.Source, NodeID: f.NodeID, Objects: manifest.ObjectsFor(len(m.Images)),
 		FEC:   describeFEC(code),
-		Start: i.Start, VoteDeadline: f.Deadline, Hold: f.Settings.Hold, Report: f.URL,
+		Start: i.Start, VoteDeadline: f.Deadline, Hold: f.Settings.Hold, Report: f.URL, Auth: f.authScheme(),
 	}
 }
 

@@ -39,6 +39,7 @@ type frozen struct {
 	URL      string    // and how devices know it
 	Settings settings
 	Manifest []byte
+	GroupKey []byte `json:",omitempty"` // secret, as this file is; nil: packets are not authenticated
 }
 
 // An issue is what was last announced. It is on disk before devices see it.

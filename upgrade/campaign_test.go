@@ -55,7 +55,7 @@ func newCampaignRig(t *testing.T, devices int, loss float64) *campaignRig {
 	r.cfg = upgrade.CampaignConfig{
 		Key: serverKey, State: filepath.Join(t.TempDir(), "state"), Group: campaignGroup, Commit: upgrade.CommitAuto,
 		Listen: "127.0.0.1:8443", Rate: 50e6, GRTT: 20 * time.Millisecond, GroupSize: 10,
-		Conn: r.lan.open, Bind: r.lan.bind,
+		Conn: r.lan.open, Bind: r.lan.bind, Auth: upgrade.AuthOff, // as fake devices have no group key
 		Event: func(e upgrade.Event) { r.mu.Lock(); defer r.mu.Unlock(); r.events = append(r.events, e) },
 	}
 	r.cfg.Manifest, r.cfg.Images = signRelease(t, image, nil)

@@ -29,6 +29,7 @@ type reception struct {
 	start time.Time // when sending begins
 
 	net      *multicast      // nil: there is none
+	keyDue   time.Time       // when the group key is asked for again; zero: it need not
 	health   health          // of net
 	tail     tail            // what comes by HTTP
 	rejected map[part]int    // how often a part was wrong
@@ -226,6 +227,7 @@ func (r *reception) tick(ctx context.Context, now time.Time) {
 		r.told = have
 		r.a.do(func(now time.Time) { r.a.noteProgress(now, r.c, have) })
 	}
+	r.joinLater(ctx, now)
 	if r.net == nil {
 		return
 	}

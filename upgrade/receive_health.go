@@ -25,7 +25,7 @@ func (h *health) begin(now, start time.Time) {
 
 // heard takes the counters of the receiver.
 func (h *health) heard(now time.Time, st norm.ReceiverStats) {
-	if n := st.Datagrams - st.Drops.Malformed - st.Drops.Foreign - st.NacksHeard; n > h.datagrams {
+	if n := st.Datagrams - st.Drops.Malformed - st.Drops.Foreign - st.Drops.Unauthentic - st.NacksHeard; n > h.datagrams {
 		h.datagrams, h.any = n, now
 	}
 	if n := st.Data + st.Duplicates; n > h.contents {

@@ -20,6 +20,10 @@ const (
 
 // join opens the NORM session, expects the objects of the campaign, and tells what of them is there.
 func (r *reception) join(ctx context.Context) error {
+	authenticated, err := r.auth(ctx)
+	if err != nil {
+		return err
+	}
 	conn, err := r.a.cfg.Conn(r.s)
 	if err != nil {
 		return err
@@ -32,7 +36,7 @@ func (r *reception) join(ctx context.Context) error {
 			Node: randomNode(), Group: r.s.Group,
 			Sender: norm.NodeID(r.s.NodeID), SenderAddr: r.s.Source,
 			Join: norm.JoinAll, Patience: r.late, Dialect: dialectOf(r.s.FEC),
-			Buffer: receiveBuffer,
+			Buffer: receiveBuffer, Auth: authenticated,
 		},
 		Offer: m.offers.offer,
 		Trace: r.a.cfg.Trace,
@@ -138,6 +142,7 @@ func (m *multicast) stats(ctx context.Context) norm.ReceiverStats {
 }
 
 func (m *multicast) close() {
+	m.Leave(context.Background())
 	m.Close()
 	m.forward.Wait()
 }

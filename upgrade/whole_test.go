@@ -77,6 +77,7 @@ func (a *testAgent) saw(kind upgrade.EventKind) bool {
 
 func newWholeRig(t *testing.T, agents int, loss float64) *wholeRig {
 	r := &wholeRig{campaignRig: newCampaignRig(t, 0, loss)}
+	r.cfg.Auth = "" // on, as all agents have keys
 	for i := range agents {
 		name := fmt.Sprint("d", i)
 		a := &testAgent{fail: map[upgrade.Step]error{}, ready: make(chan struct{})}

@@ -21,6 +21,9 @@ import (
 // silence is after how long without a datagram a person is told.
 const silence = 10 * time.Second
 
+// silentDelay is how long a file that --silent cannot ask for is waited for when the sender has gone on, or fell silent.
+const silentDelay = 30 * time.Second
+
 func fileCommand(w cli.World) *cobra.Command {
 	f := fileReceiver{world: w}
 	c := &cobra.Command{
@@ -42,8 +45,11 @@ once, unless --linger lets it stay for a sender that wants its files acknowledge
 	fs.DurationVar(&f.linger, "linger", 0, "stay this long behind the last of --count files, or until the senders say goodbye, to acknowledge")
 	fs.DurationVar(&f.timeout, "timeout", 0, "give up after this long; 0 never")
 	fs.Uint32Var(&f.nodeID, "node-id", 0, "our NORM node id; 0 takes one at random")
+	fs.BoolVar(&f.unicast, "unicast-feedback", false, "send requests to the sender itself, not to the group; what source-specific groups and hosts get anyhow")
+	fs.BoolVar(&f.silent, "silent", false, "send nothing, as where there is no way back: what the sender's --parity-auto cannot mend is given up")
 	fs.StringVar(&f.join, "join", "all", "what to ask for of what was sent before: all, the current object and later ones (object), or only what comes (current)")
 	fs.StringVar(&f.dialect, "dialect", "auto", "whose reading of the code: auto, rfc, nrl, or mdp for old senders by NRL")
+	fs.StringVar(&f.authKey, "auth-key", "", "accept only packets authenticated by the group key in this `file`")
 	fs.BoolVar(&f.json, "json", false, "print one JSON event per line to stdout")
 	f.trace.Register(c)
 	c.MarkFlagRequired("group")
@@ -52,13 +58,13 @@ once, unless --linger lets it stay for a sender that wants its files acknowledge
 
 // A fileReceiver is one run of normrecv file.
 type fileReceiver struct {
-	world                                  cli.World
-	group, ifi, source, out, join, dialect string
-	count                                  int
-	timeout, linger                        time.Duration
-	nodeID                                 uint32
-	json                                   bool
-	trace                                  cli.Trace
+	world                                           cli.World
+	group, ifi, source, out, join, dialect, authKey string
+	count                                           int
+	timeout, linger                                 time.Duration
+	nodeID                                          uint32
+	json, unicast, silent                           bool
+	trace                                           cli.Trace
 
 	events   *cli.Events
 	progress *cli.Progress
@@ -95,6 +101,7 @@ func (f *fileReceiver) run(ctx context.Context) error {
 		return cli.Usage(err)
 	}
 	defer s.Close()
+	defer s.Leave(context.WithoutCancel(ctx))
 	defer f.progress.Clear()
 	on := "the default interface"
 	if ifi := conn.Interface(); ifi != nil {
@@ -108,28 +115,40 @@ func (f *fileReceiver) run(ctx context.Context) error {
 		ctx, cancel = context.WithTimeoutCause(ctx, f.timeout, late)
 		defer cancel()
 	}
-	return f.receive(ctx, s, fmt.Sprintf("no datagram heard in %v on %s from %v; normrecv doctor --group %[3]v%s finds out why", silence, on,
-		config.Group, f.where()))
+	return f.receive(ctx, s, fmt.Sprintf("no datagram heard in %v on %s from %v: %s", silence, on, config.Group, f.advice(config.Group)))
 }
 
-// where is the flags that make normrecv doctor look where we listen.
-func (f *fileReceiver) where() (flags string) {
+// advice says what to do when nothing is heard: doctor looks where we listen.
+func (f *fileReceiver) advice(group netip.AddrPort) string {
+	if !group.Addr().IsMulticast() {
+		return "is a sender running, and does a firewall let it in?"
+	}
+	flags := " --group " + f.group
 	if f.ifi != "" {
 		flags += " --interface " + f.ifi
 	}
 	if f.source != "" {
 		flags += " --source " + f.source
 	}
-	return flags
+	return "normrecv doctor" + flags + " finds out why"
 }
 
 func (f *fileReceiver) config() (c norm.ReceiverConfig, err error) {
-	c = norm.ReceiverConfig{Node: norm.NodeID(f.nodeID)}
+	c = norm.ReceiverConfig{Node: norm.NodeID(f.nodeID), Silent: f.silent}
+	if f.unicast {
+		c.Feedback = norm.FeedbackUnicast
+	}
+	if f.silent {
+		c.MaxDelay = silentDelay
+	}
 	if c.Node == 0 {
 		c.Node = norm.NodeID(1 + rand.Uint32N(0xfffffffe))
 	}
 	if c.Group, err = udp.ParseGroup(f.group); err != nil {
 		return c, err
+	}
+	if f.silent && f.unicast {
+		return c, errors.New("--silent sends nothing, --unicast-feedback does: want one of them")
 	}
 	if f.source == "" && udp.IsSourceSpecific(c.Group.Addr()) {
 		return c, fmt.Errorf("group %v is source-specific (RFC 4607): give the sender's address by --source", c.Group)
@@ -150,6 +169,9 @@ func (f *fileReceiver) config() (c norm.ReceiverConfig, err error) {
 	}
 	if c.Dialect, ok = dialects[f.dialect]; !ok {
 		return c, fmt.Errorf("--dialect %q: want auto, rfc, nrl or mdp", f.dialect)
+	}
+	if c.Auth, err = cli.GroupAuth(f.authKey); err != nil {
+		return c, err
 	}
 	if f.count < 0 || f.timeout < 0 || f.linger < 0 {
 		return c, errors.New("--count, --timeout and --linger cannot be negative")

@@ -67,12 +67,17 @@ func (f *fileReceiver) receive(ctx context.Context, s *session.Session, hint str
 		now := time.Now()
 		if !now.Before(tick) {
 			tick = now.Add(reportEvery)
-			heard, err := f.report(ctx, s)
+			st, err := f.report(ctx, s)
 			if err != nil {
 				return err
 			}
-			if !heard && !hinted && now.Sub(began) > silence {
+			switch {
+			case hinted || now.Sub(began) <= silence:
+			case st.Datagrams == 0:
 				f.progress.Line("%s", hint)
+				hinted = true
+			case st.Drops.Unauthentic == st.Datagrams:
+				f.progress.Line("none of the %d datagrams heard from %s is authenticated by --auth-key: has the sender the same key?", st.Datagrams, f.group)
 				hinted = true
 			}
 		}
@@ -178,10 +183,10 @@ func (f *fileReceiver) finish(ctx context.Context, s *session.Session, h norm.Ha
 }
 
 // report shows how far the objects under way are, and returns whether any datagram was ever heard.
-func (f *fileReceiver) report(ctx context.Context, s *session.Session) (heard bool, err error) {
+func (f *fileReceiver) report(ctx context.Context, s *session.Session) (norm.ReceiverStats, error) {
 	st, err := s.Stats(ctx)
 	if err != nil {
-		return false, err
+		return st.Receiver, err
 	}
 	var done, total int64
 	for h := range f.tally.began {
@@ -193,7 +198,7 @@ func (f *fileReceiver) report(ctx context.Context, s *session.Session) (heard bo
 		f.progress.Update("receiving", done, total, "")
 		f.events.Emit("progress", cli.Fields{"bytes": done, "total": total})
 	}
-	return st.Receiver.Datagrams > 0, nil
+	return st.Receiver, nil
 }
 
 func (f *fileReceiver) stats(ctx context.Context, s *session.Session) error {

@@ -32,7 +32,10 @@ acknowledgment of each file, prints who gave it and who did not, and ends with s
   normrecv file --group 239.1.2.3:6003 --interface eth0 --out incoming --count 1     # on each receiver
   normsend file --group 239.1.2.3:6003 --interface eth0 --ack 7,8 firmware.bin       # of normrecv --node-id 7, and 8`,
 		Args: cli.SomeArgs("name the files to send"),
-		RunE: func(c *cobra.Command, paths []string) error { return f.run(c.Context(), paths) },
+		RunE: func(c *cobra.Command, paths []string) error {
+			f.fitSegment = !c.Flags().Changed("segment-size")
+			return f.run(c.Context(), paths)
+		},
 	}
 	f.link.register(c)
 	f.transport.register(c)
@@ -40,6 +43,8 @@ acknowledgment of each file, prints who gave it and who did not, and ends with s
 	fs.IntVar(&f.link.dscp, "dscp", 0, "differentiated services codepoint, 0 to 63")
 	fs.StringVar(&f.transport.dialect, "dialect", "", "whose reading of the code: rfc (the default but with rs8-129), nrl for receivers by NRL, or mdp for old ones")
 	fs.Uint32Var(&f.transport.nodeID, "node-id", 0, "our NORM node id; 0 takes one at random")
+	fs.BoolVar(&f.transport.repeatInfo, "repeat-info", false, "send the name of a file again with each block, for receivers that cannot ask (normrecv file --silent)")
+	fs.StringVar(&f.authKey, "auth-key", "", "authenticate packets by the group key in this `file` (keygen --role group); receivers need it too")
 	fs.DurationVar(&f.linger, "linger", 10*time.Second, "stay this long for receivers that still miss something")
 	fs.StringSliceVar(&f.ack, "ack", nil, "ask these `nodes` (their NORM node ids, separated by commas) to acknowledge each file")
 	fs.BoolVar(&f.json, "json", false, "print one JSON event per line to stdout")
@@ -56,7 +61,10 @@ type fileSender struct {
 	linger    time.Duration
 	ack       []string
 	json      bool
+	authKey   string
 	trace     cli.Trace
+
+	fitSegment bool // the segment size is ours to choose
 
 	events   *cli.Events
 	progress *cli.Progress
@@ -96,6 +104,14 @@ func (f *fileSender) run(ctx context.Context, paths []string) (err error) {
 		conn.Close()
 		return cli.Usage(err)
 	}
+	if config.Auth, err = cli.GroupAuth(f.authKey); err != nil {
+		conn.Close()
+		return cli.Usage(err)
+	}
+	if f.fitSegment {
+		config.SegmentSize -= config.Auth.SenderOverhead() // datagrams stay as long as they were
+		f.transport.segmentSize = config.SegmentSize
+	}
 	tracer, stop, err := f.trace.Start(f.progress)
 	if err != nil {
 		conn.Close()
@@ -109,8 +125,9 @@ func (f *fileSender) run(ctx context.Context, paths []string) (err error) {
 	}
 	defer s.Close()
 	defer f.progress.Clear()
-	f.progress.Line("sending %d files, %s, to %v on %s, TTL %d, at %sbit/s",
-		len(f.waiting), cli.HumanBytes(f.total), conn.Group(), interfaceName(conn), conn.TTL(), f.transport.rate.String())
+	f.progress.Line("sending %d files, %s, to %v on %s, TTL %d, %s",
+		len(f.waiting), cli.HumanBytes(f.total), conn.Group(), interfaceName(conn), conn.TTL(),
+		describeRate(f.transport.rate.auto, float64(f.transport.rate.fixed)))
 	return f.drive(ctx, s)
 }
 
@@ -234,7 +251,10 @@ func (f *fileSender) report(ctx context.Context, s *session.Session) (asked bool
 	}
 	bytes := min(int64(st.Sender.Data)*int64(f.transport.segmentSize), f.total)
 	f.progress.Update("sending", bytes, f.total, fmt.Sprintf("%d NACKs, %d repairs", st.Sender.NacksHeard, st.Sender.Repairs))
-	f.events.Emit("progress", cli.Fields{"bytes": bytes, "total": f.total, "nacks": st.Sender.NacksHeard, "repairs": st.Sender.Repairs})
+	f.events.Emit("progress", cli.Fields{
+		"bytes": bytes, "total": f.total, "nacks": st.Sender.NacksHeard, "repairs": st.Sender.Repairs,
+		"rate": st.Sender.Rate, "datagram_bytes": st.Sender.Bytes,
+	})
 	activity := st.Sender.NacksHeard + st.Sender.Repairs
 	asked = activity != f.activity
 	f.activity = activity

@@ -13,7 +13,7 @@ import (
 )
 
 // roles are the roles of keys, in the order in which help names them.
-var roles = []manifest.Role{manifest.RoleRelease, manifest.RoleServer, manifest.RoleDevice, manifest.RoleApprover}
+var roles = []manifest.Role{manifest.RoleRelease, manifest.RoleServer, manifest.RoleDevice, manifest.RoleApprover, manifest.RoleGroup}
 
 func keygenCommand(w cli.World) *cobra.Command {
 	var role, out string
@@ -23,7 +23,8 @@ func keygenCommand(w cli.World) *cobra.Command {
 		Long: `keygen writes a private key to NAME.key (mode 0600) and its public half to NAME.pub. It never overwrites a key.
 
 The role is stored in both files and checked whenever they are used: a release key signs what may run, a server key
-announces and decides when, a device key signs what a device reports, an approver key a person's agreement.`,
+announces and decides when, a device key signs what a device reports, an approver key a person's agreement. A group
+key is one secret for all members of a session, by which they authenticate packets (--auth-key): it has no public half.`,
 		Example: `  normsend keygen --out release                       # role release, by its name
   normsend keygen --role device --out keys/device-17`,
 		Args: cli.NoArgs,
@@ -31,11 +32,18 @@ announces and decides when, a device key signs what a device reports, an approve
 			if role == "" {
 				role = filepath.Base(out)
 				if !slices.Contains(roles, manifest.Role(role)) {
-					return cli.Usagef("--role is required, as %q is none: release, server, device or approver", role)
+					return cli.Usagef("--role is required, as %q is none: release, server, device, approver or group", role)
 				}
 			}
 			if !slices.Contains(roles, manifest.Role(role)) {
-				return cli.Usagef("--role %q: want release, server, device or approver", role)
+				return cli.Usagef("--role %q: want release, server, device, approver or group", role)
+			}
+			if manifest.Role(role) == manifest.RoleGroup {
+				if err := notOverwritten(manifest.GenerateGroupKey().WriteFile(out)); err != nil {
+					return cli.Usage(err)
+				}
+				fmt.Fprintf(w.Stdout, "%s.key  group key: give it to the members, and to nobody else\n", out)
+				return nil
 			}
 			key, err := writeKey(manifest.Role(role), out)
 			if err != nil {
@@ -45,7 +53,7 @@ announces and decides when, a device key signs what a device reports, an approve
 			return nil
 		},
 	}
-	c.Flags().StringVar(&role, "role", "", "release, server, device or approver; default: NAME, if it is one of these")
+	c.Flags().StringVar(&role, "role", "", "release, server, device, approver or group; default: NAME, if it is one of these")
 	c.Flags().StringVar(&out, "out", "", "`name` of both files, without .key and .pub")
 	c.MarkFlagRequired("out")
 	return c
@@ -57,9 +65,13 @@ func writeKey(role manifest.Role, name string) (manifest.PublicKey, error) {
 	if err != nil {
 		return manifest.PublicKey{}, err
 	}
-	err = key.WriteKeyPair(name)
+	return key.Public(), notOverwritten(key.WriteKeyPair(name))
+}
+
+// notOverwritten says what to do about a key that exists.
+func notOverwritten(err error) error {
 	if file, ok := errors.AsType[*fs.PathError](err); ok && errors.Is(err, fs.ErrExist) {
-		return manifest.PublicKey{}, fmt.Errorf("%s exists, and keys are never overwritten; move it away or choose another --out", file.Path)
+		return fmt.Errorf("%s exists, and keys are never overwritten; move it away or choose another --out", file.Path)
 	}
-	return key.Public(), err
+	return err
 }

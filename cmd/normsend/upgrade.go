@@ -58,6 +58,7 @@ Exit status: 0 committed on all devices, 1 aborted, 2 usage, 3 aborted by the de
 	fs.Var(&u.hold, "stage-hold", "an undecided device keeps its stage so long past the deadline (default 7d)")
 	fs.StringVar(&u.source, "source", "", "our `address`, for source-specific multicast")
 	fs.StringVar(&u.config.Listen, "listen", ":8443", "`address` and port of the rendezvous")
+	fs.StringVar(&u.config.Auth, "auth", "", "authenticate packets by a group key of the campaign: on, off; default: on if all of --devices have keys")
 	fs.StringVar(&u.config.Advertise, "advertise", "", "`URL` of the rendezvous as devices know it; default: made from --listen and --interface")
 	fs.StringVar(&u.tlsCert, "tls-cert", "", "TLS certificate `file` of the rendezvous; default: one certified by the server key")
 	fs.StringVar(&u.tlsKey, "tls-key", "", "its key `file`")
@@ -188,8 +189,11 @@ func (u *upgrader) resolveLink(given func(string) bool) (err error) {
 		}
 	}
 	if given("rate") {
-		cfg.Rate = float64(t.rate)
+		if cfg.AutoRate = t.rate.auto; !t.rate.auto {
+			cfg.Rate = float64(t.rate.fixed)
+		}
 	}
+	cfg.StartRate, cfg.MinRate, cfg.MaxRate = float64(t.startRate), float64(t.minRate), float64(t.maxRate)
 	if given("segment-size") {
 		cfg.SegmentSize = t.segmentSize
 	}
@@ -201,11 +205,7 @@ func (u *upgrader) resolveLink(given func(string) bool) (err error) {
 	if given("grtt") {
 		cfg.GRTT = t.grtt
 	}
-	if given("backoff") {
-		if cfg.BackoffFactor = t.backoff; t.backoff == 0 {
-			cfg.BackoffFactor = -1 // norm's word for none
-		}
-	}
+	cfg.BackoffFactor = t.backoffFactor()
 	if given("group-size") {
 		cfg.GroupSize = t.groupSize
 	}

@@ -115,10 +115,10 @@ func checkGroupFeedback(o *observed) Finding {
 		return nobody(o)
 	case o.heardTTL == 0:
 		return Finding{Verdict: Fault, Seen: fmt.Sprintf("the sender (%v) hears nothing of what we send to the group", o.responder.Addr()),
-			Remedy: fmt.Sprintf("let UDP port %d in at the sender, and let the network route the group from here to there", o.config.Group.Port())}
+			Remedy: fmt.Sprintf("let UDP port %d in at the sender and route the group from here to there, or receive with --unicast-feedback", o.config.Group.Port())}
 	case o.heardTTL > o.config.TTL:
-		return Finding{Verdict: Fault, Seen: fmt.Sprintf("the sender hears us with TTL %d, not with %d, which normrecv uses", o.heardTTL, o.config.TTL),
-			Remedy: "receivers behind a router cannot ask for repairs by the group: send from within their network, or use HTTP for the rest"}
+		return Finding{Verdict: Fault, Seen: fmt.Sprintf("the sender hears us with TTL %d, not with our %d", o.heardTTL, o.config.TTL),
+			Remedy: "receive with --unicast-feedback"}
 	}
 	return Finding{Verdict: OK, Seen: fmt.Sprintf("the sender hears us with TTL %d", o.heardTTL)}
 }
@@ -133,6 +133,6 @@ func checkUnicastFeedback(o *observed) Finding {
 	case o.heardTTL == 0 && !o.answered || o.config.Source.IsValid():
 		return Finding{Verdict: Fault, Seen: fmt.Sprintf("the sender does not hear us at %v", o.responder), Remedy: "let UDP in at the sender, and route it from here"}
 	}
-	return Finding{Verdict: Warning, Seen: fmt.Sprintf("the sender does not hear us at %v; any-source sessions do without", o.responder),
-		Remedy: "let UDP in at the sender, for source-specific sessions"}
+	return Finding{Verdict: Warning, Seen: fmt.Sprintf("the sender does not hear us at %v; that is for --unicast-feedback and source-specific sessions only", o.responder),
+		Remedy: "let UDP in at the sender, should you use those"}
 }

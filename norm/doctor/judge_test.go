@@ -96,7 +96,7 @@ func TestVerdicts(t *testing.T) {
 		{"feedback to the group", func(o *observed) { o.heardTTL = 0 }, Fault, "UDP port 6003"},
 		{"feedback to the group", func(o *observed) { o.heardTTL = 4 }, Fault, "with TTL 4"},
 		{"feedback to the group", func(o *observed) { o.config.Source, o.heardTTL = o.responder.Addr(), 0 }, OK, "not used"},
-		{"feedback by unicast", func(o *observed) { o.heardUnicast = false }, Warning, "do without"},
+		{"feedback by unicast", func(o *observed) { o.heardUnicast = false }, Warning, "--unicast-feedback"},
 		{"feedback by unicast", func(o *observed) { o.heardUnicast, o.config.Source = false, o.responder.Addr() }, Fault, "route it"},
 		{"source-specific join", func(o *observed) { o.igmp = "V2" }, Warning, "IGMPv2"},
 		{"source-specific join", func(o *observed) { o.igmp = "V3" }, OK, "is heard"},

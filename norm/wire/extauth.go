@@ -20,8 +20,8 @@ const (
 	authAR          = 0x01
 )
 
-// parseAuth reads an EXT_AUTH; ok is false if it is too short for its AR bit.
-func parseAuth(ext []byte) (x ExtAuth, ok bool) {
+// ParseAuth reads one EXT_AUTH as [Extensions.All] yields it; ok is false if it is too short for its AR bit.
+func ParseAuth(ext []byte) (x ExtAuth, ok bool) {
 	x.ASID = ext[2] >> 4 // the three bits after it are reserved
 	if ext[2]&authAR == 0 {
 		x.Tag = ext[4:]
@@ -44,7 +44,7 @@ func (e Extensions) Auth() iter.Seq[ExtAuth] {
 			if het != TypeExtAuth {
 				continue
 			}
-			if x, ok := parseAuth(ext); ok && !yield(x) {
+			if x, ok := ParseAuth(ext); ok && !yield(x) {
 				return
 			}
 		}

@@ -72,7 +72,7 @@ func (x extensions) attrs(het ExtType, ext []byte) []slog.Attr {
 			return f.attrs(x.id)
 		}
 	case TypeExtAuth:
-		if a, ok := parseAuth(ext); ok {
+		if a, ok := ParseAuth(ext); ok {
 			return a.attrs()
 		}
 	}
