@@ -6,6 +6,8 @@ import (
 	"net"
 	"slices"
 	"strings"
+
+	"github.com/multicast-upgrade/tool/norm/udp"
 )
 
 // checkReception judges whether the group reaches this host and the socket.
@@ -109,8 +111,8 @@ func checkTTL(o *observed) Finding {
 // checkGroupFeedback judges whether NACKs to the group, which is where NORM sends them, arrive.
 func checkGroupFeedback(o *observed) Finding {
 	switch {
-	case o.config.Source.IsValid():
-		return Finding{Verdict: OK, Seen: "not used in source-specific multicast"}
+	case udp.IsSourceSpecific(o.config.Group.Addr()):
+		return Finding{Verdict: OK, Seen: "not used in source-specific groups"}
 	case !o.responder.IsValid():
 		return nobody(o)
 	case o.heardTTL == 0:
@@ -123,16 +125,16 @@ func checkGroupFeedback(o *observed) Finding {
 	return Finding{Verdict: OK, Seen: fmt.Sprintf("the sender hears us with TTL %d", o.heardTTL)}
 }
 
-// checkUnicastFeedback judges the way that source-specific sessions need.
+// checkUnicastFeedback judges the way that source-specific groups need.
 func checkUnicastFeedback(o *observed) Finding {
 	switch {
 	case !o.responder.IsValid():
 		return nobody(o)
 	case o.heardUnicast:
 		return Finding{Verdict: OK, Seen: fmt.Sprintf("the sender hears us at %v", o.responder)}
-	case o.heardTTL == 0 && !o.answered || o.config.Source.IsValid():
+	case o.heardTTL == 0 && !o.answered || udp.IsSourceSpecific(o.config.Group.Addr()):
 		return Finding{Verdict: Fault, Seen: fmt.Sprintf("the sender does not hear us at %v", o.responder), Remedy: "let UDP in at the sender, and route it from here"}
 	}
-	return Finding{Verdict: Warning, Seen: fmt.Sprintf("the sender does not hear us at %v; that is for --unicast-feedback and source-specific sessions only", o.responder),
+	return Finding{Verdict: Warning, Seen: fmt.Sprintf("the sender does not hear us at %v; that is for --unicast-feedback and source-specific groups only", o.responder),
 		Remedy: "let UDP in at the sender, should you use those"}
 }
