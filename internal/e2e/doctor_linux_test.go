@@ -45,6 +45,11 @@ func TestDoctor(t *testing.T) {
 			_, s, r := lan(t)
 			return &patient{sender: s, receiver: r, group: "[ff15::1:2:3]:6003", ask: s.IPv6(), flags: []string{"--long=4s"}}
 		},
+		"healthy source-specific": func(t *testing.T) *patient {
+			_, s, r := lan(t)
+			return &patient{sender: s, receiver: r, group: "232.1.2.3:6003", at: []string{"--source=10.77.0.1"},
+				flags: []string{"--source=10.77.0.1", "--long=4s"}}
+		},
 		"no querier on a snooping switch": func(t *testing.T) *patient {
 			n, s, r := lan(t)
 			n.Snoop(8*time.Second, false)
