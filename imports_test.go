@@ -26,7 +26,8 @@ var rooms = map[string]room{
 	"norm/wire":             {sansIO: true},
 	"norm/fec":              {may: []string{"github.com/klauspost/reedsolomon"}, sansIO: true},
 	"norm/auth":             {may: []string{module + "norm/wire"}, sansIO: true},
-	"norm":                  {may: []string{module + "norm/wire", module + "norm/fec", module + "norm/auth"}, sansIO: true},
+	"norm":                  {may: []string{module + "norm/wire", module + "norm/fec", module + "norm/cc", module + "norm/auth"}, sansIO: true},
+	"norm/cc":               {sansIO: true},
 	"norm/udp":              {may: []string{"golang.org/x/net", "golang.org/x/sys"}},
 	"norm/session":          {may: []string{module + "norm", module + "norm/udp"}},
 	"norm/trace":            {may: []string{module + "norm/udp", module + "norm/wire"}},
@@ -41,6 +42,7 @@ var rooms = map[string]room{
 	"discovery/sdp":         {sansIO: true},
 	"discovery/sap":         {may: []string{module + "discovery/sdp"}, sansIO: true},
 	"discovery":             {may: []string{module + "manifest", module + "discovery/sap", module + "discovery/sdp", module + "norm/udp", "github.com/fxamacker/cbor/v2"}},
+	"interop":               {},
 	"upgrade": {may: []string{
 		module + "norm", module + "norm/auth", module + "norm/fec", module + "norm/session", module + "norm/udp", module + "merkle",
 		module + "manifest", module + "commit", module + "commit/disk", module + "commit/filestore", module + "discovery",

@@ -15,6 +15,9 @@ const (
 	SenderLost
 	// SenderEnded: the sender said that it ends (NORM_CMD(EOT)). Receiver: Sender, Instance.
 	SenderEnded
+	// TooSlow: the way from the sender has borne less than MinRate for 30 s. Feedback says from now on that we are about to
+	// leave, which the application should do ([Receiver.Leave], and close). Receiver: Sender, Instance.
+	TooSlow
 	// ObjectOffered: the first message of a new object arrived and its size and code are known. The application answers
 	// with [Receiver.Accept] or [Receiver.Reject] before the next call of Handle; until then nothing of it is asked for.
 	// Receiver: Sender, Object; details by [Receiver.Object].
@@ -62,6 +65,14 @@ const (
 	SenderMoved
 	// NodeCollision: another node uses our NormNodeId. Node is that id. Both.
 	NodeCollision
+	// StreamWritable: there is room again in a stream whose Write took less than it was given. Sender: Object.
+	StreamWritable
+	// StreamReadable: there is something to read of an accepted stream of which the last [Receiver.ReadStream] had nothing.
+	// Receiver: Sender, Object.
+	StreamReadable
+	// StreamBreak: content of a stream will never come. Reading goes on at the end of Range, whose Length is how many bytes are
+	// missing; what was read before is what precedes it. Receiver: Sender, Object, Range.
+	StreamBreak
 )
 
 // An Event tells the application what happened. Which fields are set depends on Kind.
@@ -82,11 +93,13 @@ type Event struct {
 
 var eventNames = [...]string{
 	SenderSeen: "sender-seen", SenderRestarted: "sender-restarted", SenderLost: "sender-lost", SenderEnded: "sender-ended",
+	TooSlow:       "too-slow",
 	ObjectOffered: "object-offered", ObjectInfo: "object-info", ObjectData: "object-data", ObjectComplete: "object-complete",
 	ObjectAborted: "object-aborted", ObjectSent: "object-sent", ObjectPurged: "object-purged", Vacancy: "vacancy",
 	NodeAcknowledged: "node-acknowledged", NodeSilent: "node-silent", AcksDone: "acks-done", CommandSent: "command-sent",
 	AckRequested: "ack-requested", AppCommand: "app-command", Flushed: "flushed", Ended: "ended",
 	SenderMoved: "sender-moved", NodeCollision: "node-collision",
+	StreamWritable: "stream-writable", StreamReadable: "stream-readable", StreamBreak: "stream-break",
 }
 
 func (k EventKind) String() string {

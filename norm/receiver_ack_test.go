@@ -221,6 +221,8 @@ func TestAnswersAreSuppressed(t *testing.T) {
 	}{
 		{name: "nearly as limiting", rate: 1100, suppressed: true}, // N-5.5.2.2-08
 		{name: "less limiting", rate: 1200},
+		{name: "above nine tenths", rate: 1105, suppressed: true}, // T-3.4-01: 994
+		{name: "below nine tenths", rate: 1118},                   // T-3.4-01: 1006
 		{name: "more limiting", rate: 500, suppressed: true},
 		{name: "no rate", rate: 0},                                                                      // N-4.2.3.5-20
 		{name: "with RTT, we without", rate: 500, other: wire.ExtCC{Flags: wire.CCFlagRTT, RTT: rtt}},   // N-5.5.2.2-09
@@ -262,14 +264,15 @@ func TestMeasuredRateIsReported(t *testing.T) {
 	g.run(10 * g.grtt)
 	g.acks()
 	g.probeAt(2, wire.Timestamp{Sec: 1}, 5e4)
-	before := g.Stats().Bytes
+	arrived := func() uint64 { return g.Stats().Bytes + 28*g.Stats().Datagrams } // with headers: T-4.3.4-01
+	before := arrived()
 	start := g.now
 	for b := range uint32(100) {
 		g.block(o, b)
 		g.run(10 * time.Millisecond)
 	}
 	g.acks()
-	received := g.Stats().Bytes - before
+	received := arrived() - before
 	rate := float64(received) / g.now.Sub(start).Seconds()
 	g.probeAt(3, wire.Timestamp{Sec: 2}, 5e4)
 	g.run(10 * g.grtt)

@@ -23,10 +23,11 @@ var Epoch = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
 // The same calls with the same seed give the same run, to the last datagram.
 type Net struct {
 	// What a test may watch; each may be nil. None may keep the packet.
-	OnSend    func(p *Packet)             // a host sent a packet
-	OnDeliver func(p *Packet, to *Host)   // it arrived
-	OnLose    func(p *Packet, to *Host)   // it did not, by loss or rule; not called for what a site's link loses
-	OnEvent   func(h *Host, e norm.Event) // a node told its application
+	OnSend    func(p *Packet)                          // a host sent a packet
+	OnDeliver func(p *Packet, to *Host)                // it arrived
+	OnLose    func(p *Packet, to *Host)                // it did not, by loss or rule; not called for what a site's link loses
+	OnEvent   func(h *Host, e norm.Event)              // a node told its application
+	OnRead    func(h *Host, o *Received, p norm.Piece) // it read from a stream
 
 	now    time.Duration
 	queue  queue
@@ -102,7 +103,7 @@ func (n *Net) step() {
 		}
 		n.release(e.packet)
 	case e.packet != nil:
-		n.deliver(e.packet, e.host)
+		n.deliver(e.packet, e.host, e.marked)
 		n.release(e.packet)
 	default:
 		e.host.wake(e.at)
@@ -111,10 +112,11 @@ func (n *Net) step() {
 
 // A Packet is a datagram under way.
 type Packet struct {
-	From *Host
-	To   netip.AddrPort
-	Sent time.Time
-	B    []byte
+	From   *Host
+	Source netip.AddrPort // where it is seen to come from
+	To     netip.AddrPort
+	Sent   time.Time
+	B      []byte
 
 	refs int    // events that still need it
 	text string // what String returned
@@ -141,7 +143,7 @@ func (p *Packet) String() string {
 // send puts a datagram of h on the wire.
 func (n *Net) send(h *Host, b []byte, to netip.AddrPort) {
 	p := n.packet()
-	p.From, p.To, p.Sent, p.B = h, to, n.Now(), append(p.B[:0], b...)
+	p.From, p.Source, p.To, p.Sent, p.B = h, h.Addr, to, n.Now(), append(p.B[:0], b...)
 	defer n.release(p)
 	if n.OnSend != nil {
 		n.OnSend(p)
@@ -209,7 +211,7 @@ func (n *Net) arrive(p *Packet, h *Host) {
 			n.lose(p, h)
 			return
 		}
-		n.deliver(p, h)
+		n.deliver(p, h, false)
 		return
 	}
 	out := h.Down.pass(h.rng, n.now-h.Down.Delay, len(p.B))
@@ -217,9 +219,15 @@ func (n *Net) arrive(p *Packet, h *Host) {
 		n.lose(p, h)
 	}
 	for _, at := range out.at[:out.n] {
-		n.queue.push(event{at: at, packet: n.hold(p), host: h})
+		n.queue.push(event{at: at, packet: n.hold(p), host: h, marked: out.marked})
 	}
 }
+
+// ECN codepoints (RFC 3168): all packets are ECT(0) until a link marks them.
+const (
+	ect0 = 2
+	ce   = 3
+)
 
 func (n *Net) lose(p *Packet, h *Host) {
 	if n.OnLose != nil {
@@ -227,14 +235,18 @@ func (n *Net) lose(p *Packet, h *Host) {
 	}
 }
 
-func (n *Net) deliver(p *Packet, h *Host) {
+func (n *Net) deliver(p *Packet, h *Host, marked bool) {
 	if h.node == nil || h.Detached {
 		return
 	}
 	if n.OnDeliver != nil {
 		n.OnDeliver(p, h)
 	}
-	h.node.Handle(n.Now(), norm.Datagram{From: p.From.Addr, To: p.To, B: p.B})
+	d := norm.Datagram{From: p.Source, To: p.To, ECN: ect0, B: p.B}
+	if marked {
+		d.ECN = ce
+	}
+	h.node.Handle(n.Now(), d)
 	h.settle()
 }
 
