@@ -6,9 +6,6 @@ import (
 	"maps"
 	"net/http"
 	"net/netip"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -19,6 +16,7 @@ import (
 
 	"github.com/multicast-upgrade/tool/discovery/sap"
 	"github.com/multicast-upgrade/tool/discovery/sdp"
+	"github.com/multicast-upgrade/tool/internal/tshark"
 	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/norm"
 	"github.com/multicast-upgrade/tool/norm/fec"
@@ -147,16 +145,9 @@ type memory []byte
 func (m memory) WriteAt(b []byte, off int64) (int, error) { return copy(m[off:], b), nil }
 func (m memory) ReadAt(b []byte, off int64) (int, error)  { return copy(b, m[off:]), nil }
 
-// tshark returns what tshark reads of packets, a map for each.
-func tshark(t *testing.T, packets [][]byte, group netip.AddrPort, fields ...string) (read []map[string]string) {
+// capture returns a file of packets that were sent to a SAP group.
+func capture(t *testing.T, packets [][]byte, from netip.Addr, group netip.AddrPort) []byte {
 	t.Helper()
-	program, err := exec.LookPath("tshark")
-	if err != nil {
-		if os.Getenv("REQUIRE_TSHARK") != "" {
-			t.Fatal("REQUIRE_TSHARK is set, and there is no tshark")
-		}
-		t.Skip("no tshark on this system; set REQUIRE_TSHARK=1 to make that a failure")
-	}
 	var file bytes.Buffer
 	w, err := trace.NewWriter(&file, "test")
 	if err != nil {
@@ -167,38 +158,12 @@ func tshark(t *testing.T, packets [][]byte, group netip.AddrPort, fields ...stri
 		t.Fatal(err)
 	}
 	for _, b := range packets {
-		from := netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), 40000)
-		if group.Addr().Is6() {
-			from = netip.AddrPortFrom(netip.MustParseAddr("2001:db8::1"), 40000)
-		}
-		frame := trace.AppendFrame(nil, trace.Datagram{From: from, To: group, B: b})
+		frame := trace.AppendFrame(nil, trace.Datagram{From: netip.AddrPortFrom(from, 40000), To: group, B: b})
 		if err := w.Packet(id, trace.Packet{Time: time.Unix(1, 0), Data: frame}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	path := filepath.Join(t.TempDir(), "sap.pcapng")
-	if err := os.WriteFile(path, file.Bytes(), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	args := []string{"-r", path, "-T", "fields", "-E", "separator=/t", "-E", "occurrence=a", "-E", "aggregator=|"}
-	for _, f := range fields {
-		args = append(args, "-e", f)
-	}
-	cmd := exec.CommandContext(t.Context(), program, args...)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%v: %s", err, stderr.String())
-	}
-	for line := range strings.Lines(string(out)) {
-		p := map[string]string{}
-		for i, v := range strings.Split(strings.TrimRight(line, "\n"), "\t") {
-			p[fields[i]] = v
-		}
-		read = append(read, p)
-	}
-	return read
+	return file.Bytes()
 }
 
 // TestTsharkReadsOurAnnouncements compares field by field what another implementation reads. X2974-3-01, X8866-5.7-01
@@ -248,11 +213,15 @@ func TestTsharkReadsOurAnnouncements(t *testing.T) {
 			want["sap.flags.a"], want["sap.originating_source.ipv6"], want["ipv6.dst"] = "1", test.source, test.sap
 		}
 		fields := append(slices.Sorted(maps.Keys(want)), "sap.message_identifier_hash", "sdp.session_attr", "sdp.media_attr")
-		read := tshark(t, packets, group, fields...)
+		read := tshark.Read(t, capture(t, packets, s.Source, group), nil, fields...)
 		if len(read) != len(packets) {
 			t.Fatalf("tshark reads %d packets of %d", len(read), len(packets))
 		}
-		for i, p := range read {
+		for i, values := range read {
+			p := map[string]string{}
+			for field, v := range values {
+				p[field] = strings.Join(v, ",")
+			}
 			if i >= 3 { // a deletion: its o= line is all there is
 				if p["sap.flags.t"] != "1" || p["sdp.owner.sessionid"] != want["sdp.owner.sessionid"] || p["sdp.session_name"] != "" {
 					t.Errorf("%s: deletion %d is %v to tshark", test.group, i, p)
@@ -264,7 +233,7 @@ func TestTsharkReadsOurAnnouncements(t *testing.T) {
 					t.Errorf("%s: %s is %q to tshark, want %q", test.group, field, p[field], w)
 				}
 			}
-			if h := p["sap.message_identifier_hash"]; h == "" || h == "0x0000" || h != read[0]["sap.message_identifier_hash"] {
+			if h := p["sap.message_identifier_hash"]; h == "" || h == "0x0000" || h != read[0]["sap.message_identifier_hash"][0] {
 				t.Errorf("%s: message identifier hash %q", test.group, h)
 			}
 			for _, attr := range []string{"source-filter:" + test.filter, "upgrade-campaign:" + s.Campaign.String() + " 3", "upgrade-session:sha-256 " + s.Digest().String()} {

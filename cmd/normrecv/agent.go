@@ -130,6 +130,12 @@ func (a *agent) run(ctx context.Context) error {
 // resolve fills the config from the flags.
 func (a *agent) resolve() (err error) {
 	cfg := &a.config
+	if cfg.SAP = a.discover == discoverSAP; !cfg.SAP && a.discover != discoverServer {
+		return fmt.Errorf("--discover %q: want %s or %s", a.discover, discoverServer, discoverSAP)
+	}
+	if cfg.GroupSize < 1 {
+		return fmt.Errorf("--group-size %d: want 1 or more", cfg.GroupSize)
+	}
 	for _, path := range a.trust {
 		key, err := manifest.LoadPublicKey(path, manifest.RoleRelease)
 		if err != nil {
@@ -156,12 +162,6 @@ func (a *agent) resolve() (err error) {
 	}
 	if err := a.hooks.Check(); err != nil {
 		return err
-	}
-	if cfg.SAP = a.discover == discoverSAP; !cfg.SAP && a.discover != discoverServer {
-		return fmt.Errorf("--discover %q: want %s or %s", a.discover, discoverServer, discoverSAP)
-	}
-	if cfg.GroupSize < 1 {
-		return fmt.Errorf("--group-size %d: want 1 or more", cfg.GroupSize)
 	}
 	if cfg.Interface != "" {
 		if _, _, err := udp.InterfaceFor(cfg.Interface); err != nil { // found out now, not when a campaign begins
