@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -587,7 +588,7 @@ func TestStreamBufferIsBounded(t *testing.T) {
 		}
 	}
 	p := newStreamPair(t, StreamConfig{}, SenderConfig{}, ReceiverConfig{})
-	for _, c := range []StreamConfig{{Buffer: -1}, {Buffer: 1 << 31}, {FirstBlock: 1 << 24}, {Info: make([]byte, 33)}} {
+	for _, c := range []StreamConfig{{Buffer: -1}, {Buffer: math.MaxInt32}, {FirstBlock: 1 << 24}, {Info: make([]byte, 33)}} {
 		if _, _, err := p.s.OpenStream(p.now, c); err == nil {
 			t.Errorf("%+v: no error", c)
 		}
