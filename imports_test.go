@@ -40,7 +40,9 @@ var rooms = map[string]room{
 	"commit/disk":           {may: []string{"golang.org/x/sys", "github.com/gofrs/flock"}},
 	"commit/disk/diskfault": {may: []string{module + "commit/disk"}},
 	"commit/filestore":      {may: []string{module + "commit", module + "commit/disk"}},
-	"discovery":             {may: []string{module + "manifest", "github.com/fxamacker/cbor/v2"}},
+	"discovery/sdp":         {sansIO: true},
+	"discovery/sap":         {may: []string{module + "discovery/sdp"}, sansIO: true},
+	"discovery":             {may: []string{module + "manifest", module + "discovery/sap", module + "discovery/sdp", module + "norm/udp", "github.com/fxamacker/cbor/v2"}},
 	"interop":               {},
 	"upgrade": {may: []string{
 		module + "norm", module + "norm/auth", module + "norm/fec", module + "norm/session", module + "norm/udp", module + "merkle",

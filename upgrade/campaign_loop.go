@@ -33,7 +33,9 @@ func (c *Campaign) Run(ctx context.Context) (result Result, err error) {
 	result = c.result()
 	cancel()
 	waitControl()
+	endSAP := c.sap.end(err == nil)
 	c.sender.end(err == nil)
+	endSAP()
 	wait()
 	return result, err
 }
