@@ -38,9 +38,12 @@ type AgentConfig struct {
 	FS  disk.FS // takes the place of Dir
 
 	Interface string // network interface by name or address; empty: the routing table decides
-	Hooks     Hooks  // nil: none
-	Boot      string // id of this boot of the system; if empty, what the system says
-	Once      bool   // end after one campaign
+	// UnicastFeedback sends requests to the sender itself, as source-specific groups have it anyhow. It passes routers that do
+	// not route what devices multicast, and TTL 1, with which that is sent.
+	UnicastFeedback bool
+	Hooks           Hooks  // nil: none
+	Boot            string // id of this boot of the system; if empty, what the system says
+	Once            bool   // end after one campaign
 
 	// SAP has the agent hear campaigns announced by SAP (RFC 2974), which make it ask the server. While nothing is under way
 	// it asks rarely without, in place of waiting at the server all the time.

@@ -57,6 +57,7 @@ here, and 1 if not.`,
 	fs.StringVar(&a.config.Interface, "interface", "", "network `interface` by name or address; if empty, the routing table decides")
 	fs.StringVar(&a.discover, "discover", discoverServer, "how to hear of campaigns: server waits at the server, sap for announcements as well")
 	fs.IntVar(&a.config.GroupSize, "group-size", discovery.DefaultGroupSize, "with --discover sap, how many devices there are, about: they ask in turn, 1000 a second")
+	fs.BoolVar(&a.config.UnicastFeedback, "unicast-feedback", false, "send requests to the sender itself, not to the group: for devices behind a router")
 	fs.StringVar(&a.key, "key", "", "device key `file`; without it votes are unsigned, which a campaign has to allow")
 	fs.StringVar(&a.hooks.Verify, "verify-cmd", "", "`command` that says whether an image may be installed")
 	fs.StringVar(&a.hooks.Activate, "activate-cmd", "", "`command` that makes an image run")

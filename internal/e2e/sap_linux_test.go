@@ -25,7 +25,7 @@ func TestUpgradeIsHeardBySAP(t *testing.T) {
 			for _, d := range f.devices {
 				d.awaitEvent("trouble") // the server is not there
 			}
-			stranger := f.net.Host(2)
+			stranger := f.devices[1].host
 			foreign, replay := f.announcement("another"), f.announcement("keys/server.pub")
 			f.say(stranger, foreign)
 
