@@ -44,6 +44,7 @@ var rooms = map[string]room{
 		module + "manifest", module + "commit", module + "commit/disk", module + "commit/filestore", module + "discovery",
 		"golang.org/x/net/netutil", "golang.org/x/sys",
 	}},
+	"upgrade/store": {may: []string{module + "manifest", module + "commit", "github.com/jackc/pgx/v5", "modernc.org/sqlite"}},
 }
 
 // outside is what a sans-IO package has no use for: time and randomness are its inputs, and one goroutine owns it.
