@@ -35,7 +35,7 @@ const (
 // zero is taken from there.
 type CampaignConfig struct {
 	Manifest []byte   // the signed release, as in fw.manifest; required
-	Images   []string // paths of its images: found by the image's name, else in the order of the manifest; required
+	Images   []string // paths of its images: found by the image's name, else in the order of the manifest; required without Open
 
 	// Who has to be ready: a list, or else the first so many devices that show themselves. Just one of both is required.
 	// Expect implies AllowUnsigned.
@@ -98,6 +98,7 @@ type CampaignConfig struct {
 	// the campaign is decided only by what devices show.
 	Restored bool
 
+	Open   func(image string) (Content, error)                 // opens an image by its name, in place of Images
 	Trace  session.Tracer                                      // told of the datagrams and events of the session. May be nil
 	Conn   func() (session.Conn, error)                        // opens the socket. If nil, udp.Open
 	Bind   func(network, address string) (net.Listener, error) // opens listeners. If nil, net.Listen
@@ -184,7 +185,7 @@ func (c *Campaign) open(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if c.release, err = openRelease(c.frozen); err != nil {
+	if c.release, err = openRelease(c.frozen, c.cfg.Open); err != nil {
 		return err
 	}
 	if !c.state.exists {

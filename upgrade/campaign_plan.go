@@ -21,6 +21,9 @@ func newFrozen(cfg CampaignConfig, given settings, id commit.CampaignID, now tim
 	if f.GroupKey, err = newGroupKey(cfg); err != nil {
 		return f, err
 	}
+	if cfg.Open == nil && len(given.Images) == 0 {
+		return f, errors.New("the images of the manifest are required")
+	}
 	if given.SegmentSize == 0 {
 		given.SegmentSize = defaultSegment - f.auth().SenderOverhead()
 	}
