@@ -149,11 +149,9 @@ func (s *Store) see(ctx context.Context, tx *sql.Tx, seen []Sighting) error {
 		args = append(args, g.Device, g.Product, g.Hardware, "", g.Version, nano(g.At), nano(g.At), "", "", false, given, 1)
 	}
 	// A device that another server inserts meanwhile keeps that one's node; the one taken here is given to nobody.
-	_, err = tx.ExecContext(ctx, `INSERT INTO devices (id, product, hardware, site, version, first_seen, last_seen, public_key, key_state, duplicate, node, revision)
-		VALUES `+values(len(seen), columns)+`
+	return s.insertRows(ctx, tx, `INSERT INTO devices (id, product, hardware, site, version, first_seen, last_seen, public_key, key_state, duplicate, node, revision) VALUES `, columns, `
 		ON CONFLICT (id) DO UPDATE SET product = excluded.product, hardware = excluded.hardware, version = excluded.version, last_seen = excluded.last_seen
-		WHERE devices.last_seen <= excluded.last_seen`, args...)
-	return err
+		WHERE devices.last_seen <= excluded.last_seen`, args)
 }
 
 // ShowKey notes that a device has proven to hold a key. The first one is pending, and so is another as long as none is
@@ -289,6 +287,9 @@ func scanDevice(row scanner) (d Device, err error) {
 }
 
 func readDevice(ctx context.Context, q querier, id string) (Device, error) {
+	if !manifest.ValidName(id) {
+		return Device{}, found(sql.ErrNoRows, "device", id)
+	}
 	d, err := scanDevice(q.QueryRowContext(ctx, deviceColumns+` WHERE id = $1`, id))
 	return d, found(err, "device", id)
 }

@@ -33,10 +33,13 @@ type engine struct {
 	name string
 	// oneWriter says that transactions that write wait for each other; it is quicker to wait in here.
 	oneWriter bool
-	migrate   func(ctx context.Context, tx *sql.Tx) error // takes the lock of migrations
-	words     *strings.Replacer                           // of migrations
-	backup    func(ctx context.Context, db *sql.DB, file string) error
-	integrity func(ctx context.Context, db *sql.DB) error
+	// insertAtOnce is how many rows one statement inserts at best. SQLite looks each parameter up among the others; to
+	// PostgreSQL each statement is a round trip.
+	insertAtOnce int
+	migrate      func(ctx context.Context, tx *sql.Tx) error // takes the lock of migrations
+	words        *strings.Replacer                           // of migrations
+	backup       func(ctx context.Context, db *sql.DB, file string) error
+	integrity    func(ctx context.Context, db *sql.DB) error
 }
 
 // Open opens the database at a URL and brings its tables up to date:

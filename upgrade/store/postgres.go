@@ -30,7 +30,7 @@ func openPostgres(ctx context.Context, url string) (*Store, error) {
 	db.SetMaxIdleConns(conns)
 	s := &Store{
 		engine: engine{
-			name: "PostgreSQL",
+			name: "PostgreSQL", insertAtOnce: batchRows,
 			migrate: func(ctx context.Context, tx *sql.Tx) error {
 				_, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(migrationLock))
 				return err

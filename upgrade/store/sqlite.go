@@ -32,7 +32,7 @@ func openSQLite(ctx context.Context, file string) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{engine: engine{
-		name: "SQLite", oneWriter: true,
+		name: "SQLite", oneWriter: true, insertAtOnce: 4,
 		migrate:   func(context.Context, *sql.Tx) error { return nil }, // the transaction is immediate: it is the lock
 		words:     strings.NewReplacer(),
 		backup:    backupSQLite,
