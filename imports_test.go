@@ -26,7 +26,8 @@ var rooms = map[string]room{
 	"norm/wire":             {sansIO: true},
 	"norm/fec":              {may: []string{"github.com/klauspost/reedsolomon"}, sansIO: true},
 	"norm/auth":             {may: []string{module + "norm/wire"}, sansIO: true},
-	"norm":                  {may: []string{module + "norm/wire", module + "norm/fec", module + "norm/auth"}, sansIO: true},
+	"norm":                  {may: []string{module + "norm/wire", module + "norm/fec", module + "norm/cc", module + "norm/auth"}, sansIO: true},
+	"norm/cc":               {sansIO: true},
 	"norm/udp":              {may: []string{"golang.org/x/net", "golang.org/x/sys"}},
 	"norm/session":          {may: []string{module + "norm", module + "norm/udp"}},
 	"norm/trace":            {may: []string{module + "norm/udp", module + "norm/wire"}},
@@ -39,6 +40,7 @@ var rooms = map[string]room{
 	"commit/disk/diskfault": {may: []string{module + "commit/disk"}},
 	"commit/filestore":      {may: []string{module + "commit", module + "commit/disk"}},
 	"discovery":             {may: []string{module + "manifest", "github.com/fxamacker/cbor/v2"}},
+	"interop":               {},
 	"upgrade": {may: []string{
 		module + "norm", module + "norm/auth", module + "norm/fec", module + "norm/session", module + "norm/udp", module + "merkle",
 		module + "manifest", module + "commit", module + "commit/disk", module + "commit/filestore", module + "discovery",

@@ -47,7 +47,8 @@ type Transport struct {
 	Interface     string         `json:"interface,omitempty"`
 	Source        netip.Addr     `json:"source,omitzero"`
 	TTL           int            `json:"ttl,omitempty"`
-	Rate          float64        `json:"rate,omitempty"` // bits per second
+	Rate          float64        `json:"rate,omitempty"`      // bits per second
+	AutoRate      bool           `json:"auto_rate,omitempty"` // by congestion control
 	Burst         int            `json:"burst,omitempty"`
 	SegmentSize   int            `json:"segment_size,omitempty"`
 	FEC           string         `json:"fec,omitempty"` // as for --fec: rs8:64,32
