@@ -47,8 +47,10 @@ type Transport struct {
 	Interface     string         `json:"interface,omitempty"`
 	Source        netip.Addr     `json:"source,omitzero"`
 	TTL           int            `json:"ttl,omitempty"`
-	Rate          float64        `json:"rate,omitempty"`      // bits per second
-	AutoRate      bool           `json:"auto_rate,omitempty"` // by congestion control
+	Rate          float64        `json:"rate,omitempty"` // bits per second, as the next three
+	StartRate     float64        `json:"start_rate,omitempty"`
+	MinRate       float64        `json:"min_rate,omitempty"`
+	MaxRate       float64        `json:"max_rate,omitempty"`
 	Burst         int            `json:"burst,omitempty"`
 	SegmentSize   int            `json:"segment_size,omitempty"`
 	FEC           string         `json:"fec,omitempty"` // as for --fec: rs8:64,32

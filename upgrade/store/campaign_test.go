@@ -19,7 +19,7 @@ func TestCampaignComesBackAsItWas(t *testing.T) {
 		c := draft(1, addRelease(t, s, "fw.bin", image(100)))
 		c.Settings = store.CampaignSettings{
 			Targets: store.Selector{Products: []string{"lamp"}, Sites: []string{"hall"}, Tags: []string{"beta"}, Devices: []string{"a", "b"}},
-			Transport: store.Transport{Group: netip.MustParseAddrPort("239.1.2.3:6003"), Interface: "eth0", Source: netip.MustParseAddr("192.0.2.1"), TTL: 4, Rate: 1.5e9, AutoRate: true,
+			Transport: store.Transport{Group: netip.MustParseAddrPort("239.1.2.3:6003"), Interface: "eth0", Source: netip.MustParseAddr("192.0.2.1"), TTL: 4, Rate: 1.5e9, StartRate: 1e6, MinRate: 64e3, MaxRate: 1e10,
 				Burst: 9000, SegmentSize: 1300, FEC: "rs8:64,32", AutoParity: 2, GRTT: 20 * time.Millisecond, BackoffFactor: -1, GroupSize: 500, Auth: "on"},
 			Policy: store.Policy{Waves: []store.Wave{{Targets: store.Selector{Sites: []string{"hall"}}, Quorum: 95, SiteQuorum: 80, Must: []string{"a"}, ReadyTimeout: time.Hour, Ask: true}, {}},
 				MaxFailures: 3, AllowUnsigned: true, TwoPeople: true},
