@@ -28,7 +28,7 @@ func TestCampaignComesBackAsItWas(t *testing.T) {
 		}
 		added := must(s.AddCampaign(ctx, c, alice))(t)
 		got := must(s.Campaign(ctx, c.ID))(t)
-		c.Phase, c.Created, c.Revision, c.Lease.Campaign = store.PhaseDraft, alice, 1, c.ID
+		c.Phase, c.Created, c.Changed, c.Revision, c.Lease.Campaign = store.PhaseDraft, alice, "alice", 1, c.ID
 		if !reflect.DeepEqual(got, c) {
 			t.Errorf("got  %+v\nwant %+v", got, c)
 		}

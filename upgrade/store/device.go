@@ -165,7 +165,7 @@ func (s *Store) ShowKey(ctx context.Context, device string, key manifest.PublicK
 	if err != nil || d.Key == key {
 		return err // the common case: it was noted
 	}
-	return s.write(ctx, func(tx *sql.Tx) error { return showKey(ctx, tx, device, key, By{device, now}) })
+	return s.act(ctx, func(tx *sql.Tx) error { return showKey(ctx, tx, device, key, By{device, now}) })
 }
 
 func showKey(ctx context.Context, tx *sql.Tx, device string, key manifest.PublicKey, by By) error {
@@ -194,7 +194,7 @@ func (s *Store) RevokeKey(ctx context.Context, device string, revision int64, by
 }
 
 func (s *Store) judgeKey(ctx context.Context, device string, revision int64, state KeyState, allowed string, by By) error {
-	return s.write(ctx, func(tx *sql.Tx) error {
+	return s.act(ctx, func(tx *sql.Tx) error {
 		d, err := readDevice(ctx, tx, device)
 		if err != nil {
 			return err
@@ -242,7 +242,7 @@ func (s *Store) RemoveDevice(ctx context.Context, device string, revision int64,
 
 // changeDevice runs change if the device has that revision.
 func (s *Store) changeDevice(ctx context.Context, device string, revision int64, by By, action string, detail any, change func(tx *sql.Tx) error) error {
-	return s.write(ctx, func(tx *sql.Tx) error {
+	return s.act(ctx, func(tx *sql.Tx) error {
 		r, err := tx.ExecContext(ctx, `UPDATE devices SET revision = revision + 1 WHERE id = $1 AND revision = $2`, device, revision)
 		if err := one(r, err, ErrConflict); err == ErrConflict {
 			if _, err := readDevice(ctx, tx, device); err != nil {

@@ -117,6 +117,38 @@ func TestClonedDevicesAreDuplicates(t *testing.T) {
 	})
 }
 
+func TestClonesThatComeTogetherAreDuplicates(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *store.Store) {
+		var ids []string
+		for i := range 10 {
+			ids = append(ids, fmt.Sprint("clone-", i))
+		}
+		see(t, s, ids...)
+		key := deviceKey(t)
+		var all sync.WaitGroup
+		for _, id := range ids {
+			all.Go(func() {
+				if err := s.ShowKey(t.Context(), id, key, start); err != nil {
+					t.Error(err)
+				}
+			})
+			all.Go(func() { // and all are heard meanwhile
+				for i := range ids {
+					if err := s.SeeDevices(t.Context(), store.Sighting{ids[i], "lamp", "rev-b", "1.0", start}, store.Sighting{id, "lamp", "rev-b", "1.0", start}); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		for _, id := range ids {
+			if d := device(t, s, id); !d.Duplicate || d.Key != key {
+				t.Errorf("%+v", d)
+			}
+		}
+	})
+}
+
 func TestEnrolmentIsForOneDeviceOnce(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()

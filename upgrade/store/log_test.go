@@ -98,6 +98,23 @@ func TestPausedLeaderCannotWrite(t *testing.T) {
 	})
 }
 
+func TestPausedCampaignIsLedByNobody(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *store.Store) {
+		c := running(t, s, 1)
+		l := take(t, s, c, "a", start)
+		log, _ := openLog(t, s, l)
+		wantNil(t, log.Append(record("a")))
+		c = must(s.MoveCampaign(t.Context(), c.ID, c.Revision, store.PhasePaused, alice))(t)
+		wantErr(t, log.Append(decided(0)), store.ErrFenced)
+		_, err := s.RenewLease(t.Context(), l, start, time.Minute)
+		wantErr(t, err, store.ErrFenced)
+		must(s.MoveCampaign(t.Context(), c.ID, c.Revision, store.PhaseRunning, alice))(t)
+		if _, recs := openLog(t, s, take(t, s, c, "b", start)); len(recs) != 1 {
+			t.Errorf("log %q", recs)
+		}
+	})
+}
+
 // Two logs under one lease, as two goroutines of a broken server would have.
 func TestLogHasOneEnd(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store.Store) {

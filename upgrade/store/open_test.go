@@ -21,6 +21,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		{"sqlite::memory:", "plain path"},
 		{"sqlite:fleet.db?mode=ro", "plain path"},
 		{"sqlite://host/fleet.db", "plain path"},
+		{"sqlite:file:fleet.db", "plain path"},
 		{"sqlite:" + filepath.Join(t.TempDir(), "no", "such", "fleet.db"), "fleet.db"},
 		{"postgres://u:s3cret@127.0.0.1:x/db", "cannot be parsed"},
 		{"postgres://u:s3cret@127.0.0.1:1/db?connect_timeout=1", "PostgreSQL at 127.0.0.1"},
