@@ -32,6 +32,7 @@ var rooms = map[string]room{
 	"norm/udp":              {may: []string{"golang.org/x/net", "golang.org/x/sys"}},
 	"norm/session":          {may: []string{module + "norm", module + "norm/udp"}},
 	"norm/trace":            {may: []string{module + "norm/udp", module + "norm/wire"}},
+	"norm/doctor":           {may: []string{module + "norm/udp", module + "norm/wire", "golang.org/x/net", "golang.org/x/sys"}},
 	"norm/normtest":         {may: []string{module + "norm", module + "norm/auth", module + "norm/wire", module + "norm/fec"}},
 	"norm/normtest/hub":     {may: []string{module + "norm/udp"}},
 	"merkle":                {sansIO: true},
