@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -49,6 +50,20 @@ var rooms = map[string]room{
 		module + "manifest", module + "commit", module + "commit/disk", module + "commit/filestore", module + "discovery",
 		"golang.org/x/net/netutil", "golang.org/x/sys",
 	}},
+	"upgrade/store": {may: []string{module + "manifest", module + "commit", "github.com/jackc/pgx/v5", "modernc.org/sqlite"}},
+}
+
+// TestAgentLinksNoSQL holds that the database of the server stays out of the program on the devices.
+func TestAgentLinksNoSQL(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "./cmd/normrecv").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		if pkg := strings.TrimSpace(line); pkg == "database/sql" || pkg == module+"upgrade/store" {
+			t.Errorf("normrecv links %s", pkg)
+		}
+	}
 }
 
 // outside is what a sans-IO package has no use for: time and randomness are its inputs, and one goroutine owns it.
