@@ -44,6 +44,10 @@ var rooms = map[string]room{
 		module + "manifest", module + "commit", module + "commit/disk", module + "commit/filestore", module + "discovery",
 		"golang.org/x/net/netutil", "golang.org/x/sys",
 	}},
+	"upgrade/fleet": {may: []string{
+		module + "norm/fec", module + "norm/session", module + "manifest", module + "commit", module + "discovery",
+		module + "upgrade", module + "upgrade/store",
+	}},
 }
 
 // outside is what a sans-IO package has no use for: time and randomness are its inputs, and one goroutine owns it.
