@@ -219,3 +219,19 @@ func (c *Coordinator) replayMessage(m messageRecord) error {
 	}
 	return nil
 }
+
+// DecisionOf returns the decision that a record of a coordinator's log holds; ok is false for other records. A log in a
+// database uses it to keep each decision under a key of its own.
+func DecisionOf(rec []byte) (d Decision, ok bool, err error) {
+	var r coordRecord
+	if err := decode(rec, &r, maxRecord); err != nil {
+		return d, false, fmt.Errorf("%w: %w", ErrRecord, err)
+	}
+	if r.Decided == nil {
+		return d, false, nil
+	}
+	if d, err = parseDecision(r.Decided.Payload); err != nil {
+		return d, false, fmt.Errorf("%w: %w", ErrRecord, err)
+	}
+	return d, true, nil
+}

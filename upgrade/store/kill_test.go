@@ -1,0 +1,5 @@
+package store_test
+
+const writerEnv = "STORE_TEST_WRITER"
+
+func writeUntilKilled() {}

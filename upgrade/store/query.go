@@ -1,0 +1,174 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// A Page is a part of a list in the order of its key.
+type Page struct {
+	After string // the key of the last one that was seen: what the Next of the page before says. Empty: from the start
+	Limit int    // how many. If zero, 100; at most 1,000
+}
+
+const (
+	defaultLimit = 100
+	maxLimit     = 1000
+	maxFilter    = 200 // values of one field of a filter
+)
+
+func (p Page) limit() int {
+	if p.Limit <= 0 {
+		return defaultLimit
+	}
+	return min(p.Limit, maxLimit)
+}
+
+// A List is a page of things.
+type List[T any] struct {
+	Items []T
+	Next  string // Page.After of the next page; empty: this is the last
+}
+
+// A condition is the text after WHERE, made of constant words, and the arguments that go with it.
+type condition struct {
+	words []string
+	args  []any
+}
+
+// add adds a term; each ? in it is one of args.
+func (c *condition) add(term string, args ...any) {
+	var b strings.Builder
+	for _, r := range term {
+		if r != '?' {
+			b.WriteRune(r)
+			continue
+		}
+		c.args = append(c.args, args[0])
+		args = args[1:]
+		b.WriteString("$" + strconv.Itoa(len(c.args)))
+	}
+	c.words = append(c.words, b.String())
+}
+
+// in adds that a column has one of values, if there are any. Term has one %s.
+func (c *condition) in(term string, values []string) {
+	if len(values) == 0 {
+		return
+	}
+	args := make([]any, len(values))
+	for i, v := range values {
+		args[i] = v
+	}
+	c.add(fmt.Sprintf(term, strings.Repeat("?, ", len(values)-1)+"?"), args...)
+}
+
+// equal adds that a column has a value, if there is one.
+func (c *condition) equal(column, value string) {
+	if value != "" {
+		c.add(column+" = ?", value)
+	}
+}
+
+func (c *condition) String() string {
+	if len(c.words) == 0 {
+		return ""
+	}
+	return " WHERE " + strings.Join(c.words, " AND ")
+}
+
+// list reads a page: text is a SELECT without WHERE, whose order is that of the text key.
+func list[T any](ctx context.Context, db *sql.DB, text, key string, c condition, p Page, scan func(scanner) (T, error), id func(T) string) (List[T], error) {
+	if p.After != "" {
+		c.add(key+" > ?", p.After)
+	}
+	limit := p.limit()
+	c.args = append(c.args, limit+1)
+	items, err := collect(ctx, db, text+c.String()+" ORDER BY "+key+" LIMIT $"+strconv.Itoa(len(c.args)), c.args, scan)
+	if err != nil {
+		return List[T]{}, err
+	}
+	if len(items) <= limit {
+		return List[T]{Items: items}, nil
+	}
+	items = items[:limit]
+	return List[T]{items, id(items[limit-1])}, nil
+}
+
+// A scanner is a row, or the rows of a query at one of them.
+type scanner interface{ Scan(dest ...any) error }
+
+// A querier is a database or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+func collect[T any](ctx context.Context, q querier, text string, args []any, scan func(scanner) (T, error)) (items []T, err error) {
+	rows, err := q.QueryContext(ctx, text, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		item, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, item)
+	}
+	return items, rows.Err()
+}
+
+// batchRows is how many rows one statement inserts: below SQLite's 32,766 parameters at any width in here.
+const batchRows = 500
+
+// values returns rows of placeholders: "($1, $2), ($3, $4)".
+func values(rows, columns int) string {
+	var b strings.Builder
+	for i := range rows * columns {
+		switch {
+		case i == 0:
+			b.WriteByte('(')
+		case i%columns == 0:
+			b.WriteString("), (")
+		default:
+			b.WriteString(", ")
+		}
+		b.WriteByte('$')
+		b.WriteString(strconv.Itoa(i + 1))
+	}
+	b.WriteByte(')')
+	return b.String()
+}
+
+// checkText refuses what PostgreSQL cannot keep, on both databases, and what is too long for a line.
+func checkText(field, s string, limit int) error {
+	if !utf8.ValidString(s) || strings.ContainsRune(s, 0) || len(s) > limit {
+		return fmt.Errorf("%w: %s %.70q: want UTF-8 without NUL, up to %d bytes", ErrInvalid, field, s, limit)
+	}
+	return nil
+}
+
+// maxText bounds names of people, titles and the like, in bytes.
+const maxText = 256
+
+// nano and moment are times in the database.
+func nano(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func moment(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n).UTC()
+}

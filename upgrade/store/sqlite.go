@@ -1,0 +1,97 @@
+//go:build !mips && !mipsle && !mips64 && !mips64le
+
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"runtime"
+	"strings"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+// openSQLite opens a file in WAL mode: readers see the last commit and never wait.
+//
+// With synchronous=FULL a commit is in the log file and that is synced; with NORMAL it is in the log file, which is synced
+// at the next checkpoint or durable commit. So what a durable transaction has seen is durable with it.
+func openSQLite(ctx context.Context, file string) (*Store, error) {
+	if strings.HasPrefix(file, "//") || strings.ContainsAny(file, "?#") || file == ":memory:" {
+		return nil, fmt.Errorf("%q: want sqlite:FILE, with a plain path and without parameters", "sqlite:"+file)
+	}
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600) // it holds secrets; SQLite gives its other files the same mode
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
+	s := &Store{engine: engine{
+		name: "SQLite", oneWriter: true,
+		migrate:   func(context.Context, *sql.Tx) error { return nil }, // the transaction is immediate: it is the lock
+		words:     strings.NewReplacer(),
+		backup:    backupSQLite,
+		integrity: checkSQLite,
+	}}
+	if s.durable, err = connectSQLite(file, 1, "_txlock=immediate", "_pragma=synchronous(FULL)"); err != nil {
+		return nil, err
+	}
+	// The first statement makes the file a database.
+	var mode string
+	if err = s.durable.QueryRowContext(ctx, `PRAGMA journal_mode=WAL`).Scan(&mode); err == nil && mode != "wal" {
+		err = fmt.Errorf("the file system has no shared memory for a write-ahead log (journal mode %s)", mode)
+	}
+	if err == nil {
+		s.lazy, err = connectSQLite(file, 1, "_txlock=immediate", "_pragma=synchronous(NORMAL)")
+	}
+	if err == nil {
+		s.readers, err = connectSQLite(file, max(4, runtime.NumCPU()), "_pragma=query_only(1)")
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", file, err), s.Close())
+	}
+	return s, nil
+}
+
+func connectSQLite(file string, conns int, params ...string) (*sql.DB, error) {
+	params = append(params, "_pragma=busy_timeout(10000)", "_pragma=foreign_keys(1)")
+	name := url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath(), RawQuery: strings.Join(params, "&")}
+	db, err := sql.Open("sqlite", name.String())
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(conns)
+	db.SetMaxIdleConns(conns)
+	return db, nil
+}
+
+func backupSQLite(ctx context.Context, db *sql.DB, file string) error {
+	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(fmt.Errorf("%w: %s; a backup does not overwrite", ErrExists, file), err)
+	}
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := db.ExecContext(ctx, `VACUUM INTO $1`, file); err != nil {
+		return errors.Join(err, os.Remove(file))
+	}
+	return f.Sync()
+}
+
+func checkSQLite(ctx context.Context, db *sql.DB) error {
+	var result string
+	if err := db.QueryRowContext(ctx, `PRAGMA integrity_check(1)`).Scan(&result); err != nil {
+		return err
+	}
+	if result != "ok" {
+		return fmt.Errorf("the database is damaged: %s", result)
+	}
+	return nil
+}
