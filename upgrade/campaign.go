@@ -82,6 +82,10 @@ type CampaignConfig struct {
 	FS    disk.FS              // the state directory, in place of State
 	TLS   *tls.Config          // if nil, a TLS key is certified with Key; none if Listen is a loopback address
 
+	// Shared is a rendezvous that the campaign has in common with others, in place of Listen, Advertise and TLS. No Control
+	// reaches such a campaign: it is in the hands of who made it.
+	Shared *Shared
+
 	// Lead is how long before sending the campaign is announced, so that devices start together. If zero, 2 s.
 	Lead time.Duration
 	// Linger is how long the campaign stays when all that is certain is done: after ABORT for devices to hear it, after
@@ -115,7 +119,7 @@ type Campaign struct {
 	listener net.Listener
 	control  net.Listener
 	conn     session.Conn // nil once the session has it
-	handler  *discovery.Handler
+	publish  func(discovery.Notice)
 	clock    signedClock
 
 	calls chan func(now time.Time) // work for the loop
@@ -130,6 +134,7 @@ type Campaign struct {
 	progress    map[string]progress
 	strangers   map[string]bool       // who was turned away, as far as it was told
 	keyRequests map[string][][16]byte // the last ones for the group key that were answered, by target
+	rate        float64               // what SetRate said; 0: nothing
 	endgame
 }
 

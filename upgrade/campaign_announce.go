@@ -48,7 +48,7 @@ func (c *Campaign) announce(now time.Time) error {
 	if len(answer.Signed) > 0 {
 		n.Decisions = [][]byte{answer.Signed}
 	}
-	c.handler.Publish(n)
+	c.publish(n)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,7 +84,7 @@ func (c *Campaign) openSender() error {
 	s := c.frozen.Settings
 	tx, err := session.Open(session.Config{Conn: c.conn, Log: c.cfg.Log, Trace: c.cfg.Trace, Send: &norm.SenderConfig{
 		Node: norm.NodeID(c.frozen.NodeID), Instance: c.frozen.instance(c.state.Serial), Group: s.Group,
-		FEC: s.code(), SegmentSize: s.SegmentSize, AutoParity: s.AutoParity, Rate: s.Rate, Burst: s.Burst,
+		FEC: s.code(), SegmentSize: s.SegmentSize, AutoParity: s.AutoParity, Rate: cmp.Or(c.rate, s.Rate), Burst: s.Burst,
 		GRTT: s.GRTT, BackoffFactor: s.BackoffFactor, GroupSize: s.GroupSize,
 		FirstObject: norm.TransportID(c.release.objects.Hashes), Auth: c.frozen.auth(),
 	}})
@@ -95,6 +96,20 @@ func (c *Campaign) openSender() error {
 	c.sender = &transmission{session: tx, events: make(chan norm.Event), stop: stop}
 	go c.sender.listen(ctx)
 	return nil
+}
+
+// SetRate changes what the campaign sends with, in bits per second, until it is changed again or the process ends.
+func (c *Campaign) SetRate(ctx context.Context, rate float64) error {
+	if !(rate > 0) {
+		return fmt.Errorf("rate %g: want more than nothing", rate)
+	}
+	return c.act(ctx, func(time.Time) error {
+		c.rate = rate
+		if c.sender == nil {
+			return nil // it is opened with this rate
+		}
+		return c.sender.session.SetRate(ctx, rate)
+	})
 }
 
 // listen passes on what happens to the session until it is closed or has failed.

@@ -29,8 +29,22 @@ const (
 	idleTimeout    = 2 * time.Minute
 )
 
+// A Shared is a rendezvous that serves many campaigns.
+type Shared struct {
+	Handler *discovery.Handler        // its [discovery.Backend] passes on to [Campaign.Backend] what is for the campaign
+	URL     string                    // as devices know it
+	Seats   map[string]discovery.Seat // of the targets; nobody else is told of the campaign
+}
+
+// Backend answers devices for the campaign while it runs.
+func (c *Campaign) Backend() discovery.Backend { return backend{c} }
+
 // listen takes the port of the rendezvous; a new campaign gets its address and URL from it.
 func (c *Campaign) listen() error {
+	if c.cfg.Shared != nil {
+		c.frozen.URL = c.cfg.Shared.URL
+		return nil
+	}
 	address := c.frozen.Address
 	if address == "" {
 		address = c.frozen.Settings.Listen
