@@ -35,7 +35,7 @@ const (
 // zero is taken from there.
 type CampaignConfig struct {
 	Manifest []byte   // the signed release, as in fw.manifest; required
-	Images   []string // paths of its images: found by the image's name, else in the order of the manifest; required
+	Images   []string // paths of its images: found by the image's name, else in the order of the manifest; required without Open
 
 	// Who has to be ready: a list, or else the first so many devices that show themselves. Just one of both is required.
 	// Expect implies AllowUnsigned.
@@ -80,6 +80,8 @@ type CampaignConfig struct {
 	Key   *manifest.PrivateKey // of role server; required
 	State string               // the state directory. If empty, upgrade-CAMPAIGN in the current one
 	FS    disk.FS              // the state directory, in place of State
+	Store State                // keeps the campaign, in place of a directory; Close closes it. Then no Control reaches the campaign
+	ID    commit.CampaignID    // of the campaign. If zero, one is drawn for a new campaign
 	TLS   *tls.Config          // if nil, a TLS key is certified with Key; none if Listen is a loopback address
 
 	// Shared is a rendezvous that the campaign has in common with others, in place of Listen, Advertise and TLS. No Control
@@ -100,6 +102,7 @@ type CampaignConfig struct {
 	// the campaign is decided only by what devices show.
 	Restored bool
 
+	Open   func(image string) (Content, error)                 // opens an image by its name, in place of Images
 	Trace  session.Tracer                                      // told of the datagrams and events of the session. May be nil
 	Conn   func() (session.Conn, error)                        // opens the socket. If nil, udp.Open
 	Bind   func(network, address string) (net.Listener, error) // opens listeners. If nil, net.Listen
@@ -153,10 +156,6 @@ func OpenCampaign(cfg CampaignConfig) (*Campaign, error) {
 		keyRequests: map[string][][16]byte{},
 	}
 	if err := c.open(time.Now()); err != nil {
-		if c.state != nil {
-			c.state.undo()
-			c.state = nil
-		}
 		c.Close()
 		return nil, err
 	}
@@ -173,22 +172,25 @@ func (c *Campaign) open(now time.Time) error {
 	}
 	var id commit.CampaignID
 	c.cfg.random(id[:])
-	if c.state, err = openState(c.cfg, id); err != nil {
+	id = cmp.Or(c.cfg.ID, id)
+	if err := c.openState(id); err != nil {
 		return err
 	}
-	if c.state.exists {
-		if c.frozen, err = c.state.load(); err == nil {
-			err = c.frozen.admit(given, c.cfg.Key.Public(), c.state.dir)
-		}
-	} else if c.cfg.Restored {
-		err = fmt.Errorf("--restored: there is no campaign in %s", c.state.dir)
-	} else {
+	if c.frozen, err = c.state.load(); err != nil {
+		return err
+	}
+	switch {
+	case c.state.exists:
+		err = c.frozen.admit(given, c.cfg.ID, c.cfg.Key.Public(), c.state.String())
+	case c.cfg.Restored:
+		err = fmt.Errorf("--restored: there is no campaign in %s", c.state)
+	default:
 		c.frozen, err = newFrozen(c.cfg, given, id, now)
 	}
 	if err != nil {
 		return err
 	}
-	if c.release, err = openRelease(c.frozen); err != nil {
+	if c.release, err = openRelease(c.frozen, c.cfg.Open); err != nil {
 		return err
 	}
 	if !c.state.exists {
@@ -214,7 +216,7 @@ func (c *Campaign) open(now time.Time) error {
 	}
 	// The plan is durable before the campaign exists, and that before anything is announced. A crash in between leaves
 	// a log that nobody has been promised anything from.
-	if err := c.state.discardLog(); err != nil {
+	if err := c.state.DiscardLog(); err != nil {
 		return err
 	}
 	if err := c.openCoordinator(); err != nil {
@@ -226,16 +228,28 @@ func (c *Campaign) open(now time.Time) error {
 	return c.state.create(c.frozen)
 }
 
+func (c *Campaign) openState(id commit.CampaignID) error {
+	state := c.cfg.Store
+	if state == nil {
+		dir, err := openStateDir(c.cfg, id)
+		if err != nil {
+			return err
+		}
+		state = dir
+	}
+	c.state = &campaignState{State: state}
+	return nil
+}
+
 func (c *Campaign) openCoordinator() (err error) {
 	c.coordinator, err = commit.OpenCoordinator(commit.CoordinatorConfig{
-		Key: c.cfg.Key, Public: c.cfg.Key.Public(), Open: c.state.openLog,
+		Key: c.cfg.Key, Public: c.cfg.Key.Public(), Open: c.state.OpenLog,
 	})
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.state.fs.Path(coordinatorLog), err)
+		return fmt.Errorf("the log in %s: %w", c.state, err)
 	}
 	if p, started := c.coordinator.Plan(); c.state.exists && (!started || p.Campaign != c.frozen.Campaign) {
-		return fmt.Errorf("%s is not the log of this campaign: what it has promised is lost; start a new one with another --state",
-			c.state.fs.Path(coordinatorLog))
+		return fmt.Errorf("the log in %s is not of this campaign: what it has promised is lost; start a new one with another --state", c.state)
 	}
 	return nil
 }
@@ -246,14 +260,14 @@ func (c *Campaign) ID() commit.CampaignID { return c.frozen.Campaign }
 // URL returns the rendezvous, as devices know it.
 func (c *Campaign) URL() string { return c.frozen.URL }
 
-// Dir returns the path of the state directory.
-func (c *Campaign) Dir() string { return c.state.dir }
+// Dir returns the path of the state directory, or the name of what is in its place.
+func (c *Campaign) Dir() string { return c.state.String() }
 
 // Describe returns what a person wants to see at the start, in one line.
 func (c *Campaign) Describe() string {
 	s := c.frozen.Settings
 	return fmt.Sprintf("campaign %s: release %s to group %s, interface %s, TTL %d, %g Mbit/s; rendezvous %s; state %s", c.frozen.Campaign,
-		c.release.manifest.Version, s.Group, cmp.Or(s.Interface, "by the routing table"), max(0, cmp.Or(s.TTL, 1)), s.Rate/1e6, c.frozen.URL, c.state.dir)
+		c.release.manifest.Version, s.Group, cmp.Or(s.Interface, "by the routing table"), max(0, cmp.Or(s.TTL, 1)), s.Rate/1e6, c.frozen.URL, c.state)
 }
 
 // Manifest returns the release.
@@ -302,7 +316,7 @@ func (c *Campaign) Close() error {
 			c.release.close()
 		}
 		if c.state != nil {
-			c.state.close()
+			c.state.Close()
 		}
 	})
 	return nil

@@ -21,6 +21,9 @@ func newFrozen(cfg CampaignConfig, given settings, id commit.CampaignID, now tim
 	if f.GroupKey, err = newGroupKey(cfg); err != nil {
 		return f, err
 	}
+	if cfg.Open == nil && len(given.Images) == 0 {
+		return f, errors.New("the images of the manifest are required")
+	}
 	if given.SegmentSize == 0 {
 		given.SegmentSize = defaultSegment - f.auth().SenderOverhead()
 	}
@@ -38,7 +41,10 @@ func newFrozen(cfg CampaignConfig, given settings, id commit.CampaignID, now tim
 }
 
 // admit returns why the campaign cannot be continued with these settings and this key.
-func (f frozen) admit(given settings, key manifest.PublicKey, dir string) error {
+func (f frozen) admit(given settings, id commit.CampaignID, key manifest.PublicKey, dir string) error {
+	if id != (commit.CampaignID{}) && id != f.Campaign {
+		return fmt.Errorf("%s has campaign %s, not %s", dir, f.Campaign, id)
+	}
 	if f.Server != key {
 		return fmt.Errorf("--key: the campaign in %s was started with the server key %s, this is %s", dir, f.Server.Fingerprint(), key.Fingerprint())
 	}

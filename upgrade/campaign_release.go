@@ -13,24 +13,31 @@ import (
 	"github.com/multicast-upgrade/tool/merkle"
 )
 
+// Content is the bytes of an image.
+type Content interface {
+	io.ReaderAt
+	Size() int64
+}
+
 // A release is what is sent: the hash list and the images, which stay where they are.
 type release struct {
 	manifest *manifest.Manifest
 	signed   []byte
 	objects  manifest.Objects
 	hashes   []byte // the hash list
-	images   []*os.File
+	images   []Content
+	files    []io.Closer
 }
 
-// openRelease opens the images and checks that they are those of the manifest.
-func openRelease(f frozen) (_ *release, err error) {
+// openRelease opens the images and checks that they are those of the manifest. If open is nil they are files.
+func openRelease(f frozen, open func(name string) (Content, error)) (_ *release, err error) {
 	r := &release{signed: f.Manifest}
 	// The server passes on what devices check; it only has to see that the images belong to it.
 	if r.manifest, _, err = manifest.OpenUnverified(f.Manifest); err != nil {
 		return nil, fmt.Errorf("--manifest: %w", err)
 	}
 	m := r.manifest
-	if len(f.Settings.Images) != len(m.Images) {
+	if open == nil && len(f.Settings.Images) != len(m.Images) {
 		return nil, fmt.Errorf("the manifest is of %d images, not of %d", len(m.Images), len(f.Settings.Images))
 	}
 	r.objects = manifest.ObjectsFor(len(m.Images))
@@ -45,13 +52,19 @@ func openRelease(f frozen) (_ *release, err error) {
 		if _, err := f.Settings.code().Partition(uint64(im.Size)); err != nil {
 			return nil, fmt.Errorf("--fec: image %s of %d bytes: %w", im.Name, im.Size, err)
 		}
-		file, err := os.Open(imagePath(f.Settings.Images, im.Name, i))
+		name, content := im.Name, Content(nil)
+		if open != nil {
+			content, err = open(name)
+		} else {
+			name = imagePath(f.Settings.Images, name, i)
+			content, err = r.openFile(name)
+		}
 		if err != nil {
 			return nil, err
 		}
-		r.images = append(r.images, file)
-		if leaves[i], err = matchImage(im, file); err != nil {
-			return nil, fmt.Errorf("%s: %w", file.Name(), err)
+		r.images = append(r.images, content)
+		if leaves[i], err = matchImage(im, content); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	r.hashes, err = m.HashList(leaves)
@@ -76,19 +89,31 @@ func imagePath(paths []string, name string, i int) string {
 	return paths[i]
 }
 
-func matchImage(im *manifest.Image, file *os.File) ([]merkle.Hash, error) {
-	info, err := file.Stat()
-	switch {
-	case err != nil:
+// openFile opens an image that is a file.
+func (r *release) openFile(path string) (Content, error) {
+	file, err := os.Open(path)
+	if err != nil {
 		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, errors.New("not a regular file")
-	case info.Size() == 0:
-		return nil, errors.New("the image is empty")
-	case info.Size() != im.Size: // before gigabytes are hashed
-		return nil, fmt.Errorf("%w: %s has %d bytes, the file %d", manifest.ErrImage, im.Name, im.Size, info.Size())
 	}
-	return im.Match(io.NewSectionReader(file, 0, info.Size()))
+	r.files = append(r.files, file)
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: not a regular file", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return io.NewSectionReader(file, 0, info.Size()), nil
+}
+
+func matchImage(im *manifest.Image, content Content) ([]merkle.Hash, error) {
+	switch size := content.Size(); {
+	case size == 0:
+		return nil, errors.New("the image is empty")
+	case size != im.Size: // before gigabytes are hashed
+		return nil, fmt.Errorf("%w: %s has %d bytes, the file %d", manifest.ErrImage, im.Name, im.Size, size)
+	}
+	return im.Match(io.NewSectionReader(content, 0, im.Size))
 }
 
 // object returns an object's bytes by its NormTransportId.
@@ -105,7 +130,7 @@ func (r *release) object(toi uint16) (content io.ReaderAt, size int64, ok bool) 
 }
 
 func (r *release) close() {
-	for _, file := range r.images {
+	for _, file := range r.files {
 		file.Close()
 	}
 }

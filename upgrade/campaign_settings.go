@@ -91,8 +91,6 @@ func (s settings) resolve() (settings, error) {
 	switch {
 	case s.Manifest == "":
 		return s, errors.New("--manifest is required")
-	case len(s.Images) == 0:
-		return s, errors.New("the images of the manifest are required")
 	case !s.Group.IsValid() || s.Group.Port() == 0:
 		return s, errors.New("--group is required, such as 239.1.2.3:6003")
 	case (s.Targets != "") == (s.Expect > 0) || s.Expect < 0:

@@ -49,23 +49,85 @@ type issue struct {
 	Begun  bool      // sending has begun
 }
 
-// A campaignState is the state directory.
+// A State keeps what one campaign is, has announced and has promised, for one process at a time. What a method returned
+// nil for is durable. [OpenCampaign] has one for directories; upgrade/store keeps states in a database.
+type State interface {
+	// Load returns what Create and Save were given last; nil where there is none. The campaign exists when there is frozen.
+	Load() (frozen, issue []byte, err error)
+	// Create makes the campaign exist; nothing is announced of it yet.
+	Create(frozen []byte) error
+	Save(issue []byte) error
+	// OpenLog gives replay each record of the coordinator's log, in order. Close closes the log.
+	OpenLog(replay func(rec []byte) error) (commit.Log, error)
+	// DiscardLog removes the log of a campaign that never came to be.
+	DiscardLog() error
+	// String names the state, for people.
+	String() string
+	Close() error
+}
+
+// A campaignState is a State, and what is in it.
 type campaignState struct {
-	fs     disk.FS
-	dir    string // for people
-	own    io.Closer
-	lock   io.Closer
-	log    *filestore.Log
+	State
 	exists bool // the campaign is an old one
-	made   bool // the directory was not there before
 	issue
+}
+
+// load reads what is frozen and what was announced.
+func (s *campaignState) load() (f frozen, err error) {
+	frozen, issue, err := s.Load()
+	if err != nil || frozen == nil {
+		return f, err
+	}
+	s.exists = true
+	if err := json.Unmarshal(frozen, &f); err != nil {
+		return f, fmt.Errorf("%s: what is frozen of the campaign is damaged: %w", s, err)
+	}
+	if f.Format != stateFormat {
+		return f, fmt.Errorf("%s has format %d; this program knows %d", s, f.Format, stateFormat)
+	}
+	if issue != nil {
+		if err := json.Unmarshal(issue, &s.issue); err != nil {
+			return f, fmt.Errorf("%s: what was announced last is damaged: %w", s, err)
+		}
+	}
+	return f, nil
+}
+
+func (s *campaignState) create(f frozen) error {
+	b, err := marshalState(f)
+	if err != nil {
+		return err
+	}
+	return s.Create(b)
+}
+
+func (s *campaignState) save(i issue) error {
+	b, err := marshalState(i)
+	if err == nil {
+		err = s.Save(b)
+	}
+	if err == nil {
+		s.issue = i
+	}
+	return err
+}
+
+// A stateDir is a State in a directory.
+type stateDir struct {
+	fs   disk.FS
+	dir  string // for people
+	own  io.Closer
+	lock io.Closer
+	log  *filestore.Log
+	made bool // the directory was not there before
 }
 
 // lockPatience is how long a lock is waited for, which a look from outside holds for an instant.
 const lockPatience = time.Second
 
-func openState(cfg CampaignConfig, id commit.CampaignID) (*campaignState, error) {
-	s := &campaignState{fs: cfg.FS, dir: cfg.State}
+func openStateDir(cfg CampaignConfig, id commit.CampaignID) (*stateDir, error) {
+	s := &stateDir{fs: cfg.FS, dir: cfg.State}
 	switch {
 	case s.fs != nil:
 		s.dir = s.fs.Path(".")
@@ -81,20 +143,16 @@ func openState(cfg CampaignConfig, id commit.CampaignID) (*campaignState, error)
 		}
 		s.fs, s.own = dir, dir
 	}
-	err := s.open()
-	if err != nil {
-		s.close()
+	if err := s.takeLock(); err != nil {
+		s.release()
 		return nil, fmt.Errorf("--state %s: %w", s.dir, err)
 	}
 	return s, nil
 }
 
-func (s *campaignState) open() (err error) {
+func (s *stateDir) takeLock() (err error) {
 	for waited := time.Duration(0); ; waited += lockPatience / 10 {
 		s.lock, err = s.fs.Lock(lockName)
-		if err == nil {
-			break
-		}
 		if !errors.Is(err, disk.ErrLocked) {
 			return err
 		}
@@ -103,78 +161,72 @@ func (s *campaignState) open() (err error) {
 		}
 		time.Sleep(lockPatience / 10)
 	}
-	_, err = s.fs.Stat(campaignName)
-	s.exists = err == nil
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
 }
 
-// load reads what is frozen and what was announced.
-func (s *campaignState) load() (f frozen, err error) {
-	if err := readJSON(s.fs, campaignName, &f); err != nil {
-		return f, err
+func (s *stateDir) String() string { return s.dir }
+
+func (s *stateDir) Load() (frozen, issue []byte, err error) {
+	if frozen, err = readState(s.fs, campaignName); frozen == nil {
+		return nil, nil, err
 	}
-	if f.Format != stateFormat {
-		return f, fmt.Errorf("%s has format %d; this program knows %d", s.fs.Path(campaignName), f.Format, stateFormat)
-	}
-	if err := readJSON(s.fs, issueName, &s.issue); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return f, err
-	}
-	return f, nil
+	issue, err = readState(s.fs, issueName)
+	return frozen, issue, err
 }
 
-// create makes the campaign exist.
-func (s *campaignState) create(f frozen) error {
+// readState reads a file; nil if there is none.
+func readState(fsys disk.FS, name string) ([]byte, error) {
+	b, err := disk.ReadFile(fsys, name, maxState)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return b, err
+}
+
+func (s *stateDir) Create(frozen []byte) error {
 	// What an earlier campaign in this directory has left is not this one's.
 	if err := s.fs.Remove(issueName); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return writeJSON(s.fs, campaignName, f)
+	return disk.WriteFile(s.fs, campaignName, frozen, 0o600)
 }
 
-func (s *campaignState) save(i issue) error {
-	if err := writeJSON(s.fs, issueName, i); err != nil {
-		return err
-	}
-	s.issue = i
-	return nil
-}
+func (s *stateDir) Save(issue []byte) error { return disk.WriteFile(s.fs, issueName, issue, 0o600) }
 
-// discardLog removes the log of a campaign that never came to be.
-func (s *campaignState) discardLog() error {
+func (s *stateDir) DiscardLog() error {
 	if err := s.fs.Remove(coordinatorLog); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return s.fs.SyncDir(".")
 }
 
-func (s *campaignState) openLog(replay func(rec []byte) error) (_ commit.Log, err error) {
+func (s *stateDir) OpenLog(replay func(rec []byte) error) (_ commit.Log, err error) {
 	s.log, err = filestore.Open(s.fs, coordinatorLog, replay)
 	return s.log, err
 }
 
-func (s *campaignState) close() {
-	if s.log != nil {
-		s.log.Close()
+// Close lets go of the directory, and removes it if it was made for a campaign that did not come to be.
+func (s *stateDir) Close() error {
+	if s.made {
+		if _, err := s.fs.Stat(campaignName); errors.Is(err, fs.ErrNotExist) {
+			s.fs.Remove(coordinatorLog)
+			s.fs.Remove(lockName)
+			os.Remove(s.dir) // fails if there is anything else in it
+		}
 	}
-	if s.lock != nil {
-		s.lock.Close()
-	}
-	if s.own != nil {
-		s.own.Close()
-	}
+	return s.release()
 }
 
-// undo lets go of the directory, and removes it if it was made for a campaign that did not come to be.
-func (s *campaignState) undo() {
-	if _, err := s.fs.Stat(campaignName); s.made && errors.Is(err, fs.ErrNotExist) {
-		s.fs.Remove(coordinatorLog)
-		s.fs.Remove(lockName)
-		os.Remove(s.dir) // fails if there is anything else in it
+func (s *stateDir) release() error {
+	var errs []error
+	if s.log != nil {
+		errs = append(errs, s.log.Close())
 	}
-	s.close()
+	for _, c := range []io.Closer{s.lock, s.own} {
+		if c != nil {
+			errs = append(errs, c.Close())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 const maxState = 1 << 20 // bytes of a JSON file
@@ -193,9 +245,14 @@ func readJSON(fsys disk.FS, name string, v any) error {
 
 // writeJSON replaces a file, in one step.
 func writeJSON(fsys disk.FS, name string, v any) error {
-	b, err := json.MarshalIndent(v, "", "\t")
+	b, err := marshalState(v)
 	if err != nil {
 		return err
 	}
-	return disk.WriteFile(fsys, name, append(b, '\n'), 0o600)
+	return disk.WriteFile(fsys, name, b, 0o600)
+}
+
+func marshalState(v any) ([]byte, error) {
+	b, err := json.MarshalIndent(v, "", "\t")
+	return append(b, '\n'), err
 }

@@ -23,21 +23,26 @@ type controlFile struct {
 
 const controlTimeout = 10 * time.Second
 
-// serveControl takes requests of other processes until ctx ends.
+// serveControl takes requests of other processes until ctx ends. Where the campaign is in no directory nobody looks for a
+// control file.
 func (c *Campaign) serveControl(ctx context.Context) (wait func(), err error) {
+	dir, ok := c.state.State.(*stateDir)
+	if !ok {
+		return func() {}, nil
+	}
 	if c.control, err = c.cfg.Bind("tcp", "127.0.0.1:0"); err != nil {
 		return func() {}, err
 	}
 	token := make([]byte, 32)
 	c.cfg.random(token)
 	file := controlFile{c.control.Addr().String(), hex.EncodeToString(token), time.Now().UTC()}
-	if err := writeJSON(c.state.fs, controlName, file); err != nil {
+	if err := writeJSON(dir.fs, controlName, file); err != nil {
 		return func() {}, err
 	}
 	stop := c.serve(ctx, c.control, controlHandler(c, file.Token), false)
 	return func() {
 		stop()
-		if err := c.state.fs.Remove(controlName); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := dir.fs.Remove(controlName); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			c.cfg.Log.Warn("the control file stays behind", "err", err)
 		}
 	}, nil
