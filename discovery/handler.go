@@ -112,7 +112,7 @@ func take[M any](f func(context.Context, M) error) http.HandlerFunc {
 
 // read returns the message in the body; if there is none, it says so.
 func read[M any](w http.ResponseWriter, r *http.Request) (m M, ok bool) {
-	defer boundBody(w)()
+	boundBody(w)
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err == nil {
 		err = decoding.Unmarshal(body, &m)
@@ -146,7 +146,7 @@ func (h *Handler) adopt(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	defer boundBody(w)()
+	boundBody(w)
 	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err == nil {
 		err = h.backend.Adopt(r.Context(), r.PathValue("campaign"), uint32(wave), b)

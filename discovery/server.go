@@ -42,12 +42,10 @@ func NewServer(handler http.Handler, secure *tls.Config) *http.Server {
 	return s
 }
 
-// boundBody bounds the time for reading the body of a request. What it returns ends that, as the connection is used again.
-// A ResponseWriter that has no deadlines is none of a server.
-func boundBody(w http.ResponseWriter) (end func()) {
-	c := http.NewResponseController(w)
-	c.SetReadDeadline(time.Now().Add(bodyTimeout))
-	return func() { c.SetReadDeadline(time.Time{}) }
+// boundBody bounds the time for reading the body of a request, and what of it is left when it is answered: the server sets
+// the deadline anew for the next one. A ResponseWriter that has no deadlines is none of a server.
+func boundBody(w http.ResponseWriter) {
+	http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
 }
 
 // boundAnswer bounds the time for writing an answer that is long, or is written when nobody may be there any more.
