@@ -78,8 +78,11 @@ func NewAgent(cfg AgentConfig) (_ *Agent, err error) {
 	if a.client, err = cfg.newClient(); err != nil {
 		return nil, err
 	}
+	if err := a.openKey(); err != nil {
+		return nil, fmt.Errorf("device key: %w", err)
+	}
 	a.p, err = commit.OpenParticipant(time.Now(), commit.ParticipantConfig{
-		Device: cfg.Device, Key: cfg.signer(), Server: cfg.TrustServer, Boot: cfg.Boot, Build: buildTime(),
+		Device: cfg.Device, Key: a.cfg.signer(), Server: cfg.TrustServer, Boot: cfg.Boot, Build: buildTime(),
 		Open: a.openLog,
 	})
 	if err != nil {
@@ -172,13 +175,14 @@ func (a *Agent) settle(now time.Time) error {
 	}
 	a.deliver(now)
 	a.ask(now)
+	a.showStatus(now)
 	return nil
 }
 
 // wait returns how long nothing has to be done if nothing happens.
 func (a *Agent) wait(now time.Time) time.Duration {
 	next := now.Add(time.Hour)
-	for _, t := range []time.Time{a.p.Deadline(), a.outbox.next, a.poll.next} {
+	for _, t := range []time.Time{a.p.Deadline(), a.outbox.next, a.poll.next, a.status.due()} {
 		if !t.IsZero() && t.Before(next) {
 			next = t
 		}
