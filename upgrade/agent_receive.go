@@ -107,6 +107,14 @@ type traffic struct {
 	byHTTP                   bool   // multicast is of no use
 }
 
+// loss returns the share that was lost.
+func (t traffic) loss() float64 {
+	if t.lost == 0 {
+		return 0
+	}
+	return float64(t.lost) / (float64(t.received) + float64(t.lost))
+}
+
 // noteProgress takes how far the reception of a campaign is.
 func (a *Agent) noteProgress(now time.Time, c *campaign, bytes int64, t traffic) {
 	if a.following != c || c.offered {

@@ -123,7 +123,7 @@ type Campaign struct {
 	control  net.Listener
 	conn     session.Conn // nil once the session has it
 	publish  func(discovery.Notice)
-	clock    signedClock
+	clock    *SignedClock
 
 	calls chan func(now time.Time) // work for the loop
 	mail  chan delivery            // votes and reports, taken in batches
@@ -148,6 +148,7 @@ type Campaign struct {
 func OpenCampaign(cfg CampaignConfig) (*Campaign, error) {
 	c := &Campaign{
 		cfg:         cfg.resolve(),
+		clock:       NewSignedClock(cfg.Key),
 		calls:       make(chan func(time.Time)),
 		mail:        make(chan delivery),
 		done:        make(chan struct{}),
