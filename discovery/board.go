@@ -209,6 +209,13 @@ func (b *board) leave(device string, w *waiter) {
 	b.waiting[device] = polls
 }
 
+// waits reports whether a poll of the device waits.
+func (b *board) waits(device string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.waiting[device]) > 0
+}
+
 // close sends away all who wait, and all who come.
 func (b *board) close() {
 	b.mu.Lock()
@@ -224,6 +231,10 @@ func away(waiters int) error {
 	return &Refusal{Status: http.StatusServiceUnavailable, Reason: "busy", Detail: "come back later",
 		retryAfter: 1 + rand.IntN(10+waiters/returnRate)}
 }
+
+// SendAway answers a device that it should come back later, at a moment that is spread out over as much time as so many
+// devices need.
+func SendAway(w http.ResponseWriter, devices int) { problem(w, away(devices)) }
 
 // poll answers at once when the notice is another than the device has, else when it changes or the device's patience
 // ends.

@@ -78,6 +78,9 @@ func (h *Handler) Post(seats map[string]Seat) *Posting { return h.board.post(sea
 // Close ends all polls, and those that come: devices are asked to come back at moments that are spread out.
 func (h *Handler) Close() { h.board.close() }
 
+// Waits reports whether a poll of the device waits.
+func (h *Handler) Waits(device string) bool { return h.board.waits(device) }
+
 // Waiting returns how many polls wait.
 func (h *Handler) Waiting() int {
 	h.board.mu.Lock()

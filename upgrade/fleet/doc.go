@@ -1,21 +1,24 @@
 // Package fleet is the core of a server that brings releases to many devices in many campaigns: what is behind the REST
 // API, the page and the rendezvous of normsend serve.
 //
-// A [Server] works on a store, in which everything is before it is told to anybody. Several servers can work on one
-// store: each campaign is led by the one that holds its lease, and when that ends another goes on with the campaign from
-// the store, in the middle of a transfer or of a decision, to the same outcome. A leader that was paused and has lost its
-// lease can write nothing more.
+// A [Server] works on a [store.Store], in which everything is before it is told to anybody. Several servers can work on
+// one store: each campaign is led by the one that holds its lease, and when that ends another goes on with the campaign
+// from the store, in the middle of a transfer or of a decision, to the same outcome. A leader that was paused and has lost
+// its lease can write nothing more.
 //
 // # The life of a campaign
 //
-//	draft       a person writes its Spec, and changes it                       Create, Change
-//	approved    another person has agreed to it, where the server asks so      Approve
-//	scheduled   targets, policy and deadline are frozen; it waits for its start Start
-//	running     announced, sent, voted on, decided, activated: an upgrade.Campaign of its own
-//	closed      over, with a verdict; or given up before it ran
+//	draft       a person writes its settings, and changes them               Create, Change
+//	            another person agrees, where the settings ask for two        Approve
+//	scheduled   targets, keys and group are its own; it waits for its start   Start
+//	running     announced, sent, voted on, decided, activated                 an upgrade.Campaign
+//	closed      over, with a verdict; or given up before it was announced     Discard
 //
-// COMMIT wants a person's agreement as well, unless the Spec says "auto": [Server.Commit]. Of two people of whom one
+// COMMIT wants a person's agreement as well where the settings say "ask": [Server.Commit]. Of two people of whom one
 // commits and the other aborts, one wins, and the other gets an error that wraps [commit.ErrDecided].
+//
+// What needs no more than the store, such as tokens, the audit trail, or lists of releases, devices and campaigns, the
+// API asks of the store itself.
 //
 // # Goroutines
 //

@@ -1,30 +1,37 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
-	"io"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"os"
+	"sync"
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/discovery"
 	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/norm/session"
 	"github.com/multicast-upgrade/tool/upgrade"
+	"github.com/multicast-upgrade/tool/upgrade/store"
 )
 
 // A Config says what a Server is.
 type Config struct {
+	Store *store.Store         // required; the caller closes it, after Run
 	Key   *manifest.PrivateKey // of role server; required
 	Trust manifest.Keys        // the release keys that uploads are checked with; required
 	URL   string               // of the rendezvous, as devices know it; required
-	Name  string               // of this server among those on one store, as people see it. If empty, the host's name
+	Name  string               // of this server among those on the store, as people see it. If empty, the host's name
 
-	// Groups are what campaigns are given that do not name one: no two that run have the same.
+	// Groups are what campaigns are given that do not name one: no two that are open have the same.
 	Groups []netip.AddrPort
-	// Interface and TTL are for campaigns that do not name theirs.
+	// Interface and TTL are for campaigns that do not name theirs; see [upgrade.CampaignConfig].
 	Interface string
 	TTL       int
 	// Rate is what all campaigns share, and InterfaceRate what those on one interface do, in bits per second. If Rate is
@@ -32,163 +39,154 @@ type Config struct {
 	Rate          float64
 	InterfaceRate map[string]float64
 
-	// TwoPersons is whether a campaign is started only after another person than its creator approved it.
-	TwoPersons bool
-
 	// Lease is how long a campaign stays without its leader before another server takes over. If zero, 15 s.
 	Lease time.Duration
 	// MaxPolls bounds the long polls that wait at once. If zero, 120,000.
 	MaxPolls int
+	// MaxPending bounds the devices in the registry whose key nobody has approved. If zero, 10,000.
+	MaxPending int
 
-	Log  *slog.Logger                                       // if nil, nobody is told
-	Conn func(upgrade.CampaignConfig) (session.Conn, error) // opens sockets. If nil, UDP
+	Log                          *slog.Logger                                                       // if nil, nobody is told
+	Conn                         func(c store.Campaign, group netip.AddrPort) (session.Conn, error) // opens the socket of a campaign. If nil, UDP
+	Lead, Linger, OutcomeTimeout time.Duration                                                      // as in [upgrade.CampaignConfig]
+}
+
+func (cfg Config) resolve() (Config, error) {
+	switch {
+	case cfg.Store == nil:
+		return cfg, errors.New("fleet: a server needs a store")
+	case cfg.Key == nil || cfg.Key.Role() != manifest.RoleServer:
+		return cfg, errors.New("fleet: a server needs a server key")
+	case len(cfg.Trust.Keys) == 0 || cfg.Trust.Threshold < 1 || cfg.Trust.Threshold > len(cfg.Trust.Keys):
+		return cfg, fmt.Errorf("fleet: %d of %d release keys are to be trusted", cfg.Trust.Threshold, len(cfg.Trust.Keys))
+	case cfg.URL == "":
+		return cfg, errors.New("fleet: devices have to know the URL of the rendezvous")
+	case cfg.Rate < 0 || cfg.Lease < 0 || cfg.MaxPolls < 0 || cfg.MaxPending < 0:
+		return cfg, errors.New("fleet: rate, lease and limits cannot be negative")
+	}
+	if cfg.Name == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return cfg, err
+		}
+		cfg.Name = host
+	}
+	cfg.Rate = cmp.Or(cfg.Rate, 10e6)
+	cfg.Lease = cmp.Or(cfg.Lease, 15*time.Second)
+	cfg.MaxPolls = cmp.Or(cfg.MaxPolls, 120_000)
+	cfg.MaxPending = cmp.Or(cfg.MaxPending, 10_000)
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return cfg, nil
 }
 
 // A Server runs the campaigns of a store.
-type Server struct{ cfg Config }
+type Server struct {
+	cfg     Config
+	store   *store.Store
+	owner   string // of leases: one process at a time
+	handler *discovery.Handler
+	clock   *upgrade.SignedClock
+	hub     hub
+	kicks   chan struct{} // buffered, one: look at the campaigns now
+	hellos  chan hello
+	done    chan struct{} // closed when Run has returned
 
-// Open checks the Config and reads what the store knows. Nothing is done before Run.
-func Open(ctx context.Context, cfg Config) (*Server, error) { return &Server{cfg}, errUnready }
+	mu       sync.Mutex // guards all below
+	running  bool
+	leads    map[commit.CampaignID]*lead
+	byDevice map[string][]*lead // the newest last
+	waits    map[commit.CampaignID]*wait
+	trouble  map[commit.CampaignID]failure
+	past     past
+	twins    map[string][2]instance // the latest two agents of each device that said hello
+	pending  int                    // devices whose key nobody has approved, about
+}
+
+// Open checks the Config. Nothing is done before Run.
+func Open(ctx context.Context, cfg Config) (*Server, error) {
+	cfg, err := cfg.resolve()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg: cfg, store: cfg.Store, owner: cfg.Name + " " + rand.Text()[:8], clock: upgrade.NewSignedClock(cfg.Key),
+		kicks: make(chan struct{}, 1), hellos: make(chan hello), done: make(chan struct{}),
+		leads: map[commit.CampaignID]*lead{}, byDevice: map[string][]*lead{}, waits: map[commit.CampaignID]*wait{},
+		trouble: map[commit.CampaignID]failure{}, twins: map[string][2]instance{},
+	}
+	s.handler = discovery.NewHandler(backend{s})
+	s.handler.MaxWaiters = cfg.MaxPolls
+	return s, s.countPending(ctx)
+}
+
+// Handler returns the rendezvous: what devices speak to, at the paths below /v1/. What comes before Run has looked at the
+// campaigns, or after it, is answered with 503 and a time to come back.
+func (s *Server) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		running := s.running
+		s.mu.Unlock()
+		if !running {
+			discovery.SendAway(w, s.handler.Waiting())
+			return
+		}
+		s.handler.ServeHTTP(w, r)
+	})
+}
+
+// Store returns the store.
+func (s *Server) Store() *store.Store { return s.store }
+
+// Online reports whether a device waits at this server for news.
+func (s *Server) Online(device string) bool { return s.handler.Waits(device) }
+
+// lookInterval is how often a server looks for campaigns that have to be led.
+const lookInterval = time.Second
 
 // Run leads campaigns until ctx ends, and then lets go of them, so that another server, or the next run of this one, goes on
-// at once. It returns when everything is in the store.
-func (s *Server) Run(ctx context.Context) error { return errUnready }
-
-// Handler returns the rendezvous: what devices speak to. Requests that come before Run, or after it, are answered with 503.
-func (s *Server) Handler() http.Handler { return http.NotFoundHandler() }
-
-var errUnready = errors.ErrUnsupported
-
-// AddRelease takes a signed manifest whose signatures are those of enough trusted release keys, which has not expired. Its
-// images follow.
-func (s *Server) AddRelease(ctx context.Context, signed []byte, actor string) (*manifest.Manifest, error) {
-	return nil, errUnready
+// at once. It returns when everything is in the store. A Server runs once.
+func (s *Server) Run(ctx context.Context) error {
+	var work sync.WaitGroup
+	ctx, cancel := context.WithCancel(ctx)
+	defer func() {
+		s.mu.Lock()
+		s.running = false
+		s.mu.Unlock()
+		s.handler.Close()
+		cancel()
+		work.Wait()
+		close(s.done)
+	}()
+	work.Go(func() { s.register(ctx) })
+	if err := s.look(ctx, &work); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.running = true
+	s.mu.Unlock()
+	tick := time.NewTicker(lookInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-s.kicks:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if err := s.look(ctx, &work); err != nil && ctx.Err() == nil {
+			s.cfg.Log.Error("the campaigns cannot be read", "err", err)
+		}
+	}
 }
 
-// AddImage takes an image of a release from r as it comes, without holding it in memory. If it is not the one of the
-// manifest, to the last leaf, nothing of it stays.
-func (s *Server) AddImage(ctx context.Context, release manifest.Digest, name string, r io.Reader, actor string) error {
-	return errUnready
+// kick has Run look at the campaigns at once.
+func (s *Server) kick() {
+	select {
+	case s.kicks <- struct{}{}:
+	default:
+	}
 }
 
-// RemoveRelease removes a release that no campaign has.
-func (s *Server) RemoveRelease(ctx context.Context, release manifest.Digest, actor string) error {
-	return errUnready
-}
-
-// Preview returns what a Spec would select if it were started now.
-func (s *Server) Preview(ctx context.Context, spec Spec) (Preview, error) {
-	return Preview{}, errUnready
-}
-
-// Create makes a draft.
-func (s *Server) Create(ctx context.Context, spec Spec, actor string) (Campaign, error) {
-	return Campaign{}, errUnready
-}
-
-// Change replaces the Spec of a draft that has this revision. An approval it had is void.
-func (s *Server) Change(ctx context.Context, id commit.CampaignID, revision int64, spec Spec, actor string) (Campaign, error) {
-	return Campaign{}, errUnready
-}
-
-// Approve is the agreement of a second person, who is not the creator ([ErrSamePerson]), to a draft that has this revision.
-func (s *Server) Approve(ctx context.Context, id commit.CampaignID, revision int64, actor string) (Campaign, error) {
-	return Campaign{}, errUnready
-}
-
-// Start freezes the targets of a draft, and has it run when its Schedule says so. It is refused when a target is one of
-// another campaign ([*OverlapError]), when there is none ([ErrNoTargets]), when images are missing, when no group is free
-// ([ErrNoGroup]), and, with [Config].TwoPersons, when nobody has approved it ([ErrNotApproved]).
-func (s *Server) Start(ctx context.Context, id commit.CampaignID, revision int64, actor string) (Campaign, error) {
-	return Campaign{}, errUnready
-}
-
-// Discard removes a draft, or closes a campaign that is scheduled and has not been announced.
-func (s *Server) Discard(ctx context.Context, id commit.CampaignID, revision int64, actor string) error {
-	return errUnready
-}
-
-// Commit is a person's agreement to COMMIT. The error wraps [commit.ErrNotReady] while the policy is not met, and
-// [commit.ErrDecided] when somebody was quicker.
-func (s *Server) Commit(ctx context.Context, id commit.CampaignID, actor string) error {
-	return errUnready
-}
-
-// Abort is a person's decision to ABORT. The error wraps [commit.ErrDecided] when it comes too late; see Hold.
-func (s *Server) Abort(ctx context.Context, id commit.CampaignID, actor string) error {
-	return errUnready
-}
-
-// Hold stops devices that have not begun to activate.
-func (s *Server) Hold(ctx context.Context, id commit.CampaignID, actor string) error {
-	return errUnready
-}
-
-// Resume lets them go on.
-func (s *Server) Resume(ctx context.Context, id commit.CampaignID, actor string) error {
-	return errUnready
-}
-
-// Release lets a campaign go on that waits because the store was restored from a backup. It decides nothing any more; it
-// adopts what devices show.
-func (s *Server) Release(ctx context.Context, id commit.CampaignID, actor string) error {
-	return errUnready
-}
-
-// What a Server refuses, beside what the store does; errors wrap these.
-var (
-	ErrSamePerson  = errors.New("fleet: who created a campaign cannot approve it")
-	ErrNotApproved = errors.New("fleet: nobody has approved the campaign")
-	ErrNoTargets   = errors.New("fleet: no device matches")
-	ErrNoGroup     = errors.New("fleet: every multicast group is in use")
-	ErrRunning     = errors.New("fleet: the campaign has been announced; abort it")
-)
-
-// Campaign returns a campaign.
-func (s *Server) Campaign(ctx context.Context, id commit.CampaignID) (Campaign, error) {
-	return Campaign{}, errUnready
-}
-
-// Campaigns returns up to limit campaigns in the order of their ids, those after the id named, of these states or of any.
-func (s *Server) Campaigns(ctx context.Context, states []State, after string, limit int) (page []Campaign, next string, err error) {
-	return nil, "", errUnready
-}
-
-// Snapshot returns where a campaign is.
-func (s *Server) Snapshot(ctx context.Context, id commit.CampaignID) (Snapshot, error) {
-	return Snapshot{}, errUnready
-}
-
-// CampaignDevices returns up to limit targets of a campaign in the order of their names, those after the one named, with
-// this cause or with any, and those that are where they should be only if cause is empty.
-func (s *Server) CampaignDevices(ctx context.Context, id commit.CampaignID, cause Cause, after string, limit int) (page []Laggard, next string, err error) {
-	return nil, "", errUnready
-}
-
-// Subscribe returns a Subscription, which is to be closed.
-func (s *Server) Subscribe() *Subscription { return &Subscription{} }
-
-// ApproveDevice says that the key a device has shown is its own. Its fingerprint was compared by a person.
-func (s *Server) ApproveDevice(ctx context.Context, device string, revision int64, actor string) error {
-	return errUnready
-}
-
-// RevokeDevice says that the key of a device never counts again.
-func (s *Server) RevokeDevice(ctx context.Context, device string, revision int64, actor string) error {
-	return errUnready
-}
-
-// PlaceDevice sets the site and tags of a device.
-func (s *Server) PlaceDevice(ctx context.Context, device string, revision int64, site string, tags []string, actor string) error {
-	return errUnready
-}
-
-// ReplaceDeviceKey forgets the key of a device, whose storage was renewed, so that it can show another.
-func (s *Server) ReplaceDeviceKey(ctx context.Context, device string, revision int64, actor string) error {
-	return errUnready
-}
-
-// RemoveDevice forgets a device that is in no open campaign.
-func (s *Server) RemoveDevice(ctx context.Context, device string, revision int64, actor string) error {
-	return errUnready
-}
+func (s *Server) by(actor string) store.By { return store.By{Actor: actor, At: time.Now().UTC()} }

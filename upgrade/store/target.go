@@ -165,27 +165,19 @@ func (s *Store) CampaignStart(ctx context.Context, id commit.CampaignID) (st Sta
 	return st, err
 }
 
-// EndCampaign closes a campaign for good, whatever revision it has, and sets its devices and its group free. It does
-// nothing to one that is closed.
-func (s *Store) EndCampaign(ctx context.Context, id commit.CampaignID, by By) (Campaign, error) {
-	for {
-		c, err := s.Campaign(ctx, id)
-		if err != nil || c.Phase == PhaseClosed {
-			return c, err
-		}
-		err = s.changeCampaign(ctx, &c, by, "campaign."+string(PhaseClosed), []CampaignPhase{PhaseDraft, PhaseScheduled, PhaseRunning, PhasePaused}, func(tx *sql.Tx, _ Campaign) error {
-			for _, text := range []string{`DELETE FROM targets WHERE campaign = $1`, `DELETE FROM starts WHERE campaign = $1`} {
-				if _, err := tx.ExecContext(ctx, text, id.String()); err != nil {
-					return err
-				}
+// EndCampaign closes a campaign that has this revision, for good, and sets its devices and its group free.
+func (s *Store) EndCampaign(ctx context.Context, id commit.CampaignID, revision int64, by By) (Campaign, error) {
+	c := Campaign{ID: id, Revision: revision}
+	err := s.changeCampaign(ctx, &c, by, "campaign."+string(PhaseClosed), []CampaignPhase{PhaseDraft, PhaseScheduled, PhaseRunning}, func(tx *sql.Tx, _ Campaign) error {
+		for _, text := range []string{`DELETE FROM targets WHERE campaign = $1`, `DELETE FROM starts WHERE campaign = $1`} {
+			if _, err := tx.ExecContext(ctx, text, id.String()); err != nil {
+				return err
 			}
-			_, err := tx.ExecContext(ctx, `UPDATE campaigns SET state = $1, closed_at = $2 WHERE id = $3`, string(PhaseClosed), nano(by.At), id.String())
-			return err
-		})
-		if !errors.Is(err, ErrConflict) {
-			return c, err
 		}
-	}
+		_, err := tx.ExecContext(ctx, `UPDATE campaigns SET state = $1, closed_at = $2 WHERE id = $3`, string(PhaseClosed), nano(by.At), id.String())
+		return err
+	})
+	return c, err
 }
 
 // MarkDuplicate says that the key of a device lives in two agents, so that neither is believed.

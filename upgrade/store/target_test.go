@@ -51,10 +51,10 @@ func TestCampaignsDoNotOverlap(t *testing.T) {
 		if _, err := s.StartCampaign(ctx, two.ID, two.Revision, target("d0"), groups, alice); err != nil {
 			t.Error(err)
 		}
-		for range 2 { // the second time nothing is left to do
-			if c, err := s.EndCampaign(ctx, one.ID, bob); err != nil || c.Phase != store.PhaseClosed {
-				t.Fatalf("end: %+v, %v", c, err)
-			}
+		_, err = s.EndCampaign(ctx, one.ID, one.Revision, bob) // of before it was started
+		wantErr(t, err, store.ErrConflict)
+		if c, err := s.EndCampaign(ctx, one.ID, one.Revision+1, bob); err != nil || c.Phase != store.PhaseClosed {
+			t.Fatalf("end: %+v, %v", c, err)
 		}
 		if _, err := s.StartCampaign(ctx, three.ID, three.Revision, target("d1", "d2"), groups, alice); err != nil {
 			t.Errorf("after the other was closed: %v", err)
