@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -26,7 +27,8 @@ var rooms = map[string]room{
 	"norm/wire":             {sansIO: true},
 	"norm/fec":              {may: []string{"github.com/klauspost/reedsolomon"}, sansIO: true},
 	"norm/auth":             {may: []string{module + "norm/wire"}, sansIO: true},
-	"norm":                  {may: []string{module + "norm/wire", module + "norm/fec", module + "norm/auth"}, sansIO: true},
+	"norm":                  {may: []string{module + "norm/wire", module + "norm/fec", module + "norm/cc", module + "norm/auth"}, sansIO: true},
+	"norm/cc":               {sansIO: true},
 	"norm/udp":              {may: []string{"golang.org/x/net", "golang.org/x/sys"}},
 	"norm/session":          {may: []string{module + "norm", module + "norm/udp"}},
 	"norm/trace":            {may: []string{module + "norm/udp", module + "norm/wire"}},
@@ -39,6 +41,7 @@ var rooms = map[string]room{
 	"commit/disk/diskfault": {may: []string{module + "commit/disk"}},
 	"commit/filestore":      {may: []string{module + "commit", module + "commit/disk"}},
 	"discovery":             {may: []string{module + "manifest", "github.com/fxamacker/cbor/v2"}},
+	"interop":               {},
 	"upgrade": {may: []string{
 		module + "norm", module + "norm/auth", module + "norm/fec", module + "norm/session", module + "norm/udp", module + "merkle",
 		module + "manifest", module + "commit", module + "commit/disk", module + "commit/filestore", module + "discovery",
@@ -49,6 +52,19 @@ var rooms = map[string]room{
 		module + "norm/fec", module + "norm/session", module + "manifest", module + "commit", module + "discovery",
 		module + "upgrade", module + "upgrade/store",
 	}},
+}
+
+// TestAgentLinksNoSQL holds that the database of the server stays out of the program on the devices.
+func TestAgentLinksNoSQL(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "./cmd/normrecv").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		if pkg := strings.TrimSpace(line); pkg == "database/sql" || pkg == module+"upgrade/store" {
+			t.Errorf("normrecv links %s", pkg)
+		}
+	}
 }
 
 // outside is what a sans-IO package has no use for: time and randomness are its inputs, and one goroutine owns it.

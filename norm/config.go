@@ -25,9 +25,14 @@ type SenderConfig struct {
 	FTI FTIPolicy
 	// AutoParity is the number of parity symbols sent behind each block unasked (RFC 5740, Section 2.1). Zero: none.
 	AutoParity int
+	// RepeatInfo sends the NORM_INFO of an object again ahead of each of its blocks, for receivers that cannot ask for it.
+	RepeatInfo bool
 
 	// Rate limits everything sent, in bits per second of UDP payload. If zero, 10 Mbit/s.
 	Rate float64
+	// Control, unless nil, lets NORM-CC control the rate (RFC 5740, Section 5.5.2), as it must in the general Internet;
+	// Rate is then to be zero.
+	Control *RateControl
 	// Burst is how many bytes may leave at once after a pause. If zero, what Rate gives in 2 ms, at least two datagrams.
 	Burst int
 
@@ -47,6 +52,9 @@ type SenderConfig struct {
 	GroupSize int
 	// RobustFactor is NORM_ROBUST_FACTOR, how often commands are repeated. If zero, 20. All nodes should have the same.
 	RobustFactor int
+
+	// Service bounds what receivers may cost.
+	Service ServicePolicy
 
 	// FirstObject is the NormTransportId of the first object.
 	FirstObject TransportID
@@ -74,6 +82,22 @@ type SenderConfig struct {
 
 	// Seed makes the random choices repeatable.
 	Seed uint64
+}
+
+// A RateControl says within which bounds NORM-CC controls the rate, in bits per second of UDP payload.
+type RateControl struct {
+	// StartRate is the rate that slow start begins with. If zero, 1 Mbit/s, within the bounds below. RFC 5740 has
+	// MIN(NormSegmentSize/GRTT_sender, NormSegmentSize) bytes per second, which is a segment a second: give 8*SegmentSize
+	// for that. It takes 20 s to 100 Mbit/s, and as long again after each break. A rate that every path bears does no harm.
+	StartRate float64
+	// MinRate is the "minimum NORM rate", below which the rate is not reduced; the RFC gives no value. If zero, a segment a
+	// second. At least a segment in 8 s (RFC 4654, Section 3.3).
+	MinRate float64
+	// MaxRate is what the rate is never above. If zero, no limit.
+	MaxRate float64
+	// Potential are receivers known to be behind slow or lossy paths, at most 16: they are asked for immediate feedback from
+	// the start, as "potential limiting receivers" (PLR).
+	Potential []NodeID
 }
 
 // ReceiverConfig holds what a [Receiver] may be told. Node and Group must be set; every other field is right at zero.
@@ -119,6 +143,10 @@ type ReceiverConfig struct {
 	RobustFactor int
 	// MinGRTT and MaxGRTT clamp the GRTT senders advertise. If zero, 1 ms and 15 s.
 	MinGRTT, MaxGRTT time.Duration
+
+	// MinRate is the rate, in bits per second, below which it makes no sense to receive: where congestion control finds for
+	// 30 s that our path bears less, the event is TooSlow. If zero, there is none.
+	MinRate float64
 
 	// MaxSenders is how many senders are tracked; beyond it the one longest silent is dropped. If zero, 16.
 	MaxSenders int
@@ -170,6 +198,8 @@ const (
 const (
 	defaultSegmentSize  = 1400
 	defaultRate         = 10e6
+	defaultStartRate    = 1e6
+	maxPotential        = 16
 	defaultGRTT         = 500 * time.Millisecond // RFC 5740, Section 6
 	defaultBackoff      = 4                      // RFC 5740, Section 5.3
 	defaultBackoffSSM   = 6
@@ -187,12 +217,23 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 	if err := checkNode(c.Node, c.Group); err != nil {
 		return c, err
 	}
+	var err error
+	if c.Service, err = c.Service.resolve(); err != nil {
+		return c, err
+	}
 	multicast := c.Group.Addr().IsMulticast()
 	c.SegmentSize = cmp.Or(c.SegmentSize, defaultSegmentSize-c.Auth.SenderOverhead())
 	if c.FEC.ID == 0 && c.FEC.MaxBlockLen == 0 {
 		c.FEC = fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 64, MaxParity: 32, Dialect: c.FEC.Dialect}
 	}
 	c.FEC.SegmentSize = c.SegmentSize
+	if c.Control != nil {
+		control, err := c.Control.resolve(c.Rate, c.SegmentSize)
+		if err != nil {
+			return c, err
+		}
+		c.Control, c.Rate = &control, control.StartRate
+	}
 	c.Rate = cmp.Or(c.Rate, defaultRate)
 	c.GRTT = cmp.Or(c.GRTT, defaultGRTT)
 	c.MinGRTT = cmp.Or(c.MinGRTT, time.Millisecond)
@@ -254,6 +295,33 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 	return c, nil
 }
 
+// Check says which field cannot work with segments of the given size.
+func (c RateControl) Check(segmentSize int) error {
+	_, err := c.resolve(0, segmentSize)
+	return err
+}
+
+// resolve returns a copy of c with the defaults filled in, or says which field cannot work.
+func (c RateControl) resolve(rate float64, segmentSize int) (RateControl, error) {
+	segment := 8 * float64(max(segmentSize, 1)) // what is too small is said elsewhere
+	c.MinRate = cmp.Or(c.MinRate, segment)
+	c.MaxRate = cmp.Or(c.MaxRate, maxRate)
+	c.StartRate = cmp.Or(c.StartRate, min(max(defaultStartRate, c.MinRate), c.MaxRate))
+	switch {
+	case rate != 0:
+		return c, fmt.Errorf("norm: Rate %g: want zero beside Control", rate)
+	case !(c.MinRate >= segment/8 && c.MinRate <= c.MaxRate):
+		return c, fmt.Errorf("norm: MinRate %g: want at least a segment in 8 s, %g bits per second, and at most the greatest rate", c.MinRate, segment/8)
+	case !(c.MaxRate <= maxRate):
+		return c, fmt.Errorf("norm: MaxRate %g: want bits per second, at most %g", c.MaxRate, maxRate)
+	case !(c.StartRate >= c.MinRate && c.StartRate <= c.MaxRate):
+		return c, fmt.Errorf("norm: StartRate %g: want it between the least and the greatest rate", c.StartRate)
+	case len(c.Potential) > maxPotential:
+		return c, fmt.Errorf("norm: Potential has %d receivers: want at most %d", len(c.Potential), maxPotential)
+	}
+	return c, nil
+}
+
 // sourceSpecific reports whether a group is one of source-specific multicast (RFC 4607, Section 1).
 func sourceSpecific(group netip.Addr) bool {
 	if group.Is4() || group.Is4In6() {
@@ -299,6 +367,8 @@ func (c ReceiverConfig) resolve() (ReceiverConfig, error) {
 		return c, fmt.Errorf("norm: MaxObjectSize %d: want bytes", c.MaxObjectSize)
 	case c.Buffer < 1:
 		return c, fmt.Errorf("norm: Buffer %d: want bytes", c.Buffer)
+	case !(c.MinRate >= 0):
+		return c, fmt.Errorf("norm: MinRate %g: want bits per second", c.MinRate)
 	case c.Feedback > FeedbackUnicast:
 		return c, fmt.Errorf("norm: Feedback %d is no policy", c.Feedback)
 	case c.Feedback == FeedbackGroup && !c.Group.Addr().IsMulticast():

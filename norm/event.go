@@ -15,6 +15,9 @@ const (
 	SenderLost
 	// SenderEnded: the sender said that it ends (NORM_CMD(EOT)). Receiver: Sender, Instance.
 	SenderEnded
+	// TooSlow: the way from the sender has borne less than MinRate for 30 s. Feedback says from now on that we are about to
+	// leave, which the application should do ([Receiver.Leave], and close). Receiver: Sender, Instance.
+	TooSlow
 	// ObjectOffered: the first message of a new object arrived and its size and code are known. The application answers
 	// with [Receiver.Accept] or [Receiver.Reject] before the next call of Handle; until then nothing of it is asked for.
 	// Receiver: Sender, Object; details by [Receiver.Object].
@@ -82,6 +85,7 @@ type Event struct {
 
 var eventNames = [...]string{
 	SenderSeen: "sender-seen", SenderRestarted: "sender-restarted", SenderLost: "sender-lost", SenderEnded: "sender-ended",
+	TooSlow:       "too-slow",
 	ObjectOffered: "object-offered", ObjectInfo: "object-info", ObjectData: "object-data", ObjectComplete: "object-complete",
 	ObjectAborted: "object-aborted", ObjectSent: "object-sent", ObjectPurged: "object-purged", Vacancy: "vacancy",
 	NodeAcknowledged: "node-acknowledged", NodeSilent: "node-silent", AcksDone: "acks-done", CommandSent: "command-sent",

@@ -25,6 +25,7 @@ type Receiver struct {
 	kept    []*incoming // complete ones that can still be rejected, oldest first
 	answers []answer    // of the application to NORM_CMD(ACK_REQ), given beforehand
 
+	leaving  bool // Leave was called
 	feedback feedbackNumbering
 	self     netip.AddrPort // where our own feedback comes back from, if it does
 	collided netip.AddrPort // where NodeCollision was last reported from
@@ -84,13 +85,13 @@ func (r *Receiver) Handle(now time.Time, d Datagram) {
 		r.stats.Drops.Foreign++
 	default:
 		err := r.handleSender(now, d)
-		r.count(err)
-		if s := r.senders[h.Source]; s != nil {
-			s.probe.bytes += uint64(len(d.B))
+		if s := r.senders[h.Source]; s != nil && err != errForeign {
+			s.probe.path.observe(now, h.Sequence, d)
 			if err == nil {
 				r.locate(now, s, d.From)
 			}
 		}
+		r.count(err)
 	}
 }
 

@@ -8,8 +8,7 @@ import (
 )
 
 // A probe is what a receiver knows of the NORM_CMD(CC) of one sender, and the state of its answer (RFC 5740,
-// Sections 5.5.1 and 5.5.2.2). The rate is not controlled yet: the answer serves the sender's GRTT, and its EXT_CC
-// says that we are in slow start without loss and receive at the rate we do.
+// Sections 5.5.1 and 5.5.2.2).
 type probe struct {
 	heard    bool
 	sequence wire.CCSequence // the greatest
@@ -18,9 +17,7 @@ type probe struct {
 	asked    bool  // it had EXT_RATE: NORM-CC feedback is wanted
 	rtt      uint8 // ours, as the sender told it
 	hasRTT   bool
-	rate     float64 // at which we receive, in bytes per second; 0: not known yet
-	bytes    uint64  // received since
-	since    time.Time
+	path     *path // what we know of the way here; nil until EXT_RATE asks for it
 
 	state nackState // backoff, hold-off
 	until time.Time
@@ -50,7 +47,6 @@ func (r *Receiver) handleCC(now time.Time, m *wire.CC) error {
 		return nil // reordered
 	}
 	p.heard, p.sequence, p.sent, p.arrived = true, m.CCSequence, m.SendTime, now
-	p.measure(now, s.grtt)
 	node, listed := m.Nodes.Find(r.cfg.Node)
 	if listed && node.Flags&wire.CCFlagRTT != 0 {
 		p.rtt, p.hasRTT = node.RTT, true
@@ -59,9 +55,7 @@ func (r *Receiver) handleCC(now time.Time, m *wire.CC) error {
 	if p.asked = asked; !asked || r.cfg.Silent {
 		return nil // NORM_NACKs alone carry timestamps back
 	}
-	if p.rate == 0 {
-		p.rate = wire.DecodeRate(rate)
-	}
+	r.follow(now, s, m.Nodes, wire.DecodeRate(rate))
 	// A backoff that runs survives new probes; only the timestamp it will answer with is the new one. To begin it anew
 	// at each, as the RFC's text has it, would keep it from ever ending while probes come each GRTT and it lasts
 	// K_backoff of them.
@@ -70,20 +64,9 @@ func (r *Receiver) handleCC(now time.Time, m *wire.CC) error {
 		p.state, p.due = nackIdle, true
 	case p.state == nackIdle || p.state == nackHoldoff && due(p.until, now):
 		p.state = nackBackoff
-		p.until = now.Add(randomBackoff(&r.rng, s.ccBackoff(), s.groupSize))
+		p.until = now.Add(p.path.Bias(randomBackoff(&r.rng, s.ccBackoff(), s.groupSize)))
 	}
 	return nil
-}
-
-// measure takes the rate of what arrived since the last time, over at least one GRTT.
-func (p *probe) measure(now time.Time, grtt time.Duration) {
-	switch elapsed := now.Sub(p.since); {
-	case p.since.IsZero():
-		p.since, p.bytes = now, 0
-	case elapsed >= grtt:
-		p.rate = float64(p.bytes) / elapsed.Seconds()
-		p.since, p.bytes = now, 0
-	}
 }
 
 // probeTimeout ends the backoff or the hold-off. The rule that cancels an answer whose backoff is above one GRTT is
@@ -140,37 +123,16 @@ func (r *Receiver) overhearCC(now time.Time, s *remote, x wire.ExtCC) {
 	other := wire.DecodeRate(x.Rate)
 	switch {
 	case !p.hasRTT && hasRTT, p.hasRTT && hasRTT && x.RTT < p.rtt:
-	case other > 0 && p.ccRate() > 0.9*other:
+	case other > 0 && p.path.Rate() > 0.9*other:
 		p.holdoff(now, s)
 	}
-}
-
-// ccRate returns what is reported as cc_rate in slow start: twice the rate measured.
-func (p *probe) ccRate() float64 { return 2 * p.rate }
-
-// appendCC appends EXT_CC if the sender wants it.
-func (s *remote) appendCC(ext wire.Extensions) wire.Extensions {
-	p := &s.probe
-	if !p.asked {
-		return ext
-	}
-	x := wire.ExtCC{
-		Sequence: p.sequence,
-		Flags:    wire.CCFlagStart,
-		RTT:      0xff, // "default maximum value", meaningless without the flag
-		Rate:     wire.EncodeRate(max(p.ccRate(), 1)),
-	}
-	if p.hasRTT {
-		x.RTT, x.Flags = p.rtt, x.Flags|wire.CCFlagRTT
-	}
-	return wire.AppendCC(ext, x)
 }
 
 // appendAck appends a NORM_ACK, which goes where NORM_NACKs go (destination) and has the same in its headers. Of a NORM_ACK(CC)
 // that is all.
 func (r *Receiver) appendAck(now time.Time, s *remote, m wire.Ack, to netip.AddrPort, b []byte) ([]byte, bool) {
 	var ext [12]byte
-	m.Header, m.FeedbackHeader, m.Extensions = r.feedbackHeader(to), s.feedbackHeader(now), s.appendCC(ext[:0])
+	m.Header, m.FeedbackHeader, m.Extensions = r.feedbackHeader(to), s.feedbackHeader(now), r.appendCC(s, ext[:0])
 	b, err := m.AppendBinary(b)
 	if err != nil {
 		return b, false

@@ -22,7 +22,7 @@ const leastSegment = 28
 func (r *Receiver) appendNack(now time.Time, s *remote, to netip.AddrPort, b []byte) ([]byte, bool) {
 	m := wire.Nack{Header: r.feedbackHeader(to), FeedbackHeader: s.feedbackHeader(now)}
 	var ext [12]byte
-	m.Extensions = s.appendCC(ext[:0])
+	m.Extensions = r.appendCC(s, ext[:0])
 	start := len(b)
 	b, err := m.AppendBinary(b)
 	if err != nil {

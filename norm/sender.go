@@ -39,8 +39,10 @@ type Sender struct {
 
 	repairCycle
 	prober
+	rateControl
 	flusher
 	squelcher
+	servicer
 	flow    flowControl
 	acks    asker
 	tracked tracker
@@ -106,6 +108,7 @@ func NewSender(cfg SenderConfig, now time.Time) (*Sender, error) {
 	s.flow.refused = -1
 	s.grtt, s.start = newGRTTEstimate(cfg), now
 	s.limitGRTT()
+	s.rateControl = newRateControl(cfg)
 	s.timers[timerProbe] = now
 	s.interval = s.baseInterval()
 	return s, nil
@@ -129,6 +132,7 @@ func (s *Sender) expire(now time.Time) {
 	if due(s.timers[timerFlush], now) {
 		s.endFlush()
 	}
+	s.advanceWindow(now)
 	if due(s.timers[timerAck], now) {
 		s.chooseRequest(now)
 	}
@@ -140,6 +144,7 @@ func (s *Sender) settle(now time.Time) {
 		clear(s.timers)
 		return
 	}
+	s.rest(now)
 	s.flushWhenIdle(now)
 	s.readAhead()
 	s.offerVacancy(now)
@@ -160,6 +165,7 @@ func (s *Sender) Poll(now time.Time, b []byte) (pkt []byte, to netip.AddrPort, o
 		return b[:n], netip.AddrPort{}, false
 	}
 	s.pacer.spend(len(b) - n)
+	s.sizeSent(len(b) - n)
 	s.stats.Datagrams++
 	s.stats.Bytes += uint64(len(b) - n)
 	s.settle(now)
@@ -183,10 +189,16 @@ func (s *Sender) appendNext(now time.Time, b []byte) []byte {
 		return s.appendRequest(now, b)
 	case due(s.timers[timerProbe], now) && s.mayProbe():
 		return s.appendProbe(now, b)
-	case s.repair != nil:
-		return s.appendRepair(b)
+	case s.repairNext():
+		n := len(b)
+		b = s.appendRepair(b)
+		s.spentRepair(len(b) - n)
+		return b
 	case s.current != nil:
-		return s.appendNew(b)
+		n := len(b)
+		b = s.appendNew(b)
+		s.spentNew(len(b) - n)
+		return b
 	case due(s.timers[timerFlush], now):
 		return s.appendFlush(now, b)
 	}
@@ -198,13 +210,18 @@ func (s *Sender) contentReady() bool {
 	switch {
 	case s.ending:
 		return false
-	case s.repair != nil:
+	case s.repairNext():
 		return s.repairReady()
 	case s.current != nil:
-		o := s.current
-		return o.info != nil && !o.infoSent || s.cache.ready(o, uint32(o.block)) != nil
+		return s.newReady()
 	}
 	return false
+}
+
+// newReady reports whether the next new data can be sent at once.
+func (s *Sender) newReady() bool {
+	o := s.current
+	return o.info != nil && !o.infoSent || s.cache.ready(o, uint32(o.block)) != nil
 }
 
 // contentPending reports whether there is a repair or new data to be sent.
@@ -215,7 +232,7 @@ func (s *Sender) Deadline() time.Time {
 	if s.ended {
 		return time.Time{}
 	}
-	first := earlier(earlier(s.timers[timerAggregate], s.timers[timerHoldoff]), s.timers[timerVacancy])
+	first := earlier(earlier(s.timers[timerAggregate], s.timers[timerHoldoff]), earlier(s.timers[timerVacancy], s.windowEnd()))
 	for _, timer := range [...]int{timerProbe, timerFlush, timerEOT, timerSquelch, timerAdvertise, timerAck, timerCommand} {
 		if timer == timerProbe && !s.mayProbe() {
 			continue // the data before it come first
@@ -237,9 +254,15 @@ func (s *Sender) whenPaced(t time.Time) time.Time {
 	return t
 }
 
-// SetRate changes the rate of everything sent, in bits per second of UDP payload; 0 pauses the sender.
+// SetRate changes the rate of everything sent, in bits per second of UDP payload; 0 pauses the sender. Where NORM-CC
+// controls the rate, it is MaxRate that changes; the rate does not go below the lesser of it and MinRate.
 func (s *Sender) SetRate(now time.Time, bitsPerSecond float64) {
 	s.expire(now)
+	s.setRate(now, s.bound(bitsPerSecond))
+	s.settle(now)
+}
+
+func (s *Sender) setRate(now time.Time, bitsPerSecond float64) {
 	s.cfg.Rate = 0
 	if bitsPerSecond > 0 {
 		s.cfg.Rate = min(bitsPerSecond, maxRate)
@@ -249,7 +272,6 @@ func (s *Sender) SetRate(now time.Time, bitsPerSecond float64) {
 	}
 	s.pacer.set(now, s.cfg.Rate, s.cfg.Burst, s.cfg.maxDatagram())
 	s.limitGRTT()
-	s.settle(now)
 }
 
 // Requests drains the reads to be performed.
@@ -302,5 +324,6 @@ func (s *Sender) emit(e Event) { s.events = append(s.events, e) }
 func (s *Sender) Stats() SenderStats {
 	stats := s.stats
 	stats.GRTT, stats.Rate = s.grtt.advertised, s.cfg.Rate
+	s.describeControl(&stats)
 	return stats
 }

@@ -33,6 +33,7 @@ func (s *Sender) appendRepairAdv(now time.Time, b []byte) []byte {
 		}
 	}
 	s.advertised = w.Bytes()
+	s.advert.Extensions = s.advice.take(s.ccSequence)
 	s.advert.Payload = s.advertised
 	return encoded(s.advert.AppendBinary(b))
 }

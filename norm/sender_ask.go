@@ -11,10 +11,11 @@ import (
 type nackReader struct {
 	*Sender
 	now     time.Time
-	late    bool // it came in T_sndrHoldoff
-	behind  bool // and some of its content is not ahead of the transmit position
-	wanted  bool // something is to be repaired
-	useless bool // something named does not exist, or not yet
+	late    bool    // it came in T_sndrHoldoff
+	behind  bool    // and some of its content is not ahead of the transmit position
+	wanted  bool    // something is to be repaired
+	useless bool    // something named does not exist, or not yet
+	cost    float64 // symbols asked for that are, or will be, on their way
 }
 
 // collect merges the requests of a NACK into the repair state, and starts the aggregation if there are any.
@@ -33,6 +34,7 @@ func (s *Sender) collect(now time.Time, m *wire.Nack, unicast bool) {
 	if r.useless || m.Malformed > 0 {
 		s.stats.Drops.Useless++
 	}
+	s.charge(now, m.Source, r.cost)
 	switch {
 	case r.late && r.wanted:
 		s.incorporate()
@@ -101,6 +103,7 @@ func (r *nackReader) askInfo(o *outgoing) bool {
 		r.behind = true
 	default:
 		o.asked.info, r.wanted = true, true
+		r.cost++
 	}
 	return true
 }
@@ -132,6 +135,7 @@ func (r *nackReader) askBlocks(o *outgoing, lo, hi uint64) {
 		o.asked.whole.remove(e.lo, e.hi)
 	}
 	r.wanted = true
+	r.cost += float64(hi-lo) * float64(o.BlockLen(uint32(lo)))
 }
 
 // askSegments asks for the symbols lo to hi of a block.
@@ -202,6 +206,7 @@ func (r *nackReader) count(e *blockRepair, n, k int, planned *blockRepair) {
 		e.nack, e.count = r.serial, 0
 	}
 	e.count = min(e.count+n, k)
+	r.cost += float64(n)
 	lacking := e.count
 	if planned != nil {
 		lacking -= planned.symbols.count()

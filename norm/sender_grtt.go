@@ -39,6 +39,13 @@ func (g *grttEstimate) sample(rtt time.Duration) {
 	g.measured = g.clamp(max(g.measured, min(rtt, g.ceiling)))
 }
 
+// remember makes the RTT of a receiver that does not answer each probe count, if any did.
+func (g *grttEstimate) remember(rtt time.Duration) {
+	if g.peak > 0 {
+		g.peak = max(g.peak, rtt)
+	}
+}
+
 // endInterval ends a probe interval: if the peak is less than GRTT, "GRTT = MAX(0.9*GRTT, RTT_peak)". "If no feedback is
 // received, the sender "GRTT" estimate remains unchanged."
 func (g *grttEstimate) endInterval() {
@@ -70,14 +77,15 @@ func (s *Sender) timestamp(now time.Time) wire.Timestamp {
 // handleResponse takes the grtt_response of feedback. If it is zero, the receiver has heard no probe yet "and the sender
 // MUST ignore the "grtt_response" in this message" (RFC 5740, Section 4.3.1). One from the future, from before our first
 // probe or beyond MaxGRTT was not made by a receiver that follows the protocol.
-func (s *Sender) handleResponse(now time.Time, response wire.Timestamp) {
+// It returns the round trip time; zero if there is none.
+func (s *Sender) handleResponse(now time.Time, response wire.Timestamp) time.Duration {
 	if response.IsZero() || s.firstProbe.IsZero() {
-		return
+		return 0
 	}
 	rtt := s.timestamp(now).Sub(response)
 	if rtt < 0 || rtt > s.grtt.max || rtt > now.Sub(s.firstProbe)+time.Microsecond {
 		s.stats.Drops.Useless++
-		return
+		return 0
 	}
 	s.grtt.sample(rtt)
 	s.limitGRTT()
@@ -86,4 +94,5 @@ func (s *Sender) handleResponse(now time.Time, response wire.Timestamp) {
 		s.answered = true
 		s.probeSooner(now)
 	}
+	return max(rtt, time.Microsecond)
 }

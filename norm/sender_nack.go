@@ -73,7 +73,8 @@ func (s *Sender) handleAck(now time.Time, d Datagram) {
 	default:
 		s.stats.Acks++
 		s.track(m.Source, m.AckType == wire.AckCC)
-		s.handleResponse(now, m.GRTTResponse)
+		rtt := s.handleResponse(now, m.GRTTResponse)
+		s.handleCC(now, m.Source, rtt, m.Extensions, s.unicast(d))
 	}
 }
 
@@ -91,7 +92,17 @@ func (s *Sender) handleNack(now time.Time, d Datagram) {
 	default:
 		s.stats.NacksHeard++
 		s.track(m.Source, false)
-		s.handleResponse(now, m.GRTTResponse)
-		s.collect(now, m, s.multicast() && d.To.IsValid() && !d.To.Addr().IsMulticast())
+		rtt := s.handleResponse(now, m.GRTTResponse)
+		s.handleCC(now, m.Source, rtt, m.Extensions, s.unicast(d))
+		if !s.serves(now, m.Source) {
+			s.stats.NacksRefused++
+			return
+		}
+		s.collect(now, m, s.unicast(d))
 	}
+}
+
+// unicast reports whether feedback of a multicast session came by unicast, so that other receivers did not hear it.
+func (s *Sender) unicast(d Datagram) bool {
+	return s.multicast() && d.To.IsValid() && !d.To.Addr().IsMulticast()
 }

@@ -23,14 +23,18 @@ type outgoing struct {
 
 	// The transmit position of new content: what is before it was sent once.
 	infoSent bool
+	infoAt   uint64 // the block ahead of which NORM_INFO was sent last
 	block    uint64 // N when all is sent
 	symbol   int    // of block; source symbols first, then proactive parity
 	sent     bool
+	sentAt   time.Time
 	used     time.Time // when any of it was sent, or asked for, last
 
 	asked  repairs      // by NACKs of the running aggregation
 	plan   repairs      // to be sent
 	parity parityLedger // what is left of fresh parity
+
+	repeats repeatLedger
 }
 
 // SentObject is what a [Sender] knows about an object it holds.
@@ -180,7 +184,6 @@ func (s *Sender) startNext() {
 			s.current = o
 			return
 		}
-		o.sent = true
 		s.passed(o)
 	}
 }
@@ -196,8 +199,10 @@ func (s *Sender) firstUnsent() int {
 	return i
 }
 
-// passed sets the transmit position to the last source symbol of an object that is not sent on its own.
+// passed makes an object that is not sent on its own one that was, and sets the transmit position to the last source
+// symbol of it.
 func (s *Sender) passed(o *outgoing) {
+	o.sent, o.sentAt = true, s.pacer.at
 	s.position = o.lastPosition()
 	s.transmitted, s.flushing = true, false // a flush series begins anew
 	s.askSoon(s.pacer.at)

@@ -48,7 +48,7 @@ func TestNewSenderRefuses(t *testing.T) {
 		"Node 0xffffffff": func(c *SenderConfig) { c.Node = wire.NodeAny },
 		"Group":           func(c *SenderConfig) { c.Group = netip.AddrPort{} },
 		"BackoffFactor":   func(c *SenderConfig) { c.BackoffFactor = 16 },
-		"BackoffFactor 1": func(c *SenderConfig) { c.BackoffFactor = 1 },
+		"BackoffFactor 1": func(c *SenderConfig) { c.BackoffFactor = 1 }, // N-5.3-06
 		"Buffer":          func(c *SenderConfig) { c.Buffer = 1000 },
 		"FEC":             func(c *SenderConfig) { c.FEC = fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 250, MaxParity: 10} },
 		"AutoParity":      func(c *SenderConfig) { c.AutoParity = 33 },
@@ -87,7 +87,7 @@ func TestSenderDefaults(t *testing.T) {
 	if p := s.cfg.FEC; p.ID != fec.ReedSolomonGF8 || p.MaxBlockLen != 64 || p.MaxParity != 32 || p.SegmentSize != 1400 { // B-1-01
 		t.Errorf("FEC %v", p)
 	}
-	for group, want := range map[string]int{ // N-6-09 N-5.4.1-01 B-3.2.2-03 X4607-1-01
+	for group, want := range map[string]int{ // N-5.3-06 N-6-09 N-5.4.1-01 B-3.2.2-03 X4607-1-01
 		"239.1.2.3:1": 4, "232.1.2.3:1": 6, "[ff15::1]:1": 4, "[ff3e::8000:1]:1": 6, "[ff3e:30::1]:1": 4, "10.1.2.3:1": 0, "[fd00::1]:1": 0,
 	} {
 		s, err := NewSender(SenderConfig{Node: 1, Group: netip.MustParseAddrPort(group)}, time.Unix(0, 0))
@@ -333,4 +333,18 @@ func TestSenderNodeCollision(t *testing.T) {
 	r.wantEvents()
 	r.hear(&wire.Nack{Header: wire.Header{Source: 1}, FeedbackHeader: r.feedback()}, testGroup)
 	r.wantEvents(Event{Kind: NodeCollision, Node: 1})
+}
+
+// TestRepeatInfo: for receivers that cannot ask, NORM_INFO comes again ahead of each block.
+func TestRepeatInfo(t *testing.T) {
+	r := newRig(t, func(c *SenderConfig) { c.RepeatInfo = true })
+	r.enqueue(1000, func(o *Object) { o.Info = []byte("name") })
+	r.run(time.Second)
+	var got []wire.Flags
+	for _, m := range of[*wire.Info](r.take()) {
+		got = append(got, m.Flags&wire.FlagRepair)
+	}
+	if want := []wire.Flags{0, wire.FlagRepair, wire.FlagRepair}; !slices.Equal(got, want) {
+		t.Errorf("NORM_INFO with flags %v, want %v ahead of 3 blocks", got, want)
+	}
 }

@@ -11,7 +11,7 @@ const (
 	mostProbeInterval  = 30 * time.Second // RFC 5740, Section 5.5.2.1
 )
 
-// A prober is the state of the NORM_CMD(CC) probes. The rate is fixed, so no receiver is chosen as current limiting
+// A prober is the state of the NORM_CMD(CC) probes. Where the rate is fixed no receiver is chosen as current limiting
 // receiver; that any receiver answers stands in for one having been identified.
 type prober struct {
 	grtt       grttEstimate
@@ -33,6 +33,9 @@ func (s *Sender) baseInterval() time.Duration {
 	if s.cfg.ProbeInterval > 0 {
 		return s.cfg.ProbeInterval
 	}
+	if rtt := s.limitingRTT(); rtt > 0 && s.contentPending() {
+		return rtt
+	}
 	return max(s.grtt.advertised, leastProbeInterval)
 }
 
@@ -42,7 +45,7 @@ func (s *Sender) baseInterval() time.Duration {
 // from its current interval to a maximum of once per 30 seconds." RFC 5740, Section 5.5.2.1.
 func (s *Sender) nextInterval() time.Duration {
 	switch base := s.baseInterval(); {
-	case s.cfg.ProbeInterval > 0 || s.firstProbe.IsZero() || s.answered && s.contentPending():
+	case s.cfg.ProbeInterval > 0 || s.firstProbe.IsZero() || s.identified() && s.contentPending():
 		return base
 	default:
 		return max(base, min(2*s.interval, mostProbeInterval))
@@ -68,8 +71,10 @@ func (s *Sender) probeSooner(now time.Time) {
 func (s *Sender) mayProbe() bool { return s.firstProbe.IsZero() || s.sentSince || !s.contentReady() }
 
 // appendProbe appends a NORM_CMD(CC). It carries EXT_RATE, so that receivers answer and GRTT is known before the first
-// NACK; its cc_node_list is empty.
+// NACK.
 func (s *Sender) appendProbe(now time.Time, b []byte) []byte {
+	s.ccSequence++
+	s.control(now)
 	s.grtt.endInterval()
 	s.limitGRTT()
 	if s.unanswered++; s.unanswered > s.cfg.RobustFactor {
@@ -82,7 +87,6 @@ func (s *Sender) appendProbe(now time.Time, b []byte) []byte {
 	}
 	s.lastProbe, s.sentSince = now, false
 	s.stats.Probes++
-	s.ccSequence++
 	s.rateExt = wire.AppendRate(s.rateExt[:0], wire.EncodeRate(s.cfg.Rate/8))
 	s.cc = wire.CC{
 		Header:       s.header(),
@@ -90,6 +94,7 @@ func (s *Sender) appendProbe(now time.Time, b []byte) []byte {
 		CCSequence:   s.ccSequence,
 		SendTime:     s.timestamp(now),
 		Extensions:   s.rateExt,
+		Nodes:        s.nodeList(),
 	}
 	return encoded(s.cc.AppendBinary(b))
 }

@@ -64,13 +64,15 @@ func (s *Sender) incorporate() {
 func (s *Sender) planObject(o *outgoing) {
 	o.plan.info = o.plan.info || o.asked.info
 	for _, e := range o.asked.whole {
-		if !o.plan.whole.add(e.lo, e.hi) {
-			s.stats.Drops.Refused++
-		}
+		s.planWhole(o, e)
 	}
 	for _, need := range o.asked.blocks {
 		if need.erasures == 0 || o.plan.whole.has(uint64(need.block)) {
 			s.repairPool.put(need) // is on its way anyhow
+			continue
+		}
+		if !s.mayRepeat(o, need.block) {
+			s.repairPool.put(need)
 			continue
 		}
 		s.chooseSymbols(o, need)

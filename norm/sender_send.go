@@ -45,6 +45,10 @@ func (s *Sender) appendNew(b []byte) []byte {
 		s.advance(o)
 		return b
 	}
+	if s.cfg.RepeatInfo && o.info != nil && o.symbol == 0 && o.infoAt < o.block {
+		o.infoAt = o.block
+		return s.appendInfo(b, o, wire.FlagRepair)
+	}
 	buf := s.cache.ready(o, uint32(o.block))
 	if buf == nil {
 		return b
@@ -73,7 +77,7 @@ func (s *Sender) advance(o *outgoing) {
 		s.readAheadDue = true
 	}
 	if o.block == o.N {
-		o.sent = true
+		o.sent, o.sentAt = true, s.pacer.at
 		s.lookForRoom()
 		s.askSoon(s.pacer.at)
 		s.emit(Event{Kind: ObjectSent, Object: o.handle})

@@ -38,6 +38,7 @@ type SenderStats struct {
 	Probes       uint64        `json:"probes"` // NORM_CMD(CC)
 	NacksHeard   uint64        `json:"nacks_heard"`
 	NacksIgnored uint64        `json:"nacks_ignored"` // arrived in the hold-off for content behind the transmit position
+	NacksRefused uint64        `json:"nacks_refused"` // of nodes that asked for more than ServicePolicy.NodeShare
 	RepairCycles uint64        `json:"repair_cycles"` // aggregation periods that ended in repairs
 	Acks         uint64        `json:"acks"`          // NORM_ACK heard that were of use
 	AckRequests  uint64        `json:"ack_requests"`  // NORM_CMD(FLUSH) and NORM_CMD(ACK_REQ) with an acking_node_list
@@ -46,7 +47,15 @@ type SenderStats struct {
 	Reports      uint64        `json:"reports"`       // NORM_REPORT heard
 	GRTT         time.Duration `json:"grtt_ns"`
 	Rate         float64       `json:"rate"` // bits per second
-	Drops        Drops         `json:"drops"`
+
+	// Of congestion control: the current limiting receiver (0: none is known, or the rate is fixed), the round trip time to
+	// it and the loss event fraction it reports.
+	CLR       NodeID        `json:"clr"`
+	RTT       time.Duration `json:"rtt_ns"`
+	Loss      float64       `json:"loss"`
+	SlowStart bool          `json:"slow_start"`
+
+	Drops Drops `json:"drops"`
 }
 
 // ReceiverStats are the counters of a [Receiver] since its start.

@@ -59,7 +59,11 @@ type CampaignConfig struct {
 	Interface     string         // name or address of the interface to send from. If empty, the routing table decides
 	Source        netip.Addr     // our address, for source-specific multicast. If zero, any-source
 	TTL           int            // see [github.com/multicast-upgrade/tool/norm/udp.Config]: zero is 1, negative is 0
-	Rate          float64        // bits per second. If zero, 10 Mbit/s
+	Rate          float64        // bits per second. If zero, congestion control finds the rate (NORM-CC)
+	AutoRate      bool           // says that it does: a campaign that is continued is refused if it has a fixed Rate
+	StartRate     float64        // what it begins with, in bits per second. If zero, 1 Mbit/s; see [norm.RateControl]
+	MinRate       float64        // what it does not go below. If zero, a segment a second
+	MaxRate       float64        // what it does not exceed. If zero, no limit
 	Burst         int            // bytes sent at once. If zero, what Rate gives in 2 ms
 	SegmentSize   int            // bytes of an image in one datagram. If zero, 1400, less what Auth adds
 	FEC           fec.Params     // the code; SegmentSize is filled in. If ID and MaxBlockLen are zero, rs8:64,32
@@ -267,8 +271,12 @@ func (c *Campaign) Dir() string { return c.state.String() }
 // Describe returns what a person wants to see at the start, in one line.
 func (c *Campaign) Describe() string {
 	s := c.frozen.Settings
-	return fmt.Sprintf("campaign %s: release %s to group %s, interface %s, TTL %d, %g Mbit/s; rendezvous %s; state %s", c.frozen.Campaign,
-		c.release.manifest.Version, s.Group, cmp.Or(s.Interface, "by the routing table"), max(0, cmp.Or(s.TTL, 1)), s.Rate/1e6, c.frozen.URL, c.state)
+	rate := fmt.Sprintf("%g Mbit/s", s.Rate/1e6)
+	if s.AutoRate {
+		rate = "rate by congestion control"
+	}
+	return fmt.Sprintf("campaign %s: release %s to group %s, interface %s, TTL %d, %s; rendezvous %s; state %s", c.frozen.Campaign,
+		c.release.manifest.Version, s.Group, cmp.Or(s.Interface, "by the routing table"), max(0, cmp.Or(s.TTL, 1)), rate, c.frozen.URL, c.state)
 }
 
 // Manifest returns the release.

@@ -11,12 +11,13 @@ type Link struct {
 	Interface string  // name; empty: the routing table decides
 	TTL       int     // of multicast; 0 stays on this host
 	Rate      float64 // bits per second
+	AutoRate  bool    // by congestion control; Rate is zero
 }
 
 // Link returns how the campaign sends. It is for the time before Run.
 func (c *Campaign) Link() Link {
 	s := c.frozen.Settings
-	l := Link{Group: s.Group, Interface: s.Interface, TTL: s.TTL, Rate: s.Rate}
+	l := Link{Group: s.Group, Interface: s.Interface, TTL: s.TTL, Rate: s.Rate, AutoRate: s.AutoRate}
 	if conn, ok := c.conn.(interface {
 		Interface() *net.Interface
 		TTL() int

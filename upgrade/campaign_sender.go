@@ -84,7 +84,7 @@ func (c *Campaign) openSender() error {
 	s := c.frozen.Settings
 	tx, err := session.Open(session.Config{Conn: c.conn, Log: c.cfg.Log, Trace: c.cfg.Trace, Send: &norm.SenderConfig{
 		Node: norm.NodeID(c.frozen.NodeID), Instance: c.frozen.instance(c.state.Serial), Group: s.Group,
-		FEC: s.code(), SegmentSize: s.SegmentSize, AutoParity: s.AutoParity, Rate: cmp.Or(c.rate, s.Rate), Burst: s.Burst,
+		FEC: s.code(), SegmentSize: s.SegmentSize, AutoParity: s.AutoParity, Rate: cmp.Or(c.rate, s.Rate), Control: s.control(), Burst: s.Burst,
 		GRTT: s.GRTT, BackoffFactor: s.BackoffFactor, GroupSize: s.GroupSize,
 		FirstObject: norm.TransportID(c.release.objects.Hashes), Auth: c.frozen.auth(),
 	}})

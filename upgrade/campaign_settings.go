@@ -16,6 +16,7 @@ import (
 
 	"github.com/multicast-upgrade/tool/commit"
 	"github.com/multicast-upgrade/tool/manifest"
+	"github.com/multicast-upgrade/tool/norm"
 	"github.com/multicast-upgrade/tool/norm/fec"
 )
 
@@ -43,6 +44,10 @@ type settings struct {
 	Source        netip.Addr    `flag:"--source"`
 	TTL           int           `flag:"--ttl"`
 	Rate          float64       `flag:"--rate"`
+	AutoRate      bool          `flag:"--rate"`
+	StartRate     float64       `flag:"--start-rate"`
+	MinRate       float64       `flag:"--min-rate"`
+	MaxRate       float64       `flag:"--max-rate"`
 	Burst         int           `flag:"--burst"`
 	SegmentSize   int           `flag:"--segment-size"`
 	FEC           fec.Params    `flag:"--fec"` // without SegmentSize
@@ -62,6 +67,7 @@ func (cfg CampaignConfig) settings() (settings, error) {
 		ReadyTimeout: cfg.ReadyTimeout, Commit: cfg.Commit, MaxFailures: cfg.MaxFailures, AllowUnsigned: cfg.AllowUnsigned,
 		NotBefore: cfg.NotBefore.UTC().Truncate(time.Second), Window: cfg.Window, Spread: cfg.Spread, Hold: cfg.Hold,
 		Interface: cfg.Interface, Source: cfg.Source, TTL: cfg.TTL, Rate: cfg.Rate, Burst: cfg.Burst, SegmentSize: cfg.SegmentSize,
+		AutoRate: cfg.AutoRate, StartRate: cfg.StartRate, MinRate: cfg.MinRate, MaxRate: cfg.MaxRate,
 		FEC: cfg.FEC, AutoParity: cfg.AutoParity, GRTT: cfg.GRTT, BackoffFactor: cfg.BackoffFactor, GroupSize: cfg.GroupSize,
 		Listen: cfg.Listen, Advertise: cfg.Advertise, Auth: cfg.Auth,
 	}
@@ -105,13 +111,22 @@ func (s settings) resolve() (settings, error) {
 		return s, fmt.Errorf("--quorum %d, --site-quorum %d: want a percentage", s.Quorum, s.SiteQuorum)
 	case s.Rate < 0 || s.Burst < 0 || s.GRTT < 0 || s.AutoParity < 0 || s.GroupSize < 0 || s.SegmentSize < 0:
 		return s, errors.New("--rate, --burst, --grtt, --parity-auto, --group-size and --segment-size cannot be negative")
+	case s.Rate != 0 && (s.StartRate != 0 || s.MinRate != 0 || s.MaxRate != 0):
+		return s, errors.New("--start-rate, --min-rate and --max-rate go with --rate auto")
+	case s.AutoRate && s.Rate != 0:
+		return s, errors.New("--rate is either auto or a number")
 	}
 	s.AllowUnsigned = s.AllowUnsigned || s.Expect > 0
 	s.Quorum = cmp.Or(s.Quorum, 100)
 	s.ReadyTimeout = cmp.Or(s.ReadyTimeout, time.Hour)
 	s.Commit = cmp.Or(s.Commit, CommitAsk)
 	s.Hold = cmp.Or(s.Hold, manifest.DefaultHold)
-	s.Rate = cmp.Or(s.Rate, 10e6)
+	s.AutoRate = s.Rate == 0
+	if c := s.control(); c != nil {
+		if err := c.Check(cmp.Or(s.SegmentSize, 1400)); err != nil {
+			return s, err
+		}
+	}
 	s.GRTT = cmp.Or(s.GRTT, 500*time.Millisecond)
 	s.Listen = cmp.Or(s.Listen, ":8443")
 	if s.FEC.ID == 0 && s.FEC.MaxBlockLen == 0 {
@@ -124,6 +139,14 @@ func (s settings) resolve() (settings, error) {
 		return s, fmt.Errorf("--fec: a session description cannot carry %v in dialect %v", s.FEC, s.FEC.Dialect)
 	}
 	return s, nil
+}
+
+// control returns what congestion control is told, nil if the rate is fixed.
+func (s settings) control() *norm.RateControl {
+	if !s.AutoRate {
+		return nil
+	}
+	return &norm.RateControl{StartRate: s.StartRate, MinRate: s.MinRate, MaxRate: s.MaxRate}
 }
 
 // code returns the FEC parameters of every object.

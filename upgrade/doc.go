@@ -35,7 +35,8 @@
 //	decision    by policy, person or deadline; logged, signed, then told
 //	outcome     who runs the new image, and who lags and why                                 campaign_status.go
 //
-// What a campaign keeps lies beneath one directory, which [Control] looks at from other processes:
+// What a campaign keeps, a [State] keeps: package upgrade/store in a database, or else one directory, which [Control]
+// looks at from other processes:
 //
 //	lock            one process at a time
 //	campaign.json   what is frozen; the campaign exists once this does

@@ -142,6 +142,7 @@ func (m *multicast) stats(ctx context.Context) session.Stats {
 }
 
 func (m *multicast) close() {
+	m.Leave(context.Background())
 	m.Close()
 	m.forward.Wait()
 }

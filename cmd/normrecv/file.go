@@ -21,6 +21,9 @@ import (
 // silence is after how long without a datagram a person is told.
 const silence = 10 * time.Second
 
+// silentDelay is how long a file that --silent cannot ask for is waited for when the sender has gone on, or fell silent.
+const silentDelay = 30 * time.Second
+
 func fileCommand(w cli.World) *cobra.Command {
 	f := fileReceiver{world: w}
 	c := &cobra.Command{
@@ -42,6 +45,8 @@ once, unless --linger lets it stay for a sender that wants its files acknowledge
 	fs.DurationVar(&f.linger, "linger", 0, "stay this long behind the last of --count files, or until the senders say goodbye, to acknowledge")
 	fs.DurationVar(&f.timeout, "timeout", 0, "give up after this long; 0 never")
 	fs.Uint32Var(&f.nodeID, "node-id", 0, "our NORM node id; 0 takes one at random")
+	fs.BoolVar(&f.unicast, "unicast-feedback", false, "send requests to the sender itself, not to the group; what source-specific groups and hosts get anyhow")
+	fs.BoolVar(&f.silent, "silent", false, "send nothing, as where there is no way back: what the sender's --parity-auto cannot mend is given up")
 	fs.StringVar(&f.join, "join", "all", "what to ask for of what was sent before: all, the current object and later ones (object), or only what comes (current)")
 	fs.StringVar(&f.dialect, "dialect", "auto", "whose reading of the code: auto, rfc, nrl, or mdp for old senders by NRL")
 	fs.StringVar(&f.authKey, "auth-key", "", "accept only packets authenticated by the group key in this `file`")
@@ -58,7 +63,7 @@ type fileReceiver struct {
 	count                                           int
 	timeout, linger                                 time.Duration
 	nodeID                                          uint32
-	json                                            bool
+	json, unicast, silent                           bool
 	trace                                           cli.Trace
 
 	events   *cli.Events
@@ -96,6 +101,7 @@ func (f *fileReceiver) run(ctx context.Context) error {
 		return cli.Usage(err)
 	}
 	defer s.Close()
+	defer s.Leave(context.WithoutCancel(ctx))
 	defer f.progress.Clear()
 	on := "the default interface"
 	if ifi := conn.Interface(); ifi != nil {
@@ -114,12 +120,21 @@ func (f *fileReceiver) run(ctx context.Context) error {
 }
 
 func (f *fileReceiver) config() (c norm.ReceiverConfig, err error) {
-	c = norm.ReceiverConfig{Node: norm.NodeID(f.nodeID)}
+	c = norm.ReceiverConfig{Node: norm.NodeID(f.nodeID), Silent: f.silent}
+	if f.unicast {
+		c.Feedback = norm.FeedbackUnicast
+	}
+	if f.silent {
+		c.MaxDelay = silentDelay
+	}
 	if c.Node == 0 {
 		c.Node = norm.NodeID(1 + rand.Uint32N(0xfffffffe))
 	}
 	if c.Group, err = udp.ParseGroup(f.group); err != nil {
 		return c, err
+	}
+	if f.silent && f.unicast {
+		return c, errors.New("--silent sends nothing, --unicast-feedback does: want one of them")
 	}
 	if f.source == "" && udp.IsSourceSpecific(c.Group.Addr()) {
 		return c, fmt.Errorf("group %v is source-specific (RFC 4607): give the sender's address by --source", c.Group)

@@ -41,9 +41,9 @@ func (v *campaignView) begin(ctx context.Context, c *upgrade.Campaign) {
 	if link.Interface == "" {
 		link.Interface = "the default interface"
 	}
-	rate := cli.BitRate(link.Rate)
 	v.progress.Line("campaign %v: %s %s, %s; state in %s", c.ID(), m.Product, m.Version, cli.HumanBytes(m.Size()), c.Dir())
-	v.progress.Line("sending to %v on %s, TTL %d, at %sbit/s; rendezvous %s", link.Group, link.Interface, link.TTL, rate.String(), c.URL())
+	v.progress.Line("sending to %v on %s, TTL %d, %s; rendezvous %s", link.Group, link.Interface, link.TTL,
+		describeRate(link.AutoRate, link.Rate), c.URL())
 	v.campaign = c
 	ctx, v.stop = context.WithCancel(ctx)
 	if v.progress.Terminal() {

@@ -43,6 +43,7 @@ acknowledgment of each file, prints who gave it and who did not, and ends with s
 	fs.IntVar(&f.link.dscp, "dscp", 0, "differentiated services codepoint, 0 to 63")
 	fs.StringVar(&f.transport.dialect, "dialect", "", "whose reading of the code: rfc (the default but with rs8-129), nrl for receivers by NRL, or mdp for old ones")
 	fs.Uint32Var(&f.transport.nodeID, "node-id", 0, "our NORM node id; 0 takes one at random")
+	fs.BoolVar(&f.transport.repeatInfo, "repeat-info", false, "send the name of a file again with each block, for receivers that cannot ask (normrecv file --silent)")
 	fs.StringVar(&f.authKey, "auth-key", "", "authenticate packets by the group key in this `file` (keygen --role group); receivers need it too")
 	fs.DurationVar(&f.linger, "linger", 10*time.Second, "stay this long for receivers that still miss something")
 	fs.StringSliceVar(&f.ack, "ack", nil, "ask these `nodes` (their NORM node ids, separated by commas) to acknowledge each file")
@@ -124,8 +125,9 @@ func (f *fileSender) run(ctx context.Context, paths []string) (err error) {
 	}
 	defer s.Close()
 	defer f.progress.Clear()
-	f.progress.Line("sending %d files, %s, to %v on %s, TTL %d, at %sbit/s",
-		len(f.waiting), cli.HumanBytes(f.total), conn.Group(), interfaceName(conn), conn.TTL(), f.transport.rate.String())
+	f.progress.Line("sending %d files, %s, to %v on %s, TTL %d, %s",
+		len(f.waiting), cli.HumanBytes(f.total), conn.Group(), interfaceName(conn), conn.TTL(),
+		describeRate(f.transport.rate.auto, float64(f.transport.rate.fixed)))
 	return f.drive(ctx, s)
 }
 
@@ -249,7 +251,10 @@ func (f *fileSender) report(ctx context.Context, s *session.Session) (asked bool
 	}
 	bytes := min(int64(st.Sender.Data)*int64(f.transport.segmentSize), f.total)
 	f.progress.Update("sending", bytes, f.total, fmt.Sprintf("%d NACKs, %d repairs", st.Sender.NacksHeard, st.Sender.Repairs))
-	f.events.Emit("progress", cli.Fields{"bytes": bytes, "total": f.total, "nacks": st.Sender.NacksHeard, "repairs": st.Sender.Repairs})
+	f.events.Emit("progress", cli.Fields{
+		"bytes": bytes, "total": f.total, "nacks": st.Sender.NacksHeard, "repairs": st.Sender.Repairs,
+		"rate": st.Sender.Rate, "datagram_bytes": st.Sender.Bytes,
+	})
 	activity := st.Sender.NacksHeard + st.Sender.Repairs
 	asked = activity != f.activity
 	f.activity = activity

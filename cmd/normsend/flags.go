@@ -62,12 +62,16 @@ func interfaceName(c *udp.Conn) string {
 
 // transportFlags say how the sender sends.
 type transportFlags struct {
-	rate        cli.BitRate
+	rate        rate
+	startRate   cli.BitRate
+	minRate     cli.BitRate
+	maxRate     cli.BitRate
 	burst       cli.Size
 	segmentSize int
 	fec         string
 	dialect     string
 	autoParity  int
+	repeatInfo  bool
 	grtt        time.Duration
 	backoff     int
 	groupSize   int
@@ -75,30 +79,38 @@ type transportFlags struct {
 }
 
 func (t *transportFlags) register(c *cobra.Command) {
-	t.rate = 10e6
+	t.rate.auto = true
 	fs := c.Flags()
-	fs.Var(&t.rate, "rate", "limit of everything sent, in bits per second: 64k, 10M, 1.5G")
+	fs.Var(&t.rate, "rate", "limit of everything sent, in bits per second: 64k, 10M, 1.5G; or what congestion control finds: auto")
+	fs.Var(&t.startRate, "start-rate", "with --rate auto: begin with this rate, which all paths should bear (default 1M)")
+	fs.Var(&t.minRate, "min-rate", "with --rate auto: never below this (default a segment a second)")
+	fs.Var(&t.maxRate, "max-rate", "with --rate auto: never above this")
 	fs.Var(&t.burst, "burst", "bytes that may leave at once; 0 is what the rate gives in 2 ms")
 	fs.IntVar(&t.segmentSize, "segment-size", 1400, "bytes of content in a datagram")
 	fs.StringVar(&t.fec, "fec", "rs8:64,32", "code: rs8:K,P (K source and P parity segments a block), rs16:K,P for longer blocks, rs8-129:K,P, none")
 	fs.IntVar(&t.autoParity, "parity-auto", 0, "parity segments sent with each block unasked")
 	fs.DurationVar(&t.grtt, "grtt", 500*time.Millisecond, "first estimate of the group's greatest round trip time; then it is measured")
-	fs.IntVar(&t.backoff, "backoff", 4, "how many round trip times receivers spread their requests over; 0 only for a single host")
+	fs.IntVar(&t.backoff, "backoff", -1, "how many round trip times receivers spread their requests over (default 4, source-specific 6, a single host 0)")
+	fs.Lookup("backoff").DefValue = "0" // the text says which
 	fs.IntVar(&t.groupSize, "group-size", 10_000, "about how many receivers there are")
 }
 
 func (t *transportFlags) config(group netip.AddrPort) (norm.SenderConfig, error) {
 	c := norm.SenderConfig{
 		Node: norm.NodeID(t.nodeID), Instance: norm.InstanceID(rand.Uint32()), Group: group,
-		SegmentSize: t.segmentSize, AutoParity: t.autoParity,
-		Rate: float64(t.rate), Burst: int(t.burst),
-		GRTT: t.grtt, BackoffFactor: t.backoff, GroupSize: t.groupSize,
+		SegmentSize: t.segmentSize, AutoParity: t.autoParity, RepeatInfo: t.repeatInfo,
+		Rate: float64(t.rate.fixed), Burst: int(t.burst),
+		GRTT: t.grtt, BackoffFactor: t.backoffFactor(), GroupSize: t.groupSize,
+	}
+	if t.rate.auto {
+		c.Rate = 0
+		c.Control = &norm.RateControl{StartRate: float64(t.startRate), MinRate: float64(t.minRate), MaxRate: float64(t.maxRate)}
+	}
+	if err := t.checkRate(); err != nil {
+		return c, err
 	}
 	if c.Node == 0 {
 		c.Node = randomNode()
-	}
-	if t.backoff == 0 {
-		c.BackoffFactor = -1 // norm's word for none
 	}
 	var err error
 	if c.FEC, err = fec.ParseSpec(t.fec); err != nil {
@@ -115,9 +127,62 @@ func (t *transportFlags) config(group netip.AddrPort) (norm.SenderConfig, error)
 	return c, nil
 }
 
+// backoffFactor returns --backoff in the words of package norm, for which zero is the default and less is none.
+func (t *transportFlags) backoffFactor() int {
+	switch {
+	case t.backoff < 0:
+		return 0
+	case t.backoff == 0:
+		return -1
+	}
+	return t.backoff
+}
+
+// checkRate refuses bounds of a rate that is fixed.
+func (t *transportFlags) checkRate() error {
+	if !t.rate.auto && (t.startRate != 0 || t.minRate != 0 || t.maxRate != 0) {
+		return errors.New("--start-rate, --min-rate and --max-rate go with --rate auto")
+	}
+	return nil
+}
+
+// A rate is a flag in bits per second, or auto: as congestion control finds.
+type rate struct {
+	fixed cli.BitRate
+	auto  bool
+}
+
+// Type names the flag's value in help.
+func (*rate) Type() string { return "bitrate" }
+
+func (r *rate) String() string {
+	if r.auto {
+		return "auto"
+	}
+	return r.fixed.String()
+}
+
+// Set reads the flag.
+func (r *rate) Set(s string) error {
+	if r.auto = s == "auto"; r.auto {
+		return nil
+	}
+	return r.fixed.Set(s)
+}
+
+// describeRate says how fast is sent.
+func describeRate(auto bool, bitsPerSecond float64) string {
+	if auto {
+		return "at the rate that the slowest path bears"
+	}
+	r := cli.BitRate(bitsPerSecond)
+	return "at " + r.String() + "bit/s"
+}
+
 // fieldFlags are the flags that fill the fields of a norm.SenderConfig.
 var fieldFlags = map[string]string{
 	"Node": "--node-id", "SegmentSize": "--segment-size", "AutoParity": "--parity-auto", "Rate": "--rate", "Burst": "--burst",
+	"StartRate": "--start-rate", "MinRate": "--min-rate", "MaxRate": "--max-rate",
 	"GRTT": "--grtt", "BackoffFactor": "--backoff", "GroupSize": "--group-size", "FEC": "--fec",
 }
 

@@ -189,8 +189,11 @@ func (u *upgrader) resolveLink(given func(string) bool) (err error) {
 		}
 	}
 	if given("rate") {
-		cfg.Rate = float64(t.rate)
+		if cfg.AutoRate = t.rate.auto; !t.rate.auto {
+			cfg.Rate = float64(t.rate.fixed)
+		}
 	}
+	cfg.StartRate, cfg.MinRate, cfg.MaxRate = float64(t.startRate), float64(t.minRate), float64(t.maxRate)
 	if given("segment-size") {
 		cfg.SegmentSize = t.segmentSize
 	}
@@ -202,11 +205,7 @@ func (u *upgrader) resolveLink(given func(string) bool) (err error) {
 	if given("grtt") {
 		cfg.GRTT = t.grtt
 	}
-	if given("backoff") {
-		if cfg.BackoffFactor = t.backoff; t.backoff == 0 {
-			cfg.BackoffFactor = -1 // norm's word for none
-		}
-	}
+	cfg.BackoffFactor = t.backoffFactor()
 	if given("group-size") {
 		cfg.GroupSize = t.groupSize
 	}

@@ -47,6 +47,7 @@ type transfer struct {
 	path, sum string
 	receivers map[*netns.Host]*process
 	out       map[*netns.Host]string
+	flags     []string // more of them for the receivers
 }
 
 func newTransfer(t testing.TB, group string, receivers int) *transfer {
@@ -64,8 +65,8 @@ func (x *transfer) receive(hosts ...*netns.Host) {
 	x.t.Helper()
 	for _, h := range hosts {
 		x.out[h] = x.t.TempDir()
-		x.receivers[h] = start(x.t, h, "normrecv", "file", "--group", x.group.String(), "--interface", netns.Interface,
-			"--out", x.out[h], "--count", "1")
+		x.receivers[h] = start(x.t, h, "normrecv", append([]string{"file", "--group", x.group.String(), "--interface", netns.Interface,
+			"--out", x.out[h], "--count", "1"}, x.flags...)...)
 	}
 	for _, h := range hosts {
 		x.receivers[h].awaitEvent("listening")

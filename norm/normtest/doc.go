@@ -38,8 +38,11 @@
 //	sender NAME KEY=…      another sender. Keys: node instance first k grtt mingrtt maxgrtt gsize robust rate segment autoparity
 //	                       probe maxobjects maxbytes flow track (none, receivers, all) tracked buffer code (K,P; 129:K,P; none:K) site. The code is 8,4 unless given.
 //	receiver NAME KEY=…    another receiver. Keys: node sender join (current, object, all) patience (no, yes) robust maxsenders
-//	                       maxobjects maxsize buffer site, and those of a link
+//	                       maxobjects maxsize buffer site feedback (auto, group, unicast) guard (silence, always, never)
+//	                       nack (all, info, none) boundary (block, object) silent (no, yes) maxdelay purge maxsuppressed,
+//	                       and those of a link
 //	kill NAME              the node vanishes      restart NAME KEY=…  it is back without its memory; a sender with the next instance_id
+//	move NAME ADDRESS:PORT a host is seen at another address, and lost at its old one
 //	detach NAME…           the cable is out       attach NAME…        and in again
 //	site NAME KEY=…        a part of the network behind a link of its own
 //	link NAME [up] KEY=…   changes the link to a host or site, or with the word up from it. Keys: jitter loss bursts (BEGIN,END)

@@ -84,6 +84,14 @@ func (h *Host) Start(node Node) {
 	h.settle()
 }
 
+// Move gives h another address, as when it changes networks or an address translator before it forgets it: it is seen
+// there from now on, and what is sent to its old address is lost.
+func (h *Host) Move(to netip.AddrPort) {
+	delete(h.net.byAddr, h.Addr)
+	h.Addr = to
+	h.net.byAddr[to] = h
+}
+
 // Kill ends the node of h without a word to anybody: packets to it and completions of its requests are dropped.
 func (h *Host) Kill() {
 	h.node, h.alarm = nil, -1

@@ -18,6 +18,7 @@ type Link struct {
 
 	Rate  float64 // bits per second; zero: no limit
 	Queue int     // how many bytes wait for the line, beyond that the packet is lost; zero: 64 KiB
+	Mark  int     // beyond how many a packet gets the ECN codepoint CE (RFC 3168); zero: never. At the link to a host only
 
 	free time.Duration // when the line has sent what waits
 }
@@ -26,8 +27,9 @@ const defaultQueue = 64 << 10
 
 // Burst is how the copies of one packet leave a link: none, one or two of them.
 type burst struct {
-	at [2]time.Duration
-	n  int
+	at     [2]time.Duration
+	n      int
+	marked bool
 }
 
 // steady reports whether packets spend the same time on the link, so that those who share the delay can share an event.
@@ -50,6 +52,7 @@ func (l *Link) pass(rng *rand.Rand, at time.Duration, size int) (out burst) {
 		if wait.Seconds()*l.Rate/8+float64(size) > float64(max(limit, size)) {
 			return out
 		}
+		out.marked = l.Mark > 0 && wait.Seconds()*l.Rate/8 > float64(l.Mark)
 		l.free = at + wait + time.Duration(float64(size)*8/l.Rate*float64(time.Second))
 		at = l.free
 	}

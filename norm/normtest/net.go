@@ -102,7 +102,7 @@ func (n *Net) step() {
 		}
 		n.release(e.packet)
 	case e.packet != nil:
-		n.deliver(e.packet, e.host)
+		n.deliver(e.packet, e.host, e.marked)
 		n.release(e.packet)
 	default:
 		e.host.wake(e.at)
@@ -111,10 +111,11 @@ func (n *Net) step() {
 
 // A Packet is a datagram under way.
 type Packet struct {
-	From *Host
-	To   netip.AddrPort
-	Sent time.Time
-	B    []byte
+	From   *Host
+	Source netip.AddrPort // where it is seen to come from
+	To     netip.AddrPort
+	Sent   time.Time
+	B      []byte
 
 	refs int    // events that still need it
 	text string // what String returned
@@ -141,7 +142,7 @@ func (p *Packet) String() string {
 // send puts a datagram of h on the wire.
 func (n *Net) send(h *Host, b []byte, to netip.AddrPort) {
 	p := n.packet()
-	p.From, p.To, p.Sent, p.B = h, to, n.Now(), append(p.B[:0], b...)
+	p.From, p.Source, p.To, p.Sent, p.B = h, h.Addr, to, n.Now(), append(p.B[:0], b...)
 	defer n.release(p)
 	if n.OnSend != nil {
 		n.OnSend(p)
@@ -209,7 +210,7 @@ func (n *Net) arrive(p *Packet, h *Host) {
 			n.lose(p, h)
 			return
 		}
-		n.deliver(p, h)
+		n.deliver(p, h, false)
 		return
 	}
 	out := h.Down.pass(h.rng, n.now-h.Down.Delay, len(p.B))
@@ -217,9 +218,15 @@ func (n *Net) arrive(p *Packet, h *Host) {
 		n.lose(p, h)
 	}
 	for _, at := range out.at[:out.n] {
-		n.queue.push(event{at: at, packet: n.hold(p), host: h})
+		n.queue.push(event{at: at, packet: n.hold(p), host: h, marked: out.marked})
 	}
 }
+
+// ECN codepoints (RFC 3168): all packets are ECT(0) until a link marks them.
+const (
+	ect0 = 2
+	ce   = 3
+)
 
 func (n *Net) lose(p *Packet, h *Host) {
 	if n.OnLose != nil {
@@ -227,14 +234,18 @@ func (n *Net) lose(p *Packet, h *Host) {
 	}
 }
 
-func (n *Net) deliver(p *Packet, h *Host) {
+func (n *Net) deliver(p *Packet, h *Host, marked bool) {
 	if h.node == nil || h.Detached {
 		return
 	}
 	if n.OnDeliver != nil {
 		n.OnDeliver(p, h)
 	}
-	h.node.Handle(n.Now(), norm.Datagram{From: p.From.Addr, To: p.To, B: p.B})
+	d := norm.Datagram{From: p.Source, To: p.To, ECN: ect0, B: p.B}
+	if marked {
+		d.ECN = ce
+	}
+	h.node.Handle(n.Now(), d)
 	h.settle()
 }
 

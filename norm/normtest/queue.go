@@ -8,6 +8,7 @@ type event struct {
 	seq uint64        // events of one instant happen in the order they were scheduled
 
 	packet *Packet // arrives at the hosts of branch, or at host alone
+	marked bool    // with the ECN codepoint CE
 	branch *branch
 	host   *Host // alone: its Deadline may have come
 

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 var networkCommands = map[string]command{
 	"site":    (*runner).site,
 	"link":    (*runner).link,
+	"move":    (*runner).move,
 	"detach":  func(r *runner, a *args) ([]string, error) { return nil, r.attach(a, false) },
 	"attach":  func(r *runner, a *args) ([]string, error) { return nil, r.attach(a, true) },
 	"drop":    (*runner).drop,
@@ -81,6 +83,18 @@ func (r *runner) link(a *args) ([]string, error) {
 	}
 	*l = link(a, *l)
 	return nil, nil
+}
+
+func (r *runner) move(a *args) ([]string, error) {
+	h, err := r.host(a.word("a host"))
+	if err != nil {
+		return nil, err
+	}
+	to, err := netip.ParseAddrPort(a.word("an address and port"))
+	if err == nil {
+		h.Move(to)
+	}
+	return nil, err
 }
 
 func (r *runner) attach(a *args, on bool) error {

@@ -174,6 +174,26 @@ func receiverConfig(a *args, prefix string, c norm.ReceiverConfig) norm.Receiver
 	if a.given(prefix + "patience") {
 		c.Patience = choice(a, prefix+"patience", []string{"no", "yes"}, []bool{false, true})
 	}
+	if a.given(prefix + "feedback") {
+		c.Feedback = choice(a, prefix+"feedback", []string{"auto", "group", "unicast"},
+			[]norm.FeedbackPolicy{norm.FeedbackAuto, norm.FeedbackGroup, norm.FeedbackUnicast})
+	}
+	if a.given(prefix + "guard") {
+		c.Guard = choice(a, prefix+"guard", []string{"silence", "always", "never"},
+			[]norm.GuardPolicy{norm.GuardSilence, norm.GuardAlways, norm.GuardNever})
+	}
+	if a.given(prefix + "nack") {
+		c.Nack = choice(a, prefix+"nack", []string{"all", "info", "none"}, []norm.NackMode{norm.NackAll, norm.NackInfo, norm.NackNone})
+	}
+	if a.given(prefix + "boundary") {
+		c.Boundary = choice(a, prefix+"boundary", []string{"block", "object"}, []norm.Boundary{norm.BoundaryBlock, norm.BoundaryObject})
+	}
+	if a.given(prefix + "silent") {
+		c.Silent = choice(a, prefix+"silent", []string{"no", "yes"}, []bool{false, true})
+	}
+	c.MaxDelay = a.duration(prefix+"maxdelay", c.MaxDelay)
+	c.PurgeAfter = a.duration(prefix+"purge", c.PurgeAfter)
+	c.MaxSuppressed = a.int(prefix+"maxsuppressed", c.MaxSuppressed)
 	c.RobustFactor = a.int(prefix+"robust", c.RobustFactor)
 	c.MaxSenders = a.int(prefix+"maxsenders", c.MaxSenders)
 	c.MaxObjects = a.int(prefix+"maxobjects", c.MaxObjects)

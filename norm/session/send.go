@@ -82,6 +82,14 @@ func (s *Session) End(ctx context.Context) error {
 	return s.send(ctx, func(now time.Time) error { s.tx.End(now); return nil })
 }
 
+// Leave tells senders that we are about to leave, so that none waits for what we would say of its rate. Close follows.
+func (s *Session) Leave(ctx context.Context) error {
+	if err := s.receive(ctx, func(now time.Time) error { s.rx.Leave(now); return nil }); err != nil {
+		return err
+	}
+	return s.do(ctx, func(time.Time) {}) // by the next call it is sent
+}
+
 // Expect announces an object to the receiver beforehand, as [norm.Receiver.Expect] does; it goes to sink.
 func (s *Session) Expect(ctx context.Context, p norm.Preset, sink Sink) (h norm.Handle, err error) {
 	if sink == nil {

@@ -16,7 +16,7 @@ import (
 // Backup writes a whole copy of an SQLite database to a file that is not there yet, as of one moment, while others read and
 // write. The copy is durable and has mode 0600, as it holds secrets. Of PostgreSQL it says how that is backed up.
 func (s *Store) Backup(ctx context.Context, file string) error {
-	return s.backup(ctx, s.durable, file)
+	return s.backup(ctx, file)
 }
 
 // Restore makes an SQLite database of a backup, which stays as it is, where there is none: the database that is in the way
@@ -26,7 +26,7 @@ func Restore(ctx context.Context, backup, file string, by By) (err error) {
 		return errors.Join(fmt.Errorf("%w: %s; move it away first, with %[2]s-wal and %[2]s-shm", ErrExists, file), err)
 	}
 	fresh := file + ".restoring"
-	if err := errors.Join(copyFile(backup, fresh)); err != nil {
+	if err := copyFile(backup, fresh); err != nil {
 		return err
 	}
 	defer func() {
@@ -40,7 +40,7 @@ func Restore(ctx context.Context, backup, file string, by By) (err error) {
 	if err != nil {
 		return err
 	}
-	err = s.integrity(ctx, s.durable)
+	err = s.checkSQLite(ctx)
 	if err == nil {
 		_, err = s.MarkRestored(ctx, by)
 	}
@@ -57,6 +57,17 @@ func Restore(ctx context.Context, backup, file string, by By) (err error) {
 	}
 	dir.Sync() // Windows cannot
 	return dir.Close()
+}
+
+func (s *Store) checkSQLite(ctx context.Context) error {
+	var result string
+	if err := s.durable.QueryRowContext(ctx, `PRAGMA integrity_check(1)`).Scan(&result); err != nil {
+		return err
+	}
+	if result != "ok" {
+		return fmt.Errorf("the database is damaged: %s", result)
+	}
+	return nil
 }
 
 func copyFile(from, to string) error {
@@ -82,7 +93,7 @@ const epochsAfterRestore = 1 << 32
 // so nothing of them is decided, until an operator says how each goes on. Enrolments that seem unused end, as they may
 // have been used. It returns how many campaigns were marked.
 func (s *Store) MarkRestored(ctx context.Context, by By) (marked int64, err error) {
-	err = s.write(ctx, func(tx *sql.Tx) error {
+	err = s.act(ctx, func(tx *sql.Tx) error {
 		r, err := tx.ExecContext(ctx, `UPDATE campaigns SET restored = $1, revision = revision + 1 WHERE state IN ('scheduled', 'running', 'paused')`, string(Unresolved))
 		if err != nil {
 			return err

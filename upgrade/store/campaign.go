@@ -47,7 +47,10 @@ type Transport struct {
 	Interface     string         `json:"interface,omitempty"`
 	Source        netip.Addr     `json:"source,omitzero"`
 	TTL           int            `json:"ttl,omitempty"`
-	Rate          float64        `json:"rate,omitempty"` // bits per second
+	Rate          float64        `json:"rate,omitempty"` // bits per second, as the next three
+	StartRate     float64        `json:"start_rate,omitempty"`
+	MinRate       float64        `json:"min_rate,omitempty"`
+	MaxRate       float64        `json:"max_rate,omitempty"`
 	Burst         int            `json:"burst,omitempty"`
 	SegmentSize   int            `json:"segment_size,omitempty"`
 	FEC           string         `json:"fec,omitempty"` // as for --fec: rs8:64,32
@@ -121,7 +124,8 @@ type Campaign struct {
 	Settings CampaignSettings
 	Phase    CampaignPhase
 	Created  By
-	Approved By // zero: nobody has
+	Changed  string // who changed it last, or made it
+	Approved By     // zero: nobody has
 	Closed   time.Time
 	Restored RestoredMark
 	Revision int64
@@ -189,18 +193,18 @@ func checkNames(field string, names []string) error {
 
 // AddCampaign makes a draft. Its ID is the caller's to choose at random, as announcements carry it.
 func (s *Store) AddCampaign(ctx context.Context, c Campaign, by By) (Campaign, error) {
-	c.Phase, c.Created, c.Approved, c.Closed, c.Restored, c.Revision, c.Lease = PhaseDraft, by, By{}, time.Time{}, NotRestored, 1, Lease{}
+	c.Phase, c.Created, c.Changed, c.Approved, c.Closed, c.Restored, c.Revision, c.Lease = PhaseDraft, by, by.Actor, By{}, time.Time{}, NotRestored, 1, Lease{}
 	settings, err := c.check()
 	if err != nil {
 		return c, err
 	}
-	return c, s.write(ctx, func(tx *sql.Tx) error {
+	return c, s.act(ctx, func(tx *sql.Tx) error {
 		id := c.ID.String()
 		if err := releaseExists(ctx, tx, c.Release); err != nil {
 			return err
 		}
-		r, err := tx.ExecContext(ctx, `INSERT INTO campaigns (id, name, release_id, settings, state, created_by, created_at, approved_by, approved_at, closed_at, restored, revision)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, '', 0, 0, '', 1) ON CONFLICT DO NOTHING`, id, c.Name, c.Release.String(), string(settings), string(c.Phase), by.Actor, nano(by.At))
+		r, err := tx.ExecContext(ctx, `INSERT INTO campaigns (id, name, release_id, settings, state, created_by, created_at, changed_by, approved_by, approved_at, closed_at, restored, revision)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $6, '', 0, 0, '', 1) ON CONFLICT DO NOTHING`, id, c.Name, c.Release.String(), string(settings), string(c.Phase), by.Actor, nano(by.At))
 		if err := one(r, err, fmt.Errorf("%w: campaign %s", ErrExists, id)); err != nil {
 			return err
 		}
@@ -226,34 +230,29 @@ func (s *Store) ChangeCampaign(ctx context.Context, c Campaign, by By) (Campaign
 		if err := releaseExists(ctx, tx, c.Release); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `UPDATE campaigns SET name = $1, release_id = $2, settings = $3, approved_by = '', approved_at = 0 WHERE id = $4`,
-			c.Name, c.Release.String(), string(settings), c.ID.String())
+		_, err := tx.ExecContext(ctx, `UPDATE campaigns SET name = $1, release_id = $2, settings = $3, changed_by = $4, approved_by = '', approved_at = 0 WHERE id = $5`,
+			c.Name, c.Release.String(), string(settings), by.Actor, c.ID.String())
 		return err
 	})
 	return c, err
 }
 
-// ApproveCampaign notes that a second person agrees with a draft as it is. [ErrSamePerson] for who made it.
+// ApproveCampaign notes that a second person agrees with a draft as it is. [ErrSamePerson] for who made it, or changed it
+// last.
 func (s *Store) ApproveCampaign(ctx context.Context, id commit.CampaignID, revision int64, by By) (Campaign, error) {
 	c := Campaign{ID: id, Revision: revision}
 	err := s.changeCampaign(ctx, &c, by, "campaign.approve", []CampaignPhase{PhaseDraft}, func(tx *sql.Tx, was Campaign) error {
-		// Who changed the draft last is as much its maker as who began it.
-		last := was.Created.Actor
-		err := tx.QueryRowContext(ctx, `SELECT actor FROM events WHERE campaign = $1 AND action = 'campaign.change' ORDER BY id DESC LIMIT 1`, id.String()).Scan(&last)
-		if err != nil && err != sql.ErrNoRows {
-			return err
-		}
-		if by.Actor == was.Created.Actor || by.Actor == last {
+		if by.Actor == was.Created.Actor || by.Actor == was.Changed {
 			return fmt.Errorf("%w: %.70q", ErrSamePerson, by.Actor)
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE campaigns SET approved_by = $1, approved_at = $2 WHERE id = $3`, by.Actor, nano(by.At), id.String())
+		_, err := tx.ExecContext(ctx, `UPDATE campaigns SET approved_by = $1, approved_at = $2 WHERE id = $3`, by.Actor, nano(by.At), id.String())
 		return err
 	})
 	return c, err
 }
 
 // MoveCampaign brings a campaign to another phase: draft, scheduled, running, closed; running, paused and back; from
-// draft and scheduled to closed, too. [ErrState] if that is no move, [ErrNotApproved] if a draft needs an approval.
+// draft and scheduled to closed, too. Whoever led it is fenced off: a paused campaign is led by nobody. [ErrState] if that is no move, [ErrNotApproved] if a draft needs an approval.
 func (s *Store) MoveCampaign(ctx context.Context, id commit.CampaignID, revision int64, to CampaignPhase, by By) (Campaign, error) {
 	c := Campaign{ID: id, Revision: revision}
 	var from []CampaignPhase
@@ -270,7 +269,10 @@ func (s *Store) MoveCampaign(ctx context.Context, id commit.CampaignID, revision
 		if to == PhaseClosed {
 			closed = nano(by.At)
 		}
-		_, err := tx.ExecContext(ctx, `UPDATE campaigns SET state = $1, closed_at = $2 WHERE id = $3`, string(to), closed, id.String())
+		if _, err := tx.ExecContext(ctx, `UPDATE campaigns SET state = $1, closed_at = $2 WHERE id = $3`, string(to), closed, id.String()); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `UPDATE leases SET owner = '', until = 0, epoch = epoch + 1 WHERE campaign = $1`, id.String())
 		return err
 	})
 	return c, err
@@ -278,7 +280,7 @@ func (s *Store) MoveCampaign(ctx context.Context, id commit.CampaignID, revision
 
 // changeCampaign runs change if the campaign has c.Revision and is in one of the phases, and reads c anew.
 func (s *Store) changeCampaign(ctx context.Context, c *Campaign, by By, action string, phases []CampaignPhase, change func(tx *sql.Tx, was Campaign) error) error {
-	return s.write(ctx, func(tx *sql.Tx) error {
+	return s.act(ctx, func(tx *sql.Tx) error {
 		id := c.ID.String()
 		r, err := tx.ExecContext(ctx, `UPDATE campaigns SET revision = revision + 1 WHERE id = $1 AND revision = $2`, id, c.Revision)
 		changed := one(r, err, ErrConflict)
@@ -305,13 +307,13 @@ func (s *Store) changeCampaign(ctx context.Context, c *Campaign, by By, action s
 	})
 }
 
-const campaignColumns = `SELECT c.id, c.name, c.release_id, c.settings, c.state, c.created_by, c.created_at, c.approved_by, c.approved_at, c.closed_at, c.restored, c.revision,
+const campaignColumns = `SELECT c.id, c.name, c.release_id, c.settings, c.state, c.created_by, c.created_at, c.changed_by, c.approved_by, c.approved_at, c.closed_at, c.restored, c.revision,
 	l.owner, l.epoch, l.until FROM campaigns c JOIN leases l ON l.campaign = c.id`
 
 func scanCampaign(row scanner) (c Campaign, err error) {
 	var id, release, settings string
 	var created, approved, closed, until int64
-	if err := row.Scan(&id, &c.Name, &release, &settings, &c.Phase, &c.Created.Actor, &created, &c.Approved.Actor, &approved, &closed, &c.Restored, &c.Revision,
+	if err := row.Scan(&id, &c.Name, &release, &settings, &c.Phase, &c.Created.Actor, &created, &c.Changed, &c.Approved.Actor, &approved, &closed, &c.Restored, &c.Revision,
 		&c.Lease.Owner, &c.Lease.Epoch, &until); err != nil {
 		return c, err
 	}

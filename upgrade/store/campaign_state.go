@@ -157,15 +157,12 @@ func (l *campaignLog) Append(recs ...[]byte) error {
 		if err := one(r, err, l.state.lease.fenced()); err != nil {
 			return err
 		}
-		for first := 0; first < len(recs); first += batchRows {
-			part := recs[first:min(first+batchRows, len(recs))]
-			args := make([]any, 0, 3*len(part))
-			for i, rec := range part {
-				args = append(args, id, l.end+int64(first+i), rec)
-			}
-			if _, err := tx.ExecContext(ctx, `INSERT INTO campaign_log (campaign, n, record) VALUES `+values(len(part), 3), args...); err != nil {
-				return err
-			}
+		args := make([]any, 0, 3*len(recs))
+		for i, rec := range recs {
+			args = append(args, id, l.end+int64(i), rec)
+		}
+		if err := l.state.store.insertRows(ctx, tx, `INSERT INTO campaign_log (campaign, n, record) VALUES `, 3, ``, args); err != nil {
+			return err
 		}
 		for i, rec := range recs {
 			d, ok, err := commit.DecisionOf(rec)

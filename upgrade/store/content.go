@@ -44,7 +44,7 @@ func (s *Store) AddImage(ctx context.Context, release manifest.Digest, name stri
 	}
 	kept := false
 	if err == nil {
-		err = s.write(ctx, func(tx *sql.Tx) error {
+		err = s.act(ctx, func(tx *sql.Tx) error {
 			r, err := tx.ExecContext(ctx, `UPDATE images SET content = $1 WHERE release_id = $2 AND name = $3 AND content IS NULL`, content, release.String(), name)
 			if err := one(r, err, ErrExists); err != nil {
 				return err

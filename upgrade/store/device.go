@@ -149,11 +149,9 @@ func (s *Store) see(ctx context.Context, tx *sql.Tx, seen []Sighting) error {
 		args = append(args, g.Device, g.Product, g.Hardware, "", g.Version, nano(g.At), nano(g.At), "", "", false, given, 1)
 	}
 	// A device that another server inserts meanwhile keeps that one's node; the one taken here is given to nobody.
-	_, err = tx.ExecContext(ctx, `INSERT INTO devices (id, product, hardware, site, version, first_seen, last_seen, public_key, key_state, duplicate, node, revision)
-		VALUES `+values(len(seen), columns)+`
+	return s.insertRows(ctx, tx, `INSERT INTO devices (id, product, hardware, site, version, first_seen, last_seen, public_key, key_state, duplicate, node, revision) VALUES `, columns, `
 		ON CONFLICT (id) DO UPDATE SET product = excluded.product, hardware = excluded.hardware, version = excluded.version, last_seen = excluded.last_seen
-		WHERE devices.last_seen <= excluded.last_seen`, args...)
-	return err
+		WHERE devices.last_seen <= excluded.last_seen`, args)
 }
 
 // ShowKey notes that a device has proven to hold a key. The first one is pending, and so is another as long as none is
@@ -167,7 +165,7 @@ func (s *Store) ShowKey(ctx context.Context, device string, key manifest.PublicK
 	if err != nil || d.Key == key {
 		return err // the common case: it was noted
 	}
-	return s.write(ctx, func(tx *sql.Tx) error { return showKey(ctx, tx, device, key, By{device, now}) })
+	return s.act(ctx, func(tx *sql.Tx) error { return showKey(ctx, tx, device, key, By{device, now}) })
 }
 
 func showKey(ctx context.Context, tx *sql.Tx, device string, key manifest.PublicKey, by By) error {
@@ -196,7 +194,7 @@ func (s *Store) RevokeKey(ctx context.Context, device string, revision int64, by
 }
 
 func (s *Store) judgeKey(ctx context.Context, device string, revision int64, state KeyState, allowed string, by By) error {
-	return s.write(ctx, func(tx *sql.Tx) error {
+	return s.act(ctx, func(tx *sql.Tx) error {
 		d, err := readDevice(ctx, tx, device)
 		if err != nil {
 			return err
@@ -244,7 +242,7 @@ func (s *Store) RemoveDevice(ctx context.Context, device string, revision int64,
 
 // changeDevice runs change if the device has that revision.
 func (s *Store) changeDevice(ctx context.Context, device string, revision int64, by By, action string, detail any, change func(tx *sql.Tx) error) error {
-	return s.write(ctx, func(tx *sql.Tx) error {
+	return s.act(ctx, func(tx *sql.Tx) error {
 		r, err := tx.ExecContext(ctx, `UPDATE devices SET revision = revision + 1 WHERE id = $1 AND revision = $2`, device, revision)
 		if err := one(r, err, ErrConflict); err == ErrConflict {
 			if _, err := readDevice(ctx, tx, device); err != nil {
@@ -289,6 +287,9 @@ func scanDevice(row scanner) (d Device, err error) {
 }
 
 func readDevice(ctx context.Context, q querier, id string) (Device, error) {
+	if !manifest.ValidName(id) {
+		return Device{}, found(sql.ErrNoRows, "device", id)
+	}
 	d, err := scanDevice(q.QueryRowContext(ctx, deviceColumns+` WHERE id = $1`, id))
 	return d, found(err, "device", id)
 }

@@ -18,7 +18,7 @@
 //     Revision, and a change names the one that it was made from.
 //   - What a person does ([By]) is in the audit trail, in the same transaction as what it did.
 //
-// The store has no clock: time is an argument. It makes no SQL from its arguments, and takes any text that is valid
+// The store has no clock, but for [Store.KeepLease]: time is an argument. It makes no SQL from its arguments, and takes any text that is valid
 // UTF-8 without NUL for what it is: text. Where a name has to be fit for a file or a page ([manifest.ValidName]), it
 // refuses others with [ErrInvalid].
 //

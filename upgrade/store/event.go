@@ -40,7 +40,7 @@ func (s *Store) AddEvents(ctx context.Context, events ...Event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	return s.write(ctx, func(tx *sql.Tx) error { return addEvents(ctx, tx, events...) })
+	return s.act(ctx, func(tx *sql.Tx) error { return addEvents(ctx, tx, events...) })
 }
 
 // record adds what by does to the audit trail.

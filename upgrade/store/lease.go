@@ -39,8 +39,7 @@ func (s *Store) TakeLease(ctx context.Context, id commit.CampaignID, owner strin
 		return Lease{}, errors.Join(err, fmt.Errorf("%w: a lease has an owner", ErrInvalid))
 	}
 	l := Lease{Campaign: id, Owner: owner, Until: now.Add(term)}
-	return l, s.write(ctx, func(tx *sql.Tx) error {
-		// First the lock of the row, then a look: what is read is not changed before the commit.
+	return l, s.act(ctx, func(tx *sql.Tx) error {
 		err := tx.QueryRowContext(ctx, `UPDATE leases SET owner = $1, epoch = epoch + 1, until = $2 WHERE campaign = $3 AND (owner IN ('', $1) OR until <= $4) RETURNING epoch`,
 			owner, nano(l.Until), id.String(), nano(now)).Scan(&l.Epoch)
 		if err != nil && err != sql.ErrNoRows {

@@ -33,10 +33,13 @@ type engine struct {
 	name string
 	// oneWriter says that transactions that write wait for each other; it is quicker to wait in here.
 	oneWriter bool
-	migrate   func(ctx context.Context, tx *sql.Tx) error // takes the lock of migrations
-	words     *strings.Replacer                           // of migrations
-	backup    func(ctx context.Context, db *sql.DB, file string) error
-	integrity func(ctx context.Context, db *sql.DB) error
+	// insertAtOnce is how many rows one statement inserts at best. SQLite looks each parameter up among the others; to
+	// PostgreSQL each statement is a round trip.
+	insertAtOnce int
+	migrate      func(ctx context.Context, tx *sql.Tx) error // takes the lock of migrations
+	words        *strings.Replacer                           // of migrations
+	backup       func(ctx context.Context, file string) error
+	retry        func(err error) bool // the transaction was sacrificed to another and may be run again
 }
 
 // Open opens the database at a URL and brings its tables up to date:
@@ -80,7 +83,20 @@ func (s *Store) Close() error {
 	return errors.Join(errs...)
 }
 
-// write runs f in a transaction that is durable when it returns nil. Nothing of f stays if it fails.
+// act is write for what comes into the audit trail. Such transactions run one after the other, from the first statement
+// on: none of them misses what another is about to write.
+func (s *Store) act(ctx context.Context, f func(tx *sql.Tx) error) error {
+	return s.write(ctx, func(tx *sql.Tx) error {
+		if !s.oneWriter {
+			if _, err := tx.ExecContext(ctx, `UPDATE counters SET n = n WHERE name = 'event'`); err != nil {
+				return err
+			}
+		}
+		return f(tx)
+	})
+}
+
+// write runs f in a transaction that is durable when it returns nil. Nothing of f stays if it fails; f may run again.
 func (s *Store) write(ctx context.Context, f func(tx *sql.Tx) error) error {
 	return s.transact(ctx, s.durable, f)
 }
@@ -90,11 +106,22 @@ func (s *Store) writeLazily(ctx context.Context, f func(tx *sql.Tx) error) error
 	return s.transact(ctx, s.lazy, f)
 }
 
-func (s *Store) transact(ctx context.Context, db *sql.DB, f func(tx *sql.Tx) error) error {
+const tries = 5
+
+func (s *Store) transact(ctx context.Context, db *sql.DB, f func(tx *sql.Tx) error) (err error) {
 	if s.oneWriter {
 		s.writing.Lock()
 		defer s.writing.Unlock()
 	}
+	for range tries {
+		if err = try(ctx, db, f); err == nil || !s.retry(err) {
+			break
+		}
+	}
+	return err
+}
+
+func try(ctx context.Context, db *sql.DB, f func(tx *sql.Tx) error) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -30,16 +31,19 @@ func openPostgres(ctx context.Context, url string) (*Store, error) {
 	db.SetMaxIdleConns(conns)
 	s := &Store{
 		engine: engine{
-			name: "PostgreSQL",
+			name: "PostgreSQL", insertAtOnce: batchRows,
 			migrate: func(ctx context.Context, tx *sql.Tx) error {
 				_, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(migrationLock))
 				return err
 			},
 			words: strings.NewReplacer(" TEXT", ` TEXT COLLATE "C"`, " BLOB", " BYTEA"),
-			backup: func(context.Context, *sql.DB, string) error {
+			backup: func(context.Context, string) error {
 				return errors.New("a PostgreSQL database is backed up by pg_dump, or by what archives its write-ahead log; after a restore start the server once with --restored")
 			},
-			integrity: func(context.Context, *sql.DB) error { return nil },
+			retry: func(err error) bool {
+				e, ok := errors.AsType[*pgconn.PgError](err)
+				return ok && (e.Code == "40P01" || e.Code == "40001") // deadlock_detected, serialization_failure
+			},
 		},
 		readers: db, durable: db, lazy: db,
 	}

@@ -3,6 +3,7 @@ package store_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"net"
@@ -13,11 +14,10 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
-
-	"database/sql"
 )
 
 // A postgresServer is one that the tests run, in a directory of its own, on a loopback port.
@@ -32,8 +32,7 @@ var (
 	postgresOnce sync.Once
 	postgres     *postgresServer
 	errPostgres  error
-	databases    int
-	databasesMu  sync.Mutex
+	postgresMade atomic.Int32 // databases
 )
 
 func TestMain(m *testing.M) {
@@ -61,10 +60,7 @@ func newPostgres(t testing.TB) string {
 		}
 		t.Skip(errPostgres)
 	}
-	databasesMu.Lock()
-	databases++
-	name := fmt.Sprintf("test%d", databases)
-	databasesMu.Unlock()
+	name := fmt.Sprintf("test%d", postgresMade.Add(1))
 	execPostgres(t, "CREATE DATABASE "+name)
 	return postgres.database(name)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -87,6 +88,13 @@ func list[T any](ctx context.Context, db *sql.DB, text, key string, c condition,
 	if p.After != "" {
 		c.add(key+" > ?", p.After)
 	}
+	for _, arg := range c.args {
+		if text, ok := arg.(string); ok {
+			if err := checkText("filter", text, maxText); err != nil {
+				return List[T]{}, err
+			}
+		}
+	}
 	limit := p.limit()
 	c.args = append(c.args, limit+1)
 	items, err := collect(ctx, db, text+c.String()+" ORDER BY "+key+" LIMIT $"+strconv.Itoa(len(c.args)), c.args, scan)
@@ -125,8 +133,30 @@ func collect[T any](ctx context.Context, q querier, text string, args []any, sca
 	return items, rows.Err()
 }
 
-// batchRows is how many rows one statement inserts: below SQLite's 32,766 parameters at any width in here.
+// batchRows is how many rows a transaction writes that takes part of a long list, and how many values a list of them has.
 const batchRows = 500
+
+// insertRows inserts rows of columns each, by as many with one statement as the database is quickest at.
+func (e engine) insertRows(ctx context.Context, tx *sql.Tx, head string, columns int, tail string, args []any) error {
+	var full *sql.Stmt
+	for part := range slices.Chunk(args, columns*e.insertAtOnce) {
+		if len(part) < columns*e.insertAtOnce {
+			_, err := tx.ExecContext(ctx, head+values(len(part)/columns, columns)+tail, part...)
+			return err // it is the last
+		}
+		if full == nil {
+			var err error
+			if full, err = tx.PrepareContext(ctx, head+values(e.insertAtOnce, columns)+tail); err != nil {
+				return err
+			}
+			defer full.Close()
+		}
+		if _, err := full.ExecContext(ctx, part...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // values returns rows of placeholders: "($1, $2), ($3, $4)".
 func values(rows, columns int) string {

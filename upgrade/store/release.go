@@ -26,7 +26,10 @@ func (s *Store) AddRelease(ctx context.Context, signed []byte, by By) (Release, 
 		return Release{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	r := Release{ID: m.Digest(), Signed: signed, Manifest: m, Uploaded: by}
-	return r, s.write(ctx, func(tx *sql.Tx) error {
+	for _, im := range m.Images {
+		r.Missing = append(r.Missing, im.Name)
+	}
+	return r, s.act(ctx, func(tx *sql.Tx) error {
 		id := r.ID.String()
 		result, err := tx.ExecContext(ctx, `INSERT INTO releases (id, product, version, sequence, epoch, expires, signed, uploaded_by, uploaded_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
@@ -35,7 +38,6 @@ func (s *Store) AddRelease(ctx context.Context, signed []byte, by By) (Release, 
 			return err
 		}
 		for i, im := range m.Images {
-			r.Missing = append(r.Missing, im.Name)
 			if _, err := tx.ExecContext(ctx, `INSERT INTO images (release_id, n, name, size, sha256) VALUES ($1, $2, $3, $4, $5)`, id, i, im.Name, im.Size, im.SHA256.String()); err != nil {
 				return err
 			}
@@ -102,7 +104,7 @@ func (s *Store) Releases(ctx context.Context, product string, p Page) (List[Rele
 
 // RemoveRelease removes a release and its images. The error is [ErrState] if there is a campaign with it.
 func (s *Store) RemoveRelease(ctx context.Context, id manifest.Digest, by By) error {
-	return s.write(ctx, func(tx *sql.Tx) error {
+	return s.act(ctx, func(tx *sql.Tx) error {
 		var used int
 		if err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM campaigns WHERE release_id = $1`, id.String()).Scan(&used); err != nil {
 			return err

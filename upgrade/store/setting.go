@@ -30,7 +30,7 @@ func (s *Store) PutSetting(ctx context.Context, v Setting, by By) (Setting, erro
 	}
 	was := v.Revision
 	v.Revision++
-	return v, s.write(ctx, func(tx *sql.Tx) error {
+	return v, s.act(ctx, func(tx *sql.Tx) error {
 		r, err := tx.ExecContext(ctx, `UPDATE settings SET value = $1, revision = $2 WHERE name = $3 AND revision = $4`, v.Value, v.Revision, v.Name, was)
 		if was == 0 {
 			r, err = tx.ExecContext(ctx, `INSERT INTO settings (name, value, revision) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, v.Name, v.Value, v.Revision)

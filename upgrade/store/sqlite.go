@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"runtime"
 	"strings"
@@ -21,7 +20,7 @@ import (
 // With synchronous=FULL a commit is in the log file and that is synced; with NORMAL it is in the log file, which is synced
 // at the next checkpoint or durable commit. So what a durable transaction has seen is durable with it.
 func openSQLite(ctx context.Context, file string) (*Store, error) {
-	if strings.HasPrefix(file, "//") || strings.ContainsAny(file, "?#") || file == ":memory:" {
+	if strings.HasPrefix(file, "//") || strings.HasPrefix(file, "file:") || strings.ContainsAny(file, "?#") || file == ":memory:" {
 		return nil, fmt.Errorf("%q: want sqlite:FILE, with a plain path and without parameters", "sqlite:"+file)
 	}
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600) // it holds secrets; SQLite gives its other files the same mode
@@ -32,11 +31,11 @@ func openSQLite(ctx context.Context, file string) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{engine: engine{
-		name: "SQLite", oneWriter: true,
-		migrate:   func(context.Context, *sql.Tx) error { return nil }, // the transaction is immediate: it is the lock
-		words:     strings.NewReplacer(),
-		backup:    backupSQLite,
-		integrity: checkSQLite,
+		name: "SQLite", oneWriter: true, insertAtOnce: 4,
+		migrate: func(context.Context, *sql.Tx) error { return nil }, // the transaction is immediate: it is the lock
+		words:   strings.NewReplacer(),
+		backup:  func(ctx context.Context, to string) error { return backupSQLite(ctx, file, to) },
+		retry:   func(error) bool { return false },
 	}}
 	if s.durable, err = connectSQLite(file, 1, "_txlock=immediate", "_pragma=synchronous(FULL)"); err != nil {
 		return nil, err
@@ -60,8 +59,7 @@ func openSQLite(ctx context.Context, file string) (*Store, error) {
 
 func connectSQLite(file string, conns int, params ...string) (*sql.DB, error) {
 	params = append(params, "_pragma=busy_timeout(10000)", "_pragma=foreign_keys(1)")
-	name := url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath(), RawQuery: strings.Join(params, "&")}
-	db, err := sql.Open("sqlite", name.String())
+	db, err := sql.Open("sqlite", file+"?"+strings.Join(params, "&"))
 	if err != nil {
 		return nil, err
 	}
@@ -70,28 +68,23 @@ func connectSQLite(file string, conns int, params ...string) (*sql.DB, error) {
 	return db, nil
 }
 
-func backupSQLite(ctx context.Context, db *sql.DB, file string) error {
-	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
-		return errors.Join(fmt.Errorf("%w: %s; a backup does not overwrite", ErrExists, file), err)
+// backupSQLite has a connection of its own, which only reads: writers go on.
+func backupSQLite(ctx context.Context, file, to string) error {
+	f, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) // SQLite takes an empty file
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%w: %s; a backup does not overwrite", ErrExists, to)
 	}
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if _, err := db.ExecContext(ctx, `VACUUM INTO $1`, file); err != nil {
-		return errors.Join(err, os.Remove(file))
-	}
-	return f.Sync()
-}
-
-func checkSQLite(ctx context.Context, db *sql.DB) error {
-	var result string
-	if err := db.QueryRowContext(ctx, `PRAGMA integrity_check(1)`).Scan(&result); err != nil {
+	db, err := connectSQLite(file, 1)
+	if err != nil {
 		return err
 	}
-	if result != "ok" {
-		return fmt.Errorf("the database is damaged: %s", result)
+	defer db.Close()
+	if _, err := db.ExecContext(ctx, `VACUUM INTO $1`, to); err != nil {
+		return errors.Join(err, os.Remove(to))
 	}
-	return nil
+	return f.Sync()
 }

@@ -2,8 +2,6 @@ package store_test
 
 import (
 	"bytes"
-	"context"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -22,10 +20,15 @@ var (
 	bob   = store.By{Actor: "bob", At: start.Add(time.Minute)}
 )
 
+// databases make an empty database of each kind, and return its URL.
+var databases = map[string]func(testing.TB) string{"sqlite": newSQLite, "postgres": newPostgres}
+
 // onBoth runs f on an empty database of each kind.
 func onBoth(t *testing.T, f func(t *testing.T, s *store.Store)) {
-	t.Run("sqlite", func(t *testing.T) { f(t, open(t, newSQLite(t))) })
-	t.Run("postgres", func(t *testing.T) { f(t, open(t, newPostgres(t))) })
+	t.Helper()
+	for name, url := range databases {
+		t.Run(name, func(t *testing.T) { f(t, open(t, url(t))) })
+	}
 }
 
 func newSQLite(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "fleet.db") }
@@ -110,58 +113,4 @@ func running(t testing.TB, s *store.Store, n byte) store.Campaign {
 		c = must(s.MoveCampaign(t.Context(), c.ID, c.Revision, phase, alice))(t)
 	}
 	return c
-}
-
-func TestDevices(t *testing.T) {
-	onBoth(t, func(t *testing.T, s *store.Store) {
-		ctx := t.Context()
-		wantNil(t, s.SeeDevices(ctx, store.Sighting{"lamp-2", "lamp", "rev-b", "1.0", start}, store.Sighting{"lamp-1", "lamp", "rev-a", "1.0", start},
-			store.Sighting{"lamp-2", "lamp", "rev-b", "1.1", start.Add(1)}))
-		d := must(s.Device(ctx, "lamp-2"))(t)
-		if d.Version != "1.1" || !d.LastSeen.Equal(start.Add(1)) || d.Node < 1<<31 {
-			t.Errorf("got %+v", d)
-		}
-		wantNil(t, s.PlaceDevice(ctx, "lamp-2", d.Revision, "hall", []string{"beta", "alpha"}, alice))
-		wantErr(t, s.PlaceDevice(ctx, "lamp-2", d.Revision, "yard", nil, bob), store.ErrConflict)
-		_, err := s.Device(ctx, "lamp-3")
-		wantErr(t, err, store.ErrNotFound)
-		l := must(s.Devices(ctx, store.DeviceFilter{Tags: []string{"alpha", "gamma"}}, store.Page{}))(t)
-		if len(l.Items) != 1 || l.Items[0].Site != "hall" || len(l.Items[0].Tags) != 2 {
-			t.Errorf("got %+v", l)
-		}
-	})
-}
-
-func TestImageGoesInAndOut(t *testing.T) {
-	onBoth(t, func(t *testing.T, s *store.Store) {
-		ctx := t.Context()
-		content := image(3<<20 + 12345)
-		r := addRelease(t, s, "fw.bin", content)
-		if len(r.Missing) != 1 {
-			t.Errorf("missing %q", r.Missing)
-		}
-		wantNil(t, s.AddImage(ctx, r.ID, "fw.bin", bytes.NewReader(content), alice))
-		im := must(s.OpenImage(ctx, r.ID, "fw.bin"))(t)
-		got := make([]byte, im.Size())
-		must(im.ReadAt(got, 0))(t)
-		if sha256.Sum256(got) != sha256.Sum256(content) {
-			t.Error("other bytes came out")
-		}
-		wantNil(t, s.AddImage(context.WithoutCancel(ctx), r.ID, "fw.bin", bytes.NewReader(content), alice))
-	})
-}
-
-func TestLeaseAndLog(t *testing.T) {
-	onBoth(t, func(t *testing.T, s *store.Store) {
-		c := running(t, s, 1)
-		l := must(s.TakeLease(t.Context(), c.ID, "a", start, time.Minute))(t)
-		log := must(s.CampaignState(t.Context(), l).OpenLog(func([]byte) error { return nil }))(t)
-		wantNil(t, log.Append(record("one"), record("two")))
-	})
-}
-
-// record returns a record of a coordinator's log that says text, which has up to 23 bytes: CBOR of format 1 and a list
-// of one duplicate.
-func record(text string) []byte {
-	return append([]byte{0xa2, 1, 1, 8, 0xa1, 1, 0x81, 0x60 + byte(len(text))}, text...)
 }

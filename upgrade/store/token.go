@@ -67,7 +67,7 @@ func (s *Store) CreateToken(ctx context.Context, name string, role Role, by By) 
 	}
 	secret, hash := newSecret()
 	t = Token{ID: newID(), Name: name, Role: role, Created: by}
-	return t, secret, s.write(ctx, func(tx *sql.Tx) error {
+	return t, secret, s.act(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `INSERT INTO tokens (id, name, role, hash, created_by, created_at, last_used, revoked_at) VALUES ($1, $2, $3, $4, $5, $6, 0, 0)`,
 			t.ID, t.Name, string(t.Role), hash, by.Actor, nano(by.At)); err != nil {
 			return err
@@ -103,7 +103,7 @@ func (s *Store) Authenticate(ctx context.Context, secret string, now time.Time) 
 
 // RevokeToken ends a token, for good.
 func (s *Store) RevokeToken(ctx context.Context, id string, by By) error {
-	return s.write(ctx, func(tx *sql.Tx) error {
+	return s.act(ctx, func(tx *sql.Tx) error {
 		r, err := tx.ExecContext(ctx, `UPDATE tokens SET revoked_at = $1 WHERE id = $2 AND revoked_at = 0`, nano(by.At), id)
 		if err := one(r, err, fmt.Errorf("%w: token %.70q that is not revoked", ErrNotFound, id)); err != nil {
 			return err
@@ -147,7 +147,7 @@ func (s *Store) CreateEnrolment(ctx context.Context, e Enrolment, by By) (_ Enro
 	}
 	secret, hash := newSecret()
 	e.ID, e.Created, e.Used = newID(), by, By{}
-	return e, secret, s.write(ctx, func(tx *sql.Tx) error {
+	return e, secret, s.act(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `INSERT INTO enrolments (id, hash, device, site, tags, created_by, created_at, expires, used_at, used_by)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, '')`, e.ID, hash, e.Device, e.Site, string(tags), by.Actor, nano(by.At), nano(e.Expires)); err != nil {
 			return err
@@ -181,7 +181,7 @@ func (s *Store) Enrol(ctx context.Context, secret string, seen Sighting, key man
 		return fmt.Errorf("%w: key of role %q", ErrInvalid, key.Role())
 	}
 	by := By{seen.Device, now}
-	return s.write(ctx, func(tx *sql.Tx) error {
+	return s.act(ctx, func(tx *sql.Tx) error {
 		var id, site, text string
 		// One transaction finds it unused: the others wait for the row and then do not.
 		err := tx.QueryRowContext(ctx, `UPDATE enrolments SET used_at = $1, used_by = $2 WHERE hash = $3 AND used_at = 0 AND expires > $1 AND device IN ('', $2)

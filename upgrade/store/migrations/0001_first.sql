@@ -130,6 +130,7 @@ CREATE TABLE campaigns (
 	state       TEXT NOT NULL,
 	created_by  TEXT NOT NULL,
 	created_at  BIGINT NOT NULL,
+	changed_by  TEXT NOT NULL,
 	approved_by TEXT NOT NULL,
 	approved_at BIGINT NOT NULL,
 	closed_at   BIGINT NOT NULL,

@@ -1,0 +1,68 @@
+package e2e
+
+import (
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/multicast-upgrade/tool/internal/netns"
+)
+
+// TestCongestionControlFindsTheRate sends a file by --rate auto through a line of 20 Mbit/s.
+func TestCongestionControlFindsTheRate(t *testing.T) {
+	netns.Require(t)
+	const group, line, size = "239.77.1.9:6003", 20e6, 50_000_000
+	net := netns.New(t, 5)
+	for _, h := range net.Hosts()[1:] {
+		h.LimitReceive(line)
+	}
+	path := filepath.Join(t.TempDir(), "image.bin")
+	sum := writeImage(t, path, size, 9)
+	var receivers []*process
+	for _, h := range net.Hosts()[1:] {
+		p := start(t, h, "normrecv", "file", "--group", group, "--interface", netns.Interface, "--out", t.TempDir(), "--count", "1")
+		p.awaitEvent("listening")
+		receivers = append(receivers, p)
+	}
+	sender := start(t, net.Host(0), "normsend", "file", "--group", group, "--interface", netns.Interface, "--rate", "auto",
+		"--group-size", "10", "--linger", "2s", path)
+	for _, p := range receivers {
+		if status := p.exit(); status != 0 {
+			t.Errorf("a receiver ended with status %d", status)
+		}
+		e := p.awaitEvent("complete")
+		st, _ := p.awaitEvent("stats")["receiver"].(map[string]any)
+		lost, heard := st["lost"].(float64), st["datagrams"].(float64)
+		t.Logf("%.1f s; lost %.2f %%", e["seconds"], 100*lost/(lost+heard))
+		if e["sha256"] != sum || lost > 0.05*(lost+heard) {
+			t.Errorf("SHA-256 %v, want %v; %v of %v datagrams lost", e["sha256"], sum, lost, heard)
+		}
+	}
+	if status := sender.exit(); status != 0 {
+		t.Errorf("the sender ended with status %d", status)
+	}
+	// After the first five seconds the line is used.
+	progress := sender.all("progress")
+	begin := slices.IndexFunc(progress, func(e event) bool { return when(t, e).Sub(when(t, progress[0])) >= 4500*time.Millisecond })
+	end := slices.IndexFunc(progress, func(e event) bool { return e["bytes"] == float64(size) })
+	if begin < 0 || end <= begin {
+		t.Fatalf("%d reports, from 5 s on %d, sent with %d", len(progress), begin, end)
+	}
+	seconds := when(t, progress[end]).Sub(when(t, progress[begin])).Seconds()
+	sent := progress[end]["datagram_bytes"].(float64) - progress[begin]["datagram_bytes"].(float64)
+	t.Logf("%.0f %% of the line from 5 s on", 100*8*sent/seconds/line)
+	if 8*sent/seconds < 0.8*line {
+		t.Errorf("%.1f Mbit/s of %.0f from 5 s on", 8*sent/seconds/1e6, line/1e6)
+	}
+}
+
+// when returns the time of an event.
+func when(t *testing.T, e event) time.Time {
+	t.Helper()
+	at, err := time.Parse(time.RFC3339Nano, e["time"].(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
+}
