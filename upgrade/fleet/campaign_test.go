@@ -15,7 +15,7 @@ import (
 
 // A whole campaign, from the upload to the last device: with losses, real agents, and a node id for each.
 func TestCampaignReachesEveryDevice(t *testing.T) {
-	virtual(t, func(r *rig) {
+	virtual(t, func(t *testing.T, r *rig) {
 		r.lost = 0.02
 		s := r.serve("one")
 		defer s.stop()
@@ -42,7 +42,7 @@ func TestCampaignReachesEveryDevice(t *testing.T) {
 }
 
 func TestStartRefuses(t *testing.T) {
-	virtual(t, func(r *rig) {
+	virtual(t, func(t *testing.T, r *rig) {
 		s := r.serve("one")
 		defer s.stop()
 		ctx := t.Context()
@@ -96,7 +96,7 @@ func TestStartRefuses(t *testing.T) {
 }
 
 func TestBadUploadsLeaveNothing(t *testing.T) {
-	virtual(t, func(r *rig) {
+	virtual(t, func(t *testing.T, r *rig) {
 		s := r.serve("one")
 		defer s.stop()
 		ctx := t.Context()
@@ -125,7 +125,7 @@ func TestBadUploadsLeaveNothing(t *testing.T) {
 
 // Two people at two terminals: one commits, the other aborts. One wins and the other is told.
 func TestCommitAndAbortAtOnce(t *testing.T) {
-	virtual(t, func(r *rig) {
+	virtual(t, func(t *testing.T, r *rig) {
 		s := r.serve("one")
 		defer s.stop()
 		r.upload(s)
@@ -163,7 +163,7 @@ func TestCommitAndAbortAtOnce(t *testing.T) {
 
 // A campaign begins when enough of its devices wait, and several run at once, each to its own devices and group.
 func TestSchedulesAndSeveralAtOnce(t *testing.T) {
-	virtual(t, func(r *rig) {
+	virtual(t, func(t *testing.T, r *rig) {
 		s := r.serve("one")
 		defer s.stop()
 		r.upload(s)

@@ -197,7 +197,7 @@ func (s *Server) begin(ctx context.Context, work *sync.WaitGroup, c store.Campai
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	l := &lead{id: c.ID, name: c.Name, start: start, rated: make(chan struct{}, 1), demand: demand{c.Settings.Transport.Rate, cmp.Or(c.Settings.Transport.Interface, s.cfg.Interface)}}
+	l := &lead{id: c.ID, name: c.Name, start: start, rated: make(chan struct{}, 1), demand: demand{cmp.Or(c.Settings.Transport.Rate, c.Settings.Transport.MaxRate), cmp.Or(c.Settings.Transport.Interface, s.cfg.Interface)}}
 	// What the campaign still has to write when ctx of the server ends goes under the lease all the same.
 	state := s.store.CampaignState(context.WithoutCancel(ctx), lease)
 	cfg, err := s.campaignConfig(ctx, c, l, state)
@@ -261,7 +261,8 @@ func (s *Server) campaignConfig(ctx context.Context, c store.Campaign, l *lead, 
 	cfg.NotBefore, cfg.Window, cfg.Spread, cfg.Hold = set.Activation.NotBefore, set.Activation.Window, set.Activation.Spread, set.Activation.Hold
 	tr := set.Transport
 	cfg.Group, cfg.Interface, cfg.Source, cfg.TTL = l.start.Group, l.demand.iface, tr.Source, cmp.Or(tr.TTL, s.cfg.TTL)
-	cfg.Rate, cfg.Burst, cfg.SegmentSize = cmp.Or(tr.Rate, s.cfg.Rate), tr.Burst, tr.SegmentSize
+	cfg.Rate, cfg.StartRate, cfg.MinRate, cfg.MaxRate = tr.Rate, tr.StartRate, tr.MinRate, tr.MaxRate
+	cfg.Burst, cfg.SegmentSize = tr.Burst, tr.SegmentSize
 	cfg.AutoParity, cfg.GRTT, cfg.BackoffFactor = tr.AutoParity, tr.GRTT, tr.BackoffFactor
 	cfg.GroupSize, cfg.Auth = cmp.Or(tr.GroupSize, len(cfg.Targets)), tr.Auth
 	if tr.FEC != "" {

@@ -312,10 +312,10 @@ func (r *rig) kill(s *server, id commit.CampaignID) {
 	s.stop()
 }
 
-func virtual(t *testing.T, f func(r *rig)) {
+func virtual(t *testing.T, f func(t *testing.T, r *rig)) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		f(r)
+		f(t, r)
 		r.agents.Wait()
 		if err := r.store.Close(); err != nil {
 			t.Error(err)
@@ -329,4 +329,3 @@ func names(n int) (all []string) {
 	}
 	return all
 }
-
