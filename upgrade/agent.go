@@ -53,7 +53,7 @@ func NewAgent(cfg AgentConfig) (_ *Agent, err error) {
 	if cfg, err = cfg.resolve(); err != nil {
 		return nil, err
 	}
-	a := &Agent{cfg: cfg, fs: cfg.FS, log: cfg.Log, calls: make(chan func(time.Time))}
+	a := &Agent{cfg: cfg, fs: cfg.FS, log: cfg.Log, calls: make(chan func(time.Time)), greet: newGreeting()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Close())
