@@ -18,7 +18,7 @@ import (
 
 const (
 	defaultWait = 25 * time.Second
-	minBackoff  = time.Second
+	minBackoff  = 4 * time.Second // all who lose a server at once come back within so long, and then more and more spread out
 	maxBackoff  = time.Minute
 	maxJitter   = time.Second // so that devices woken together do not ask together
 )
@@ -167,7 +167,7 @@ func (c *Client) Follow(ctx context.Context, f func(*Notice), trouble func(error
 			return context.Cause(ctx)
 		case err != nil:
 			trouble(err)
-			pause = rand.N(backoff) + minBackoff/4
+			pause = rand.N(backoff) + maxJitter/4
 			if refusal, ok := errors.AsType[*Refusal](err); ok && refusal.retryAfter > 0 {
 				pause += time.Duration(refusal.retryAfter) * time.Second
 			}

@@ -103,15 +103,9 @@ func (s *Server) lookAt(ctx context.Context, work *sync.WaitGroup, c store.Campa
 		return nil
 	}
 	defer func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if err == nil {
-			delete(s.trouble, c.ID)
-			return
+		if err != nil {
+			s.failed(c.ID, err)
 		}
-		pause := min(lookInterval<<min(failed.count, 6), time.Minute)
-		s.trouble[c.ID] = failure{err, now.Add(pause), failed.count + 1}
-		s.hub.changed(Changes{Campaigns: []commit.CampaignID{c.ID}})
 	}()
 	if c.Phase == store.PhaseScheduled {
 		due, err := s.due(ctx, now, c)
@@ -141,6 +135,16 @@ func (s *Server) lookAt(ctx context.Context, work *sync.WaitGroup, c store.Campa
 		return errors.Join(err, s.store.DropLease(context.WithoutCancel(ctx), lease))
 	}
 	return nil
+}
+
+// failed notes why a campaign cannot be led, for people, and that it is to be tried again later.
+func (s *Server) failed(id commit.CampaignID, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	count := s.trouble[id].count
+	pause := min(lookInterval<<min(count, 6), time.Minute)
+	s.trouble[id] = failure{err, time.Now().Add(pause), count + 1}
+	s.hub.changed(Changes{Campaigns: []commit.CampaignID{id}})
 }
 
 // due reports whether a campaign that is scheduled is to be announced.
@@ -347,6 +351,9 @@ func (s *Server) finish(ctx context.Context, l *lead, lease store.Lease, result 
 	}
 	if err != nil {
 		s.cfg.Log.Info("leads a campaign no more", "campaign", l.id, "err", err)
+	}
+	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, store.ErrFenced) {
+		s.failed(l.id, err)
 	}
 	s.let(l)
 }
