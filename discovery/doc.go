@@ -1,5 +1,6 @@
 // Package discovery is the HTTP rendezvous: how a device hears of a campaign, tells how it fares, and fetches what
-// multicast could not bring it.
+// multicast could not bring it. Beside it are announcements by SAP, which make a device ask there ([Announcement], [Hints]),
+// and the pools that the groups of campaigns come from ([Pool]).
 //
 // It moves bytes and believes none of them: the manifest, the session description, decisions and votes are signed, and
 // whoever receives them checks the signature. TLS with the server's own key ([ServerTLS], [ClientTLS]) keeps others from

@@ -16,12 +16,13 @@ func run(args []string, w cli.World) int {
 		Use:   "normrecv",
 		Short: "Receive files and signed firmware images sent by multicast",
 		Long: `normrecv receives files (file) and upgrades the device it runs on (agent), sent by NORM, RFC 5740, and shows its
-messages (dump).
+messages (dump). Where multicast does not work, it says why (doctor).
 
 Exit status: 0 done, 1 failed, 2 usage, 3 timed out.
 Every flag can be set by an environment variable, NORMRECV_ and its name (NORMRECV_GROUP=239.1.2.3:6003),
 and in a TOML file given by --config.`,
 	}
-	root.AddCommand(fileCommand(w), agentCommand(w), statusCommand(w), abandonCommand(w), dumpCommand(w))
+	root.AddCommand(fileCommand(w), agentCommand(w), statusCommand(w), abandonCommand(w), dumpCommand(w),
+		doctorCommand(w))
 	return cli.Run(root, args, w)
 }

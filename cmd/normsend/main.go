@@ -16,13 +16,15 @@ func run(args []string, w cli.World) int {
 		Use:   "normsend",
 		Short: "Send files and signed firmware images to many receivers at once",
 		Long: `normsend sends files (file) and signed firmware images (upgrade) to any number of
-receivers in one multicast session by NORM, RFC 5740.
+receivers in one multicast session by NORM, RFC 5740. It answers normrecv doctor, which finds out why multicast does not
+work (doctor).
 
 Exit status: 0 done, 1 failed, 2 usage, 3 timed out, 4 committed but not on every target.
 Every flag can be set by an environment variable, NORMSEND_ and its name (NORMSEND_RATE=50M),
 and in a TOML file given by --config.`,
 	}
-	root.AddCommand(fileCommand(w), keygenCommand(w), signCommand(w), inspectCommand(w), initCommand(w), upgradeCommand(w))
+	root.AddCommand(fileCommand(w), keygenCommand(w), signCommand(w), inspectCommand(w), initCommand(w), upgradeCommand(w),
+		doctorCommand(w))
 	root.AddCommand(controlCommands(w)...)
 	return cli.Run(root, args, w)
 }
