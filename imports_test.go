@@ -51,6 +51,10 @@ var rooms = map[string]room{
 		"golang.org/x/net/netutil", "golang.org/x/sys",
 	}},
 	"upgrade/store": {may: []string{module + "manifest", module + "commit", "github.com/jackc/pgx/v5", "modernc.org/sqlite"}},
+	"upgrade/fleet": {may: []string{
+		module + "norm/fec", module + "norm/session", module + "manifest", module + "commit", module + "discovery",
+		module + "upgrade", module + "upgrade/store",
+	}},
 }
 
 // TestAgentLinksNoSQL holds that the database of the server stays out of the program on the devices.

@@ -352,7 +352,7 @@ func (p *Participant) Messages() ([]Message, error) {
 	}
 	var all []Message
 	add := func(o outgoing) error {
-		m := Message{Kind: o.Kind, Device: p.cfg.Device, Bytes: o.Payload, Unsigned: true, Counter: o.Counter}
+		m := Message{Kind: o.Kind, Device: p.cfg.Device, Bytes: o.Payload, Unsigned: true, Campaign: o.campaign(), Counter: o.Counter}
 		if p.cfg.Key != nil {
 			purpose := contextVote
 			if o.Kind == ReportMessage {

@@ -72,6 +72,16 @@ type outgoing struct {
 	Counter uint64      `cbor:"3,keyasint"`
 }
 
+// campaign returns what campaign the message is about.
+func (o outgoing) campaign() CampaignID {
+	if o.Kind == ReportMessage {
+		r, _ := ParseReport(o.Payload)
+		return r.Campaign
+	}
+	v, _ := ParseVote(o.Payload)
+	return v.Campaign
+}
+
 type finished struct {
 	Round Round `cbor:"1,keyasint"`
 	Ends  int64 `cbor:"2,keyasint,omitempty"` // forgotten after that; nanoseconds since 1970

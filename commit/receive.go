@@ -32,7 +32,8 @@ type Message struct {
 	Device   string // who says so; it has to be the device that Bytes names
 	Unsigned bool   // Bytes is the bare payload, not signed by the device key
 	Bytes    []byte
-	Counter  uint64 // what an acknowledgment names, see [Participant.Acknowledge]; not looked at by the server
+	Campaign CampaignID // that it is about, for a server of several to find its way; not looked at by the coordinator
+	Counter  uint64     // what an acknowledgment names, see [Participant.Acknowledge]; not looked at by the server
 }
 
 // A device is what a coordinator knows of a target.

@@ -19,6 +19,7 @@ import (
 const (
 	defaultWait = 25 * time.Second
 	minBackoff  = time.Second
+	lostBackoff = 4 * time.Second // over which devices spread that lose a server together
 	maxBackoff  = time.Minute
 	maxJitter   = time.Second // so that devices woken together do not ask together
 )
@@ -28,6 +29,8 @@ type Client struct {
 	base string // without a trailing slash
 	http *http.Client
 
+	// Device is who polls: a server of many campaigns tells each device its own. If empty, the server is not told.
+	Device string
 	// Wait is how long a poll may wait at the server. If zero, 25 s.
 	Wait time.Duration
 	// Timeout bounds every other exchange. If zero, 30 s.
@@ -124,7 +127,7 @@ func (c *Client) Poll(ctx context.Context, etag string) (*Notice, string, error)
 func (c *Client) poll(ctx context.Context, etag string, wait time.Duration) (*Notice, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait+30*time.Second)
 	defer cancel()
-	r, err := c.request(ctx, http.MethodGet, "/v1/notice?wait="+strconv.Itoa(int(wait/time.Second)), nil)
+	r, err := c.request(ctx, http.MethodGet, "/v1/notice?"+c.query(wait), nil)
 	if err != nil {
 		return nil, etag, err
 	}
@@ -148,6 +151,14 @@ func (c *Client) poll(ctx context.Context, etag string, wait time.Duration) (*No
 		return nil, etag, fmt.Errorf("discovery: the notice is malformed: %w", err)
 	}
 	return n, resp.Header.Get("ETag"), nil
+}
+
+func (c *Client) query(wait time.Duration) string {
+	q := url.Values{"wait": {strconv.Itoa(int(wait / time.Second))}}
+	if c.Device != "" {
+		q.Set("device", c.Device)
+	}
+	return q.Encode()
 }
 
 // Follow polls until ctx ends and calls f for each new notice. When the server cannot be reached, trouble is called with
@@ -176,7 +187,7 @@ func (c *Client) Follow(ctx context.Context, f func(*Notice), trouble func(error
 			}
 			backoff = min(2*backoff, longest)
 		default:
-			etag, backoff = tag, minBackoff
+			etag, backoff = tag, lostBackoff
 			if n != nil {
 				f(n)
 			}

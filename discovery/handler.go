@@ -1,22 +1,13 @@
 package discovery
 
 import (
-	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
-)
-
-const (
-	maxWait        = 60 * time.Second // of a long poll
-	defaultWaiters = 20_000
 )
 
 // A Backend answers what devices ask and takes what they tell. Its methods are called concurrently. An error that is a
@@ -48,17 +39,12 @@ type Handler struct {
 
 	backend Backend
 	mux     *http.ServeMux
-
-	mu      sync.Mutex    // guards all below
-	notice  *Notice       // nil: nothing is announced
-	etag    string        // of notice
-	changed chan struct{} // closed when notice changes
-	waiting int
+	board   *board
 }
 
 // NewHandler returns a Handler that has nothing to announce yet.
 func NewHandler(b Backend) *Handler {
-	h := &Handler{backend: b, mux: http.NewServeMux(), changed: make(chan struct{}), etag: `"none"`}
+	h := &Handler{backend: b, mux: http.NewServeMux(), board: newBoard()}
 	h.mux.HandleFunc("GET /v1/notice", h.poll)
 	h.mux.HandleFunc("POST /v1/hello", take(b.Hello))
 	h.mux.HandleFunc("POST /v1/status", take(b.Status))
@@ -75,78 +61,31 @@ func NewHandler(b Backend) *Handler {
 // ServeHTTP serves one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
 
-// Publish replaces what is announced and wakes all who wait for it. Its Timestamp is ignored.
+// Publish replaces what is announced to everybody and wakes all who wait for it.
 func (h *Handler) Publish(n Notice) {
-	n.Timestamp = nil
-	sum := sha256.Sum256(must(encoding.Marshal(n)))
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if etag := `"` + hex.EncodeToString(sum[:16]) + `"`; etag != h.etag {
-		h.notice, h.etag = &n, etag
-		close(h.changed)
-		h.changed = make(chan struct{})
+	h.board.mu.Lock()
+	if h.board.everyone == nil {
+		h.board.everyone = &Posting{board: h.board}
 	}
+	h.board.mu.Unlock()
+	h.board.everyone.Publish(n)
 }
 
-// poll answers at once when the notice is another than the device has, else when it changes or the device's patience
-// ends.
-func (h *Handler) poll(w http.ResponseWriter, r *http.Request) {
-	wait := time.Duration(0)
-	if s, err := strconv.ParseUint(r.URL.Query().Get("wait"), 10, 16); err == nil {
-		wait = min(time.Duration(s)*time.Second, maxWait)
-	}
-	n, etag, changed := h.current()
-	if known := r.Header.Get("If-None-Match"); wait > 0 && known == etag {
-		if !h.enter() {
-			w.Header().Set("Retry-After", "10")
-			problem(w, &Refusal{Status: http.StatusServiceUnavailable, Reason: "busy", Detail: "too many devices wait; come back later"})
-			return
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-changed:
-		case <-timer.C:
-		case <-r.Context().Done():
-		}
-		timer.Stop()
-		h.leave()
-		n, etag, _ = h.current()
-	}
-	w.Header().Set("ETag", etag)
-	w.Header().Set("Cache-Control", "no-cache")
-	switch {
-	case r.Header.Get("If-None-Match") == etag:
-		w.WriteHeader(http.StatusNotModified)
-	case n == nil:
-		w.WriteHeader(http.StatusNoContent)
-	default:
-		fresh := *n
-		fresh.Timestamp = h.backend.Timestamp()
-		w.Header().Set("Content-Type", "application/cbor")
-		w.Write(must(encoding.Marshal(fresh)))
-	}
-}
+// Post returns a Posting by which something is announced to some devices only. A device that has several is told the one
+// made last.
+func (h *Handler) Post(seats map[string]Seat) *Posting { return h.board.post(seats) }
 
-func (h *Handler) current() (*Notice, string, <-chan struct{}) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.notice, h.etag, h.changed
-}
+// Close ends all polls, and those that come: devices are asked to come back at moments that are spread out.
+func (h *Handler) Close() { h.board.close() }
 
-func (h *Handler) enter() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.waiting == cmp.Or(h.MaxWaiters, defaultWaiters) {
-		return false
-	}
-	h.waiting++
-	return true
-}
+// Waits reports whether a poll of the device waits.
+func (h *Handler) Waits(device string) bool { return h.board.waits(device) }
 
-func (h *Handler) leave() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.waiting--
+// Waiting returns how many polls wait.
+func (h *Handler) Waiting() int {
+	h.board.mu.Lock()
+	defer h.board.mu.Unlock()
+	return h.board.waiters
 }
 
 // groupKey answers with a secret, which nobody on the way may keep.
@@ -176,6 +115,7 @@ func take[M any](f func(context.Context, M) error) http.HandlerFunc {
 
 // read returns the message in the body; if there is none, it says so.
 func read[M any](w http.ResponseWriter, r *http.Request) (m M, ok bool) {
+	boundBody(w)
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err == nil {
 		err = decoding.Unmarshal(body, &m)
@@ -209,6 +149,7 @@ func (h *Handler) adopt(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	boundBody(w)
 	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err == nil {
 		err = h.backend.Adopt(r.Context(), r.PathValue("campaign"), uint32(wave), b)
@@ -244,6 +185,7 @@ func (h *Handler) object(w http.ResponseWriter, r *http.Request) {
 		problem(w, err)
 		return
 	}
+	defer boundAnswer(w)()
 	w.Header().Set("Content-Type", "application/octet-stream")
 	http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(content, 0, size))
 }
@@ -265,6 +207,9 @@ func problem(w http.ResponseWriter, err error) {
 		refusal = &Refusal{Status: http.StatusNotFound, Reason: "unknown", Detail: "this server does not know the campaign"}
 	default:
 		refusal = &Refusal{Status: http.StatusInternalServerError, Reason: "internal", Detail: "the server could not do that"}
+	}
+	if refusal.retryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(refusal.retryAfter))
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(refusal.Status)

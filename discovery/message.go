@@ -18,6 +18,7 @@ type Notice struct {
 	Decisions [][]byte `cbor:"3,keyasint,omitempty"` // the signed decisions so far, at most one a wave
 	Brake     []byte   `cbor:"4,keyasint,omitempty"` // the signed HOLD or RESUME last given
 	Timestamp []byte   `cbor:"5,keyasint,omitempty"` // the server's time, signed; not part of the ETag
+	Node      uint32   `cbor:"6,keyasint,omitempty"` // the device's NormNodeId, if the server gives one; not signed, as its own traffic alone depends on it
 }
 
 // A Hello is how a device shows itself.
@@ -28,7 +29,8 @@ type Hello struct {
 	Version  string `cbor:"4,keyasint,omitempty"` // what it runs, if it knows
 	Key      string `cbor:"5,keyasint,omitempty"` // its public key in text form
 	Agent    []byte `cbor:"6,keyasint,omitempty"` // random, one for each start of an agent: two at once are a cloned device
-	Proof    []byte `cbor:"7,keyasint,omitempty"` // all of the above, signed with Key: see [Hello.Sign]
+	Proof    []byte `cbor:"7,keyasint,omitempty"` // all others, signed with Key: see [Hello.Sign]
+	Token    string `cbor:"8,keyasint,omitempty"` // a one-time enrolment token, secret: over TLS, or on this host
 }
 
 // A Status is how far a device is with a campaign. Nobody has to believe it: it is for people to look at.
@@ -39,6 +41,12 @@ type Status struct {
 	Reason   string `cbor:"4,keyasint,omitempty"`
 	Bytes    int64  `cbor:"5,keyasint,omitempty"` // verified so far
 	Total    int64  `cbor:"6,keyasint,omitempty"`
+
+	// What multicast was like, since the device joined the session.
+	Received uint64 `cbor:"7,keyasint,omitempty"`  // datagrams of the sender
+	Lost     uint64 `cbor:"8,keyasint,omitempty"`  // gaps in its sequence numbers
+	Overruns uint64 `cbor:"9,keyasint,omitempty"`  // datagrams that the device's own socket had no room for, where the system tells
+	ByHTTP   bool   `cbor:"10,keyasint,omitempty"` // multicast is of no use to it: the rest is fetched
 }
 
 // A Statement is a vote or an outcome. Body is a signed message or, if Signed is false, its payload alone.
@@ -46,6 +54,8 @@ type Statement struct {
 	Device string `cbor:"1,keyasint"`
 	Signed bool   `cbor:"2,keyasint"`
 	Body   []byte `cbor:"3,keyasint"`
+
+	Campaign string `cbor:"4,keyasint,omitempty"` // whose statement it is, for a server that has several
 }
 
 var (
@@ -72,7 +82,7 @@ type Refusal struct {
 	Status     int    // HTTP status code, 4xx or 5xx
 	Reason     string // a word for programs, such as one of commit's reasons
 	Detail     string // a sentence for people
-	retryAfter int    // seconds the server asks to wait
+	retryAfter int    // seconds the device is asked to wait; 0: it is not
 }
 
 func (r *Refusal) Error() string {

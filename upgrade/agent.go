@@ -56,7 +56,7 @@ func NewAgent(cfg AgentConfig) (_ *Agent, err error) {
 	if cfg, err = cfg.resolve(); err != nil {
 		return nil, err
 	}
-	a := &Agent{cfg: cfg, fs: cfg.FS, log: cfg.Log, calls: make(chan func(time.Time))}
+	a := &Agent{cfg: cfg, fs: cfg.FS, log: cfg.Log, calls: make(chan func(time.Time)), greet: newGreeting()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Close())
@@ -81,11 +81,14 @@ func NewAgent(cfg AgentConfig) (_ *Agent, err error) {
 	if a.client, err = cfg.newClient(); err != nil {
 		return nil, err
 	}
+	if err := a.openKey(); err != nil {
+		return nil, fmt.Errorf("device key: %w", err)
+	}
 	if err = a.openSAP(); err != nil {
 		return nil, err
 	}
 	a.p, err = commit.OpenParticipant(time.Now(), commit.ParticipantConfig{
-		Device: cfg.Device, Key: cfg.signer(), Server: cfg.TrustServer, Boot: cfg.Boot, Build: buildTime(),
+		Device: cfg.Device, Key: a.cfg.signer(), Server: cfg.TrustServer, Boot: cfg.Boot, Build: buildTime(),
 		Open: a.openLog,
 	})
 	if err != nil {
@@ -182,6 +185,7 @@ func (a *Agent) settle(now time.Time) error {
 	}
 	a.deliver(now)
 	a.ask(now)
+	a.showStatus(now)
 	a.noteBusy()
 	return nil
 }
@@ -189,7 +193,7 @@ func (a *Agent) settle(now time.Time) error {
 // wait returns how long nothing has to be done if nothing happens.
 func (a *Agent) wait(now time.Time) time.Duration {
 	next := now.Add(time.Hour)
-	for _, t := range []time.Time{a.p.Deadline(), a.outbox.next, a.poll.next} {
+	for _, t := range []time.Time{a.p.Deadline(), a.outbox.next, a.poll.next, a.status.due()} {
 		if !t.IsZero() && t.Before(next) {
 			next = t
 		}

@@ -34,6 +34,11 @@ type AgentConfig struct {
 	Product, Hardware, Device string               // names
 	Key                       *manifest.PrivateKey // the device key; nil: what the device says is unsigned
 
+	// MakeKey is whether an agent without a Key uses the one in its directory, and makes one there if there is none. It counts
+	// once a person has approved its fingerprint at the server, or with an EnrolToken.
+	MakeKey    bool
+	EnrolToken string // one-time token, secret, with which the server takes the key for the device's; empty: none
+
 	Dir string  // where everything is kept; made if it is not there
 	FS  disk.FS // takes the place of Dir
 
@@ -81,6 +86,8 @@ func (c AgentConfig) resolve() (AgentConfig, error) {
 		return c, fmt.Errorf("%d of %d release keys are to be trusted", c.Trust.Threshold, len(c.Trust.Keys))
 	case c.Key != nil && c.Key.Role() != manifest.RoleDevice:
 		return c, fmt.Errorf("device key: %w: want a device key", manifest.ErrKeyRole)
+	case c.EnrolToken != "" && c.Key == nil && !c.MakeKey:
+		return c, errors.New("an enrolment token is for a device key: give one, or have one made")
 	case c.GroupSize < 0:
 		return c, fmt.Errorf("a group of %d devices", c.GroupSize)
 	case c.Dir == "" && c.FS == nil:
@@ -129,7 +136,11 @@ func (c AgentConfig) newClient() (*discovery.Client, error) {
 		t.TLSClientConfig = discovery.ClientTLS(c.TrustServer, u.Hostname(), func() time.Time { return time.Time{} })
 		transport = t
 	}
-	return discovery.NewClient(c.Server, transport)
+	client, err := discovery.NewClient(c.Server, transport)
+	if err == nil {
+		client.Device = c.Device
+	}
+	return client, err
 }
 
 func isLoopback(host string) bool {

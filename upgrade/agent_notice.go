@@ -27,7 +27,8 @@ type campaign struct {
 	turned   bool               // the server, or storage, turned the device away
 	decision []byte             // the signed decision, if one was heard
 	bytes    int64              // verified so far
-	shown    time.Time          // the server is told no more of them before this
+	traffic  traffic            // of its session
+	node     uint32             // the NormNodeId that the server gave; 0: none
 }
 
 // loadCampaign reads the campaign of a round from its stage. Whether its documents have expired does not matter any more.
@@ -143,7 +144,7 @@ func (a *Agent) accept(now time.Time, n *discovery.Notice, s *manifest.Session, 
 		return
 	}
 	a.stopReceiving()
-	a.following = &campaign{round: round, session: s, release: m,
+	a.following = &campaign{round: round, session: s, release: m, node: n.Node,
 		signed: discovery.Notice{Manifest: n.Manifest, Session: n.Session}}
 	a.outcome = commit.StateNone
 	a.startReceiving(now, a.following)

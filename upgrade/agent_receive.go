@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/manifest"
+	"github.com/multicast-upgrade/tool/norm"
 )
 
 // punctual is how long after the start of sending a device may come and still ask for what it missed at once.
@@ -39,7 +41,7 @@ func (a *Agent) startReceiving(now time.Time, c *campaign) {
 		}
 		st, err := openStage(a.fs, c.release, signed.Manifest, signed.Session, kept)
 		if err == nil {
-			r := &reception{a: a, c: c, s: s, stage: st, late: late, start: time.Now().Add(wait)}
+			r := &reception{a: a, c: c, s: s, node: nodeFor(c.node, s), stage: st, late: late, start: time.Now().Add(wait)}
 			err = errors.Join(r.run(ctx), st.close())
 		}
 		if err != nil && ctx.Err() == nil {
@@ -99,17 +101,36 @@ func storageReason(err error) commit.Reason {
 	return commit.ReasonStorage
 }
 
+// A traffic is what a device hears of a session.
+type traffic struct {
+	received, lost, overruns uint64 // datagrams
+	byHTTP                   bool   // multicast is of no use
+}
+
+// loss returns the share that was lost.
+func (t traffic) loss() float64 {
+	if t.lost == 0 {
+		return 0
+	}
+	return float64(t.lost) / (float64(t.received) + float64(t.lost))
+}
+
 // noteProgress takes how far the reception of a campaign is.
-func (a *Agent) noteProgress(now time.Time, c *campaign, bytes int64) {
+func (a *Agent) noteProgress(now time.Time, c *campaign, bytes int64, t traffic) {
 	if a.following != c || c.offered {
 		return
 	}
-	c.bytes = bytes
+	c.bytes, c.traffic = bytes, t
+	a.sendStatus(c.round, commit.StateReceiving, commit.ReasonNone)
 	e := Event{Kind: EventProgress, Campaign: c.round.Campaign.String(), State: commit.StateReceiving, Bytes: bytes, Total: c.release.Size()}
 	a.tell.tell(e)
 	a.writeStatus(e)
-	if now.After(c.shown) {
-		a.sendStatus(c.round, commit.StateReceiving, commit.ReasonNone)
-		c.shown = now.Add(minPoll/2 + retryAfter(10)/2)
+}
+
+// nodeFor returns the NormNodeId of a device: the one that the server gave, if it can be one.
+func nodeFor(given uint32, s *manifest.Session) norm.NodeID {
+	if id := norm.NodeID(given); id != 0 && id != 1<<32-1 && given != s.NodeID {
+		return id
 	}
+	return randomNode()
 }

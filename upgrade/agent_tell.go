@@ -97,7 +97,7 @@ func (a *Agent) deliver(now time.Time) {
 
 // post sends a message. The server has to have seen the device before it takes its vote.
 func (a *Agent) post(m commit.Message) error {
-	s := discovery.Statement{Device: m.Device, Signed: !m.Unsigned, Body: m.Bytes}
+	s := discovery.Statement{Device: m.Device, Signed: !m.Unsigned, Body: m.Bytes, Campaign: m.Campaign.String()}
 	if m.Kind == commit.ReportMessage {
 		return a.client.Outcome(a.ctx, s)
 	}
@@ -141,37 +141,60 @@ func turnedAway(err error) (*discovery.Refusal, bool) {
 
 // A greeting shows the device to the server, once for each start of the agent and once more for each campaign.
 type greeting struct {
-	mu       sync.Mutex
-	done     bool
-	instance []byte
+	turn     chan struct{} // buffered, one: holds who greets, while it waits for the server
+	instance []byte        // likewise
+
+	mu         sync.Mutex // guards all below
+	asked, met uint64     // how often it is to be done, and was
 }
+
+func newGreeting() greeting { return greeting{turn: make(chan struct{}, 1), asked: 1} }
 
 func (g *greeting) again() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.done = false
+	g.asked++
+}
+
+func (g *greeting) due() (asked uint64, due bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.asked, g.met < g.asked
+}
+
+func (g *greeting) done(asked uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.met = asked
 }
 
 // hello greets the server if that is still to be done.
 func (a *Agent) hello(ctx context.Context) error {
 	g := &a.greet
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.done {
+	select {
+	case g.turn <- struct{}{}:
+		defer func() { <-g.turn }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	asked, due := g.due()
+	if !due {
 		return nil
 	}
 	if g.instance == nil {
 		g.instance = make([]byte, 16)
 		crand.Read(g.instance) // never fails
 	}
-	h := discovery.Hello{Device: a.cfg.Device, Product: a.cfg.Product, Hardware: a.cfg.Hardware, Version: runningVersion(a.fs), Agent: g.instance}
+	h := discovery.Hello{Device: a.cfg.Device, Product: a.cfg.Product, Hardware: a.cfg.Hardware, Version: runningVersion(a.fs), Agent: g.instance, Token: a.cfg.EnrolToken}
 	if a.cfg.Key != nil {
 		if err := h.Sign(a.cfg.Key); err != nil {
 			return err
 		}
 	}
 	err := a.client.Hello(ctx, h)
-	g.done = err == nil
+	if err == nil {
+		g.done(asked)
+	}
 	return err
 }
 
@@ -197,30 +220,41 @@ func (a *Agent) greetServer(ctx context.Context) {
 type statusBox struct {
 	busy bool
 	next *discovery.Status
+	rest time.Time // none is shown before this
+}
+
+// statusInterval is the time between two reports of a device, and as much again at random, so that those of many do not
+// come together.
+const statusInterval = 10 * time.Second
+
+// due returns when the box has something to show; zero if nothing.
+func (b *statusBox) due() time.Time {
+	if b.busy || b.next == nil {
+		return time.Time{}
+	}
+	return b.rest
 }
 
 func (a *Agent) sendStatus(round commit.Round, state commit.State, reason commit.Reason) {
 	s := discovery.Status{Device: a.cfg.Device, Campaign: round.Campaign.String(), State: string(state), Reason: string(reason)}
 	if c := a.following; c != nil && c.round == round {
 		s.Bytes, s.Total = c.bytes, c.release.Size()
+		s.Received, s.Lost, s.Overruns, s.ByHTTP = c.traffic.received, c.traffic.lost, c.traffic.overruns, c.traffic.byHTTP
 	}
 	a.status.next = &s
-	a.showStatus()
 }
 
-func (a *Agent) showStatus() {
-	if a.status.busy || a.status.next == nil {
+// showStatus shows the latest status, if that is due.
+func (a *Agent) showStatus(now time.Time) {
+	if a.status.busy || a.status.next == nil || now.Before(a.status.rest) {
 		return
 	}
 	s := *a.status.next
-	a.status = statusBox{busy: true}
+	a.status = statusBox{busy: true, rest: now.Add(statusInterval + rand.N(statusInterval))}
 	a.work.Go(func() {
 		if err := a.client.Status(a.ctx, s); err != nil {
 			a.log.Debug("the status was not taken", "error", err)
 		}
-		a.do(func(time.Time) {
-			a.status.busy = false
-			a.showStatus()
-		})
+		a.do(func(time.Time) { a.status.busy = false })
 	})
 }

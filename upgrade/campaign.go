@@ -91,6 +91,10 @@ type CampaignConfig struct {
 	ID    commit.CampaignID    // of the campaign. If zero, one is drawn for a new campaign
 	TLS   *tls.Config          // if nil, a TLS key is certified with Key; none if Listen is a loopback address
 
+	// Shared is a rendezvous that the campaign has in common with others, in place of Listen, Advertise and TLS. No Control
+	// reaches such a campaign: it is in the hands of who made it.
+	Shared *Shared
+
 	// Lead is how long before sending the campaign is announced, so that devices start together. If zero, 2 s.
 	Lead time.Duration
 	// Linger is how long the campaign stays when all that is certain is done: after ABORT for devices to hear it, after
@@ -128,8 +132,8 @@ type Campaign struct {
 	control  net.Listener
 	conn     session.Conn // nil once the session has it
 	sap      sapAnnouncer
-	handler  *discovery.Handler
-	clock    signedClock
+	publish  func(discovery.Notice)
+	clock    *SignedClock
 
 	calls chan func(now time.Time) // work for the loop
 	mail  chan delivery            // votes and reports, taken in batches
@@ -143,6 +147,7 @@ type Campaign struct {
 	progress    map[string]progress
 	strangers   map[string]bool       // who was turned away, as far as it was told
 	keyRequests map[string][][16]byte // the last ones for the group key that were answered, by target
+	rate        float64               // what SetRate said; 0: nothing
 	endgame
 }
 
@@ -153,6 +158,7 @@ type Campaign struct {
 func OpenCampaign(cfg CampaignConfig) (*Campaign, error) {
 	c := &Campaign{
 		cfg:         cfg.resolve(),
+		clock:       NewSignedClock(cfg.Key),
 		calls:       make(chan func(time.Time)),
 		mail:        make(chan delivery),
 		done:        make(chan struct{}),

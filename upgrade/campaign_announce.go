@@ -48,7 +48,7 @@ func (c *Campaign) announce(now time.Time) error {
 	if len(answer.Signed) > 0 {
 		n.Decisions = [][]byte{answer.Signed}
 	}
-	c.handler.Publish(n)
+	c.publish(n)
 	return nil
 }
 
@@ -77,18 +77,23 @@ func (c *Campaign) issue(now time.Time, plan commit.Plan) error {
 	return nil
 }
 
-// A signedClock tells the time, signed anew once a second.
-type signedClock struct {
+// A SignedClock tells devices the time, signed anew once a second. Its methods may be called concurrently.
+type SignedClock struct {
+	key    *manifest.PrivateKey
 	mu     sync.Mutex // guards all below
 	at     time.Time
 	signed []byte
 }
 
-func (c *signedClock) now(key *manifest.PrivateKey) []byte {
+// NewSignedClock returns a clock that signs with the server key.
+func NewSignedClock(key *manifest.PrivateKey) *SignedClock { return &SignedClock{key: key} }
+
+// Now returns the signed time, nil if it cannot be signed.
+func (c *SignedClock) Now() []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if now := time.Now().Truncate(time.Second); !now.Equal(c.at) {
-		signed, err := commit.Timestamp{Time: now}.Sign(key)
+		signed, err := commit.Timestamp{Time: now}.Sign(c.key)
 		if err != nil {
 			return nil // devices wait for the next
 		}

@@ -22,6 +22,7 @@ var _ discovery.Backend = backend{}
 type progress struct {
 	Bytes, Total int64
 	refused      commit.Reason // why it does not take part, as far as it has not voted
+	traffic
 }
 
 // maxStrangers bounds how many devices that are turned away are told to the operator.
@@ -84,7 +85,7 @@ func (c *Campaign) note(now time.Time, s discovery.Status) error {
 	if s.Bytes < 0 || s.Bytes > s.Total || s.Total > c.release.manifest.Size() {
 		return fmt.Errorf("%w: %d of %d bytes", commit.ErrMessage, s.Bytes, s.Total)
 	}
-	p := progress{Bytes: s.Bytes, Total: s.Total}
+	p := progress{Bytes: s.Bytes, Total: s.Total, traffic: traffic{s.Received, s.Lost, s.Overruns, s.ByHTTP}}
 	reason := commit.Reason(s.Reason)
 	if !reason.Known() {
 		reason = commit.ReasonNone
@@ -165,7 +166,7 @@ func (b backend) Object(_ context.Context, campaign string, toi uint16) (io.Read
 	return content, size, nil
 }
 
-func (b backend) Timestamp() []byte { return b.c.clock.now(b.c.cfg.Key) }
+func (b backend) Timestamp() []byte { return b.c.clock.Now() }
 
 // refusals are what devices are told when they are turned down; anything else is the server's own trouble, and the
 // device tries again.

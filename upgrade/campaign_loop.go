@@ -24,20 +24,31 @@ func (c *Campaign) Run(ctx context.Context) (result Result, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer c.Close()
 	defer cancel()
-	c.handler = discovery.NewHandler(backend{c})
-	wait := c.serve(ctx, c.listener, c.handler, c.cfg.TLS != nil)
-	waitControl, err := c.serveControl(ctx)
+	stop, err := c.meet(ctx)
 	if err == nil {
 		err = c.loop(ctx)
 	}
 	result = c.result()
 	cancel()
-	waitControl()
 	endSAP := c.sap.end(err == nil)
 	c.sender.end(err == nil)
 	endSAP()
-	wait()
+	stop()
 	return result, err
+}
+
+// meet opens the rendezvous to devices, and Control to people; or takes its place in one that is shared.
+func (c *Campaign) meet(ctx context.Context) (stop func(), err error) {
+	if shared := c.cfg.Shared; shared != nil {
+		posting := shared.Handler.Post(shared.Seats)
+		c.publish = posting.Publish
+		return posting.Withdraw, nil
+	}
+	handler := discovery.NewHandler(backend{c})
+	c.publish = handler.Publish
+	wait := c.serve(ctx, c.listener, handler, c.cfg.TLS != nil)
+	waitControl, err := c.serveControl(ctx)
+	return func() { waitControl(); wait() }, err
 }
 
 // loop owns the coordinator: everybody else hands it work.

@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log"
@@ -19,18 +20,25 @@ import (
 	"github.com/multicast-upgrade/tool/norm/udp"
 )
 
-// Limits of the rendezvous. A device asks for little, so whoever is slow or sends much is no device.
-const (
-	maxConnections = 32768
-	maxHeaderBytes = 16 << 10
-	headerTimeout  = 10 * time.Second
-	requestTimeout = 90 * time.Second // longer than any poll waits
-	answerTimeout  = 5 * time.Minute  // for a range of an image over a slow line
-	idleTimeout    = 2 * time.Minute
-)
+// maxConnections bounds the connections to the rendezvous of one campaign.
+const maxConnections = 32768
+
+// A Shared is a rendezvous that serves many campaigns.
+type Shared struct {
+	Handler *discovery.Handler        // its [discovery.Backend] passes on to [Campaign.Backend] what is for the campaign
+	URL     string                    // as devices know it
+	Seats   map[string]discovery.Seat // of the targets; nobody else is told of the campaign
+}
+
+// Backend answers devices for the campaign while it runs.
+func (c *Campaign) Backend() discovery.Backend { return backend{c} }
 
 // listen takes the port of the rendezvous; a new campaign gets its address and URL from it.
 func (c *Campaign) listen() error {
+	if c.cfg.Shared != nil {
+		c.frozen.URL = c.cfg.Shared.URL
+		return nil
+	}
 	address := c.frozen.Address
 	if address == "" {
 		address = c.frozen.Settings.Listen
@@ -132,22 +140,18 @@ func (c *Campaign) secure(host string) (err error) {
 
 // serve answers devices until ctx ends, and returns what is to be waited for after that.
 func (c *Campaign) serve(ctx context.Context, l net.Listener, handler http.Handler, secure bool) (wait func()) {
-	server := &http.Server{
-		Handler:           handler,
-		BaseContext:       func(net.Listener) context.Context { return ctx }, // ends polls that wait
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       requestTimeout,
-		WriteTimeout:      answerTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          log.New(logWriter{c.cfg.Log}, "", 0),
+	var config *tls.Config
+	if secure {
+		config = c.cfg.TLS.Clone()
 	}
+	server := discovery.NewServer(handler, config)
+	server.BaseContext = func(net.Listener) context.Context { return ctx } // ends polls that wait
+	server.ErrorLog = log.New(logWriter{c.cfg.Log}, "", 0)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		var err error
 		if l = netutil.LimitListener(l, maxConnections); secure {
-			server.TLSConfig = c.cfg.TLS.Clone()
 			err = server.ServeTLS(l, "", "")
 		} else {
 			err = server.Serve(l)

@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"cmp"
+	"context"
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
@@ -228,6 +229,7 @@ type CampaignStatus struct {
 	Refused  int                  `json:"refused"`
 	Unsigned int                  `json:"unsigned,omitempty"` // targets whose last word was unsigned
 	Counts   map[commit.State]int `json:"counts"`
+	Sending  Sending              `json:"sending,omitzero"`
 	Devices  []DeviceState        `json:"devices"`
 }
 
@@ -241,11 +243,51 @@ type DeviceState struct {
 	Total     int64         `json:"total,omitempty"`
 	Unsigned  bool          `json:"unsigned,omitempty"`
 	Duplicate bool          `json:"duplicate,omitempty"`
+
+	// What multicast is like at the device, as it says.
+	Heard    uint64  `json:"heard,omitempty"`    // datagrams
+	Loss     float64 `json:"loss,omitempty"`     // share of datagrams that did not arrive
+	Overruns uint64  `json:"overruns,omitempty"` // datagrams that its own socket had no room for
+	ByHTTP   bool    `json:"by_http,omitempty"`  // it has given multicast up, and fetches the rest
+}
+
+// A Sending is how far the process that runs a campaign is with sending.
+type Sending struct {
+	Begun bool    `json:"begun,omitempty"`
+	Once  bool    `json:"once,omitempty"` // everything was sent once, by this process or one before
+	Sent  int64   `json:"sent,omitempty"` // bytes of Total, the first time
+	Total int64   `json:"total,omitempty"`
+	Rate  float64 `json:"rate,omitempty"` // bits per second that it may send with
+	Nacks uint64  `json:"nacks,omitempty"`
 }
 
 func (c *Campaign) status() CampaignStatus {
 	s := campaignStatus(c.frozen, c.release.manifest, c.coordinator, c.progress)
 	s.Running = true
+	s.Sending = c.sending()
+	return s
+}
+
+// sending asks the session, which may have failed: then there is nothing more to know.
+func (c *Campaign) sending() Sending {
+	s := Sending{Total: c.release.manifest.Size(), Rate: cmp.Or(c.rate, c.frozen.Settings.Rate)}
+	t := c.sender
+	if t == nil || !t.begun {
+		return s
+	}
+	s.Begun, s.Once = true, t.sentAll
+	ctx := context.Background() // the session's loop answers at once, or has ended
+	if st, err := t.session.Stats(ctx); err == nil {
+		s.Nacks, s.Rate = st.Sender.NacksHeard, st.Sender.Rate
+	}
+	for _, h := range t.objects[min(1, len(t.objects)):] {
+		if o, err := t.session.Sent(ctx, h); err == nil {
+			s.Sent += o.Position
+		}
+	}
+	if t.sentAll {
+		s.Sent = s.Total
+	}
 	return s
 }
 
@@ -261,7 +303,8 @@ func campaignStatus(f frozen, m *manifest.Manifest, coordinator *commit.Coordina
 		p := progress[d.Device]
 		d = p.explain(d)
 		s.Counts[cmp.Or(d.State, notHeard)]++
-		s.Devices = append(s.Devices, DeviceState{d.Device, d.Site, d.State, d.Reason, p.Bytes, p.Total, d.Unsigned, d.Duplicate})
+		s.Devices = append(s.Devices, DeviceState{d.Device, d.Site, d.State, d.Reason, p.Bytes, p.Total, d.Unsigned, d.Duplicate,
+			p.received, p.loss(), p.overruns, p.byHTTP})
 	}
 	return s
 }

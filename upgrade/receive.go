@@ -24,6 +24,7 @@ type reception struct {
 	a     *Agent
 	c     *campaign // only its round and release
 	s     *manifest.Session
+	node  norm.NodeID
 	stage *stage
 	late  bool      // others have begun long ago
 	start time.Time // when sending begins
@@ -34,6 +35,8 @@ type reception struct {
 	tail     tail            // what comes by HTTP
 	rejected map[part]int    // how often a part was wrong
 	told     int64           // progress
+	toldAt   time.Time       // likewise
+	traffic  traffic         // of net, so far
 	done     bool            // the stage is whole and its files are closed
 	fatal    error           // the storage failed
 	quiet    bool            // it was said that nothing is heard
@@ -83,7 +86,7 @@ func (r *reception) event(ctx context.Context, e norm.Event) {
 	switch e.Kind {
 	case norm.ObjectData:
 		r.health.progressed(time.Now())
-		r.tail.everything = false // what comes need not be fetched
+		r.tail.everything, r.traffic.byHTTP = false, false // what comes need not be fetched
 		i, ok := r.net.objects[e.Object]
 		switch {
 		case !ok || r.done:
@@ -212,8 +215,9 @@ func (r *reception) finishIfWhole() {
 		return
 	}
 	r.done = true
+	heard := r.traffic
 	r.a.do(func(now time.Time) {
-		r.a.noteProgress(now, r.c, bytes)
+		r.a.noteProgress(now, r.c, bytes, heard)
 		r.c.whole = r.c.stop != nil
 	})
 }
@@ -223,15 +227,19 @@ func (r *reception) tick(ctx context.Context, now time.Time) {
 	if r.done {
 		return
 	}
-	if have, _ := r.stage.progress(); have != r.told {
-		r.told = have
-		r.a.do(func(now time.Time) { r.a.noteProgress(now, r.c, have) })
+	if have, _ := r.stage.progress(); have != r.told || r.net != nil && now.Sub(r.toldAt) >= statusInterval {
+		r.told, r.toldAt = have, now
+		heard := r.traffic
+		r.a.do(func(now time.Time) { r.a.noteProgress(now, r.c, have, heard) })
 	}
 	r.joinLater(ctx, now)
 	if r.net == nil {
 		return
 	}
-	r.health.heard(now, r.net.stats(ctx))
+	st := r.net.stats(ctx)
+	r.health.heard(now, st.Receiver)
+	r.traffic.received, r.traffic.lost = r.health.datagrams, st.Receiver.Lost
+	r.traffic.overruns = st.UDP.Dropped.Overflow
 	if !r.quiet && r.health.silent(now) > 10*time.Second && r.health.never() {
 		r.quiet = true
 		r.a.tell.tell(Event{Kind: EventTrouble, Campaign: r.c.round.Campaign.String(), Group: r.s.Group.String(),

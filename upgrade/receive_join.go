@@ -37,7 +37,7 @@ func (r *reception) join(ctx context.Context) error {
 	m.Session, err = session.Open(session.Config{
 		Conn: conn,
 		Receive: &norm.ReceiverConfig{
-			Node: randomNode(), Group: r.s.Group,
+			Node: r.node, Group: r.s.Group,
 			Sender: norm.NodeID(r.s.NodeID), SenderAddr: r.s.Source,
 			Join: norm.JoinAll, Patience: r.late, Dialect: dialectOf(r.s.FEC),
 			Buffer: receiveBuffer, Auth: authenticated, Feedback: feedback,
@@ -137,12 +137,12 @@ func (m *multicast) received(ctx context.Context, object int) int64 {
 	return o.Received
 }
 
-func (m *multicast) stats(ctx context.Context) norm.ReceiverStats {
+func (m *multicast) stats(ctx context.Context) session.Stats {
 	st, err := m.Stats(ctx)
 	if err != nil {
-		return norm.ReceiverStats{}
+		return session.Stats{}
 	}
-	return st.Receiver
+	return st
 }
 
 func (m *multicast) close() {

@@ -48,7 +48,7 @@ func (r *reception) fallBack(now time.Time, why string) {
 	if r.tail.everything || r.done {
 		return
 	}
-	r.tail.everything = true
+	r.tail.everything, r.traffic.byHTTP = true, true
 	r.tail.next = now.Add(rand.N(r.a.cfg.Silence))
 	have, total := r.stage.progress()
 	r.a.tell.tell(Event{Kind: EventFallback, Campaign: r.c.round.Campaign.String(), State: commit.StateReceiving, Bytes: have, Total: total, Detail: why})

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit/disk"
@@ -59,6 +60,8 @@ here, and 1 if not.`,
 	fs.IntVar(&a.config.GroupSize, "group-size", discovery.DefaultGroupSize, "with --discover sap, how many devices there are, about: they ask in turn, 1000 a second")
 	fs.BoolVar(&a.config.UnicastFeedback, "unicast-feedback", false, "send requests to the sender itself, not to the group: for devices behind a router")
 	fs.StringVar(&a.key, "key", "", "device key `file`; without it votes are unsigned, which a campaign has to allow")
+	fs.BoolVar(&a.config.MakeKey, "make-key", false, "without --key, make a device key in DIR; it counts once its fingerprint is approved at the server")
+	fs.StringVar(&a.tokenFile, "enrol-token-file", "", "`file` with a one-time token by which the server takes the device key at once; implies --make-key")
 	fs.StringVar(&a.hooks.Verify, "verify-cmd", "", "`command` that says whether an image may be installed")
 	fs.StringVar(&a.hooks.Activate, "activate-cmd", "", "`command` that makes an image run")
 	fs.StringVar(&a.hooks.Health, "health-cmd", "", "`command` that says whether it works")
@@ -89,6 +92,7 @@ type agent struct {
 	trust                   []string
 	threshold               int
 	trustServer, key, tlsCA string
+	tokenFile               string
 	discover                string
 	json                    bool
 	recording               cli.Trace
@@ -120,6 +124,9 @@ func (a *agent) run(ctx context.Context) error {
 	}
 	a.progress.Line("device %s (%s, %s) follows %s; multicast on %s, images in %s", a.config.Device, a.config.Product, a.config.Hardware,
 		a.config.Server, on, a.config.Dir)
+	if a.config.Key == nil && device.Fingerprint() != "" {
+		a.progress.Line("the key of this device has the fingerprint %s", device.Fingerprint())
+	}
 	err = device.Run(ctx)
 	a.progress.Clear()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) && !a.config.Once {
@@ -158,6 +165,12 @@ func (a *agent) resolve() (err error) {
 			return err
 		}
 	}
+	if a.tokenFile != "" {
+		if cfg.EnrolToken, err = readToken(a.tokenFile); err != nil {
+			return err
+		}
+		cfg.MakeKey = true
+	}
 	if a.hooks.Timeout <= 0 {
 		return fmt.Errorf("--hook-timeout %v: want more than nothing", a.hooks.Timeout)
 	}
@@ -178,6 +191,19 @@ func (a *agent) resolve() (err error) {
 	a.hooks.Log = cfg.Log
 	cfg.Hooks, cfg.Event = &a.hooks, a.event
 	return nil
+}
+
+// readToken reads an enrolment token, which is one word.
+func readToken(file string) (string, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	token := strings.TrimSpace(string(b))
+	if token == "" || len(token) > 256 || strings.ContainsAny(token, " \t\r\n") {
+		return "", fmt.Errorf("--enrol-token-file %s: want one word, the token", file)
+	}
+	return token, nil
 }
 
 // transport returns one that trusts the certificates of a file.

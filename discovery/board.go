@@ -1,0 +1,268 @@
+package discovery
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+const (
+	maxWait        = 60 * time.Second // of a long poll
+	defaultWaiters = 20_000
+	// maxPolls is how many polls of one device wait at once. The oldest gives way: a device has lost it, most likely.
+	maxPolls = 4
+	// returnRate is how many devices that are sent away are asked to come back in a second.
+	returnRate = 2000
+)
+
+// A Seat is what one device is told beside what all are: it is not signed, and nothing but its own traffic depends on it.
+type Seat struct {
+	Node uint32 // its NormNodeId in the session, unlike all others'; 0: it chooses one
+}
+
+// A Posting is what is announced to some devices.
+type Posting struct {
+	board  *board
+	seats  map[string]Seat // nil: everybody
+	notice *Notice         // guarded by board.mu; nil: nothing yet, or no longer
+	etag   string          // of notice; likewise
+}
+
+// noETag is that of nothing announced.
+const noETag = `"none"`
+
+// A board is what is announced to whom, and who waits for it.
+type board struct {
+	mu       sync.Mutex            // guards all below
+	everyone *Posting              // may be nil
+	postings map[string][]*Posting // to each device, the newest last
+	waiting  map[string][]*waiter  // polls of each device, the oldest first; "" are devices that do not say who they are
+	waiters  int
+	closed   bool // no poll waits any more
+	wheel    wheel
+}
+
+// A waiter is a poll that waits.
+type waiter struct {
+	wake chan struct{} // buffered, one; holds at most one value in its life
+	slot int           // of the wheel
+}
+
+func newBoard() *board {
+	b := &board{postings: map[string][]*Posting{}, waiting: map[string][]*waiter{}}
+	b.wheel.expire = func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.wheel.turn()
+	}
+	return b
+}
+
+// post returns a Posting for some devices; nothing is announced by it yet.
+func (b *board) post(seats map[string]Seat) *Posting {
+	p := &Posting{board: b, seats: map[string]Seat{}} // nobody, if there are no seats
+	maps.Copy(p.seats, seats)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for device := range p.seats {
+		b.postings[device] = append(b.postings[device], p)
+	}
+	return p
+}
+
+// Publish replaces what the posting announces, and wakes those of its devices that wait. The parts of a Notice that are not
+// signed by a campaign are ignored.
+func (p *Posting) Publish(n Notice) {
+	n.Timestamp, n.Node = nil, 0
+	sum := sha256.Sum256(must(encoding.Marshal(n)))
+	p.put(&n, `"`+hex.EncodeToString(sum[:16])+`"`)
+}
+
+// Waiting returns how many devices of the posting have a poll that waits.
+func (p *Posting) Waiting() (n int) {
+	p.board.mu.Lock()
+	defer p.board.mu.Unlock()
+	for device := range p.seats {
+		if len(p.board.waiting[device]) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// Withdraw ends the posting. Its devices are told of the one before it, if there is one.
+func (p *Posting) Withdraw() {
+	p.put(nil, noETag)
+	p.board.mu.Lock()
+	defer p.board.mu.Unlock()
+	for device := range p.seats {
+		left := slices.DeleteFunc(p.board.postings[device], func(q *Posting) bool { return q == p })
+		if p.board.postings[device] = left; len(left) == 0 {
+			delete(p.board.postings, device)
+		}
+	}
+	p.seats = map[string]Seat{}
+}
+
+func (p *Posting) put(n *Notice, etag string) {
+	p.board.mu.Lock()
+	defer p.board.mu.Unlock()
+	if p.etag == etag {
+		return
+	}
+	p.notice, p.etag = n, etag
+	if p.seats == nil {
+		for device := range p.board.waiting {
+			p.board.wake(device)
+		}
+		return
+	}
+	for device := range p.seats {
+		p.board.wake(device)
+	}
+}
+
+// wake ends the polls of a device. They look again at what is announced to it.
+func (b *board) wake(device string) {
+	for _, w := range b.waiting[device] {
+		select {
+		case w.wake <- struct{}{}:
+		default: // it is awake
+		}
+	}
+}
+
+// current returns what a device is told: the newest posting for it that announces anything.
+func (b *board) current(device string) (n *Notice, etag string, seat Seat) {
+	for _, p := range slices.Backward(b.postings[device]) {
+		if p.notice != nil {
+			return p.notice, p.etag, p.seats[device]
+		}
+	}
+	if p := b.everyone; p != nil && p.notice != nil {
+		return p.notice, p.etag, Seat{}
+	}
+	return nil, noETag, Seat{}
+}
+
+// wait returns what a device is told: at once if it is not what the device knows, and otherwise when it becomes another, or
+// after patience, or when ctx ends. A Refusal says that too many wait.
+func (b *board) wait(ctx context.Context, device, known string, patience time.Duration, most int) (n *Notice, etag string, seat Seat, err error) {
+	b.mu.Lock()
+	n, etag, seat = b.current(device)
+	if b.closed || patience > 0 && known == etag && b.waiters >= cmp.Or(most, defaultWaiters) {
+		waiters := b.waiters
+		b.mu.Unlock()
+		return nil, "", seat, away(waiters)
+	}
+	if patience <= 0 || known != etag {
+		b.mu.Unlock()
+		return n, etag, seat, nil
+	}
+	w := b.enter(device, patience)
+	b.mu.Unlock()
+	select {
+	case <-w.wake:
+	case <-ctx.Done():
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.leave(device, w)
+	if b.closed {
+		return nil, "", seat, away(b.waiters)
+	}
+	n, etag, seat = b.current(device)
+	return n, etag, seat, nil
+}
+
+func (b *board) enter(device string, patience time.Duration) *waiter {
+	w := &waiter{wake: make(chan struct{}, 1)}
+	b.wheel.add(w, patience)
+	b.waiters++
+	polls := b.waiting[device]
+	if device != "" && len(polls) >= maxPolls {
+		select {
+		case polls[0].wake <- struct{}{}:
+		default:
+		}
+	}
+	b.waiting[device] = append(polls, w)
+	return w
+}
+
+func (b *board) leave(device string, w *waiter) {
+	b.wheel.remove(w)
+	b.waiters--
+	polls := b.waiting[device]
+	i := slices.Index(polls, w)
+	if polls = slices.Delete(polls, i, i+1); len(polls) == 0 {
+		delete(b.waiting, device)
+		return
+	}
+	b.waiting[device] = polls
+}
+
+// waits reports whether a poll of the device waits.
+func (b *board) waits(device string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.waiting[device]) > 0
+}
+
+// close sends away all who wait, and all who come.
+func (b *board) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	for device := range b.waiting {
+		b.wake(device)
+	}
+}
+
+// away asks a device to come back, each at another moment: the more there are, the more time they are given.
+func away(waiters int) error {
+	return &Refusal{Status: http.StatusServiceUnavailable, Reason: "busy", Detail: "come back later",
+		retryAfter: 1 + rand.IntN(10+waiters/returnRate)}
+}
+
+// SendAway answers a device that it should come back later, at a moment that is spread out over as much time as so many
+// devices need.
+func SendAway(w http.ResponseWriter, devices int) { problem(w, away(devices)) }
+
+// poll answers at once when the notice is another than the device has, else when it changes or the device's patience
+// ends.
+func (h *Handler) poll(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	wait := time.Duration(0)
+	if s, err := strconv.ParseUint(query.Get("wait"), 10, 16); err == nil {
+		wait = min(time.Duration(s)*time.Second, maxWait)
+	}
+	known := r.Header.Get("If-None-Match")
+	n, etag, seat, err := h.board.wait(r.Context(), query.Get("device"), known, wait, h.MaxWaiters)
+	if err != nil {
+		problem(w, err)
+		return
+	}
+	defer boundAnswer(w)()
+	w.Header().Set("ETag", etag)
+	w.Header().Set("Cache-Control", "no-cache")
+	switch {
+	case known == etag:
+		w.WriteHeader(http.StatusNotModified)
+	case n == nil:
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		fresh := *n
+		fresh.Timestamp, fresh.Node = h.backend.Timestamp(), seat.Node
+		w.Header().Set("Content-Type", "application/cbor")
+		w.Write(must(encoding.Marshal(fresh)))
+	}
+}

@@ -1,0 +1,160 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+
+	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/discovery"
+	"github.com/multicast-upgrade/tool/manifest"
+	"github.com/multicast-upgrade/tool/upgrade/store"
+)
+
+// A backend answers devices: of the registry itself, and of campaigns by those that run.
+type backend struct{ s *Server }
+
+var _ discovery.Backend = backend{}
+
+func (b backend) Hello(ctx context.Context, h discovery.Hello) error {
+	key, err := h.OpenKey()
+	if err == nil {
+		err = b.s.greet(ctx, h, key)
+	}
+	if err != nil {
+		return refusal(err)
+	}
+	for _, l := range b.s.leadsOf(h.Device) {
+		if err := l.answers.Hello(ctx, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leadsOf returns the campaigns led here that have the device for a target, the newest first.
+func (s *Server) leadsOf(device string) []*lead {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	leads := slices.Clone(s.byDevice[device])
+	slices.Reverse(leads)
+	return leads
+}
+
+func (b backend) Status(ctx context.Context, st discovery.Status) error {
+	return b.to(ctx, st.Campaign, func(to discovery.Backend) error { return to.Status(ctx, st) })
+}
+
+func (b backend) Vote(ctx context.Context, st discovery.Statement) error {
+	return b.statement(ctx, st, func(to discovery.Backend) error { return to.Vote(ctx, st) })
+}
+
+func (b backend) Outcome(ctx context.Context, st discovery.Statement) error {
+	return b.statement(ctx, st, func(to discovery.Backend) error { return to.Outcome(ctx, st) })
+}
+
+// statement gives a vote or outcome to its campaign. A device that does not say which one it is about means one of its own.
+func (b backend) statement(ctx context.Context, st discovery.Statement, f func(discovery.Backend) error) error {
+	if st.Campaign != "" {
+		return b.to(ctx, st.Campaign, f)
+	}
+	for _, l := range b.s.leadsOf(st.Device) {
+		if err := f(l.answers); !errors.Is(err, discovery.ErrUnknown) {
+			return err
+		}
+	}
+	return discovery.ErrUnknown
+}
+
+var (
+	errClosed = &discovery.Refusal{Status: http.StatusConflict, Reason: "closed", Detail: "the campaign is closed"}
+	// errElsewhere has the device try again: another server has the campaign, or this one will in a moment.
+	errElsewhere = &discovery.Refusal{Status: http.StatusServiceUnavailable, Reason: "busy", Detail: "the campaign has no leader here"}
+)
+
+// to gives something to a campaign that runs here.
+func (b backend) to(ctx context.Context, campaign string, f func(discovery.Backend) error) error {
+	id, err := manifest.ParseCampaignID(campaign)
+	if err != nil {
+		return discovery.ErrUnknown
+	}
+	if l := b.s.lead(id); l != nil {
+		return f(l.answers)
+	}
+	c, err := b.s.store.Campaign(ctx, id)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return discovery.ErrUnknown
+	case err != nil:
+		return err
+	case c.Phase == store.PhaseClosed:
+		return errClosed
+	case c.Phase == store.PhaseRunning, c.Phase == store.PhasePaused:
+		return errElsewhere
+	}
+	return discovery.ErrUnknown // nobody was told of it
+}
+
+func (b backend) Decision(ctx context.Context, campaign string, wave uint32) (signed []byte, err error) {
+	err = b.to(ctx, campaign, func(to discovery.Backend) error { signed, err = to.Decision(ctx, campaign, wave); return err })
+	if err != errClosed {
+		return signed, err
+	}
+	a, err := b.s.answer(ctx, campaign, wave)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(a.Signed) == 0:
+		return nil, discovery.ErrUnknown // it was closed before it was decided: nobody was told of it
+	}
+	return a.Signed, nil
+}
+
+func (b backend) Brake(ctx context.Context, campaign string) (signed []byte, err error) {
+	err = b.to(ctx, campaign, func(to discovery.Backend) error { signed, err = to.Brake(ctx, campaign); return err })
+	if err != errClosed {
+		return signed, err
+	}
+	a, err := b.s.answer(ctx, campaign, 0)
+	return a.Brake, err
+}
+
+func (b backend) Adopt(ctx context.Context, campaign string, wave uint32, decision []byte) error {
+	return b.to(ctx, campaign, func(to discovery.Backend) error { return to.Adopt(ctx, campaign, wave, decision) })
+}
+
+func (b backend) Object(ctx context.Context, campaign string, toi uint16) (content io.ReaderAt, size int64, err error) {
+	err = b.to(ctx, campaign, func(to discovery.Backend) error { content, size, err = to.Object(ctx, campaign, toi); return err })
+	return content, size, err
+}
+
+func (b backend) GroupKey(ctx context.Context, r discovery.KeyRequest) (key []byte, err error) {
+	err = b.to(ctx, r.Campaign, func(to discovery.Backend) error { key, err = to.GroupKey(ctx, r); return err })
+	return key, err
+}
+
+func (b backend) Timestamp() []byte { return b.s.clock.Now() }
+
+// refusals are what devices are told when the registry turns them down.
+var refusals = []struct {
+	err    error
+	status int
+	reason commit.Reason
+}{
+	{discovery.ErrProof, http.StatusForbidden, commit.ReasonSignature},
+	{store.ErrDenied, http.StatusForbidden, "enrolment"},
+	{store.ErrExists, http.StatusForbidden, commit.ReasonNotTarget},
+	{store.ErrInvalid, http.StatusBadRequest, commit.ReasonFormat},
+	{ErrPending, http.StatusServiceUnavailable, "busy"},
+}
+
+func refusal(err error) error {
+	for _, r := range refusals {
+		if errors.Is(err, r.err) {
+			return &discovery.Refusal{Status: r.status, Reason: string(r.reason), Detail: err.Error()}
+		}
+	}
+	return err
+}

@@ -1,0 +1,277 @@
+package fleet
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	mrand "math/rand/v2"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/manifest"
+	"github.com/multicast-upgrade/tool/norm/fec"
+	"github.com/multicast-upgrade/tool/upgrade/store"
+)
+
+// What a Server refuses, beside what the store does; errors wrap these.
+var (
+	ErrSettings  = errors.New("fleet: the campaign cannot be as it is written")
+	ErrNoTargets = errors.New("fleet: no device matches that could be a target")
+	ErrImages    = errors.New("fleet: images of the release are missing")
+	ErrAnnounced = errors.New("fleet: the campaign runs; abort it")
+	ErrPending   = errors.New("fleet: too many devices wait for somebody to approve them")
+	ErrOpen      = errors.New("fleet: the device is a target of an open campaign")
+)
+
+// A NotLeaderError is returned when another server leads the campaign, or none does at the moment.
+type NotLeaderError struct {
+	Campaign commit.CampaignID
+	Leader   string // its name; empty: none
+}
+
+func (e *NotLeaderError) Error() string {
+	if e.Leader == "" {
+		return fmt.Sprintf("fleet: no server leads campaign %s at the moment; try again", e.Campaign)
+	}
+	return fmt.Sprintf("fleet: campaign %s is led by server %s", e.Campaign, e.Leader)
+}
+
+// Check returns what is wrong with the settings of a campaign, all of it. What depends on devices and the release is found
+// by Preview and Start.
+func Check(c store.CampaignSettings) error {
+	var errs []error
+	want := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrSettings}, args...)...))
+		}
+	}
+	want(len(c.Policy.Waves) == 1, "policy.waves: %d waves; this version runs campaigns of one", len(c.Policy.Waves))
+	for _, w := range c.Policy.Waves {
+		want(w.Quorum >= 0 && w.Quorum <= 100, "quorum %d: want a percentage", w.Quorum)
+		want(w.SiteQuorum >= 0 && w.SiteQuorum <= 100, "site_quorum %d: want a percentage", w.SiteQuorum)
+		want(w.ReadyTimeout == 0 || w.ReadyTimeout >= time.Second, "ready_timeout %v: want a second or more", w.ReadyTimeout)
+		t := w.Targets
+		want(len(t.Products)+len(t.Sites)+len(t.Tags)+len(t.Devices) == 0, "a wave's targets: the only wave is for all")
+	}
+	want(c.Policy.MaxFailures >= 0, "policy.max_failures %d: cannot be negative", c.Policy.MaxFailures)
+	a := c.Activation
+	want(a.Window >= 0 && a.Spread >= 0 && (a.Window == 0 || a.Spread <= a.Window), "activation: spread %v in a window of %v", a.Spread, a.Window)
+	want(a.Hold >= 0 && a.Hold%time.Second == 0, "activation.hold %v: want whole seconds", a.Hold)
+	want(c.Schedule.Joined >= 0 && c.Schedule.Wait >= 0, "schedule: joined %d and wait %v cannot be negative", c.Schedule.Joined, c.Schedule.Wait)
+	t := c.Transport
+	want(!t.Group.IsValid() || t.Group.Port() != 0, "transport.group %s: it has no port", t.Group)
+	want(t.Rate >= 0 && t.Burst >= 0 && t.SegmentSize >= 0 && t.AutoParity >= 0 && t.GRTT >= 0 && t.GroupSize >= 0,
+		"transport: rate, burst, segment_size, auto_parity, grtt and group_size cannot be negative")
+	want(t.Rate == 0 || t.StartRate == 0 && t.MinRate == 0 && t.MaxRate == 0, "transport: start_rate, min_rate and max_rate go without rate, as congestion control sets it")
+	if t.FEC != "" {
+		_, err := fec.ParseSpec(t.FEC)
+		want(err == nil, "transport.fec %.70q: %v", t.FEC, err)
+	}
+	return errors.Join(errs...)
+}
+
+// Create makes a draft with name, release and settings. Its id is random.
+func (s *Server) Create(ctx context.Context, name string, release manifest.Digest, settings store.CampaignSettings, actor string) (store.Campaign, error) {
+	if err := Check(settings); err != nil {
+		return store.Campaign{}, err
+	}
+	c := store.Campaign{Name: name, Release: release, Settings: settings}
+	rand.Read(c.ID[:]) // never fails
+	c, err := s.store.AddCampaign(ctx, c, s.by(actor))
+	return c, s.told(c.ID, err)
+}
+
+// Change replaces name, release and settings of a draft that has this revision. An approval it had is void.
+func (s *Server) Change(ctx context.Context, id commit.CampaignID, revision int64, name string, release manifest.Digest, settings store.CampaignSettings, actor string) (store.Campaign, error) {
+	if err := Check(settings); err != nil {
+		return store.Campaign{}, err
+	}
+	c, err := s.store.ChangeCampaign(ctx, store.Campaign{ID: id, Revision: revision, Name: name, Release: release, Settings: settings}, s.by(actor))
+	return c, s.told(id, err)
+}
+
+// Approve is the agreement of a second person, who did not make the draft ([store.ErrSamePerson]), to it as it is at this
+// revision.
+func (s *Server) Approve(ctx context.Context, id commit.CampaignID, revision int64, actor string) (store.Campaign, error) {
+	c, err := s.store.ApproveCampaign(ctx, id, revision, s.by(actor))
+	return c, s.told(id, err)
+}
+
+// A Preview is what a draft would have for targets if it were started now.
+type Preview struct {
+	Targets int             `json:"targets"`
+	Sites   map[string]int  `json:"sites"`             // of them; "" is none
+	Overlap []store.Overlap `json:"overlap,omitempty"` // of them, those that other campaigns have: they keep it from starting
+	Pending int             `json:"pending,omitempty"` // devices that match and are none, as nobody has approved their keys
+}
+
+// Preview returns what settings would select now.
+func (s *Server) Preview(ctx context.Context, settings store.CampaignSettings) (Preview, error) {
+	targets, err := s.store.SelectTargets(ctx, settings.Targets, settings.Policy.AllowUnsigned)
+	if err != nil {
+		return Preview{}, err
+	}
+	p := Preview{Targets: len(targets), Sites: map[string]int{}}
+	names := make([]string, len(targets))
+	for i, t := range targets {
+		names[i] = t.Device
+		p.Sites[t.Site]++
+	}
+	sel := settings.Targets
+	if len(sel.Devices) == 0 {
+		counts, err := s.store.CountDevices(ctx, store.DeviceFilter{Products: sel.Products, Sites: sel.Sites, Tags: sel.Tags})
+		if err != nil {
+			return p, err
+		}
+		p.Pending = counts[store.KeyPending]
+	}
+	p.Overlap, err = s.store.Overlaps(ctx, names)
+	return p, err
+}
+
+// Start freezes targets and group of a draft, and has it run when its schedule says so. It is refused when a target is
+// another campaign's ([*store.OverlapError]), when there is none ([ErrNoTargets]), when images are missing ([ErrImages]),
+// when no group is free ([store.ErrNoGroup]), and when nobody has approved it who has to ([store.ErrNotApproved]).
+func (s *Server) Start(ctx context.Context, id commit.CampaignID, revision int64, actor string) (store.Campaign, error) {
+	c, err := s.store.Campaign(ctx, id)
+	if err != nil {
+		return c, err
+	}
+	if err := Check(c.Settings); err != nil {
+		return c, err
+	}
+	release, err := s.store.Release(ctx, c.Release)
+	switch {
+	case err != nil:
+		return c, err
+	case len(release.Missing) > 0:
+		return c, fmt.Errorf("%w: %q", ErrImages, release.Missing)
+	}
+	if err := release.Manifest.CheckExpiry(time.Now()); err != nil {
+		return c, err
+	}
+	selector := c.Settings.Targets
+	if len(selector.Products) == 0 {
+		selector.Products = []string{release.Manifest.Product} // others would refuse it
+	}
+	targets, err := s.store.SelectTargets(ctx, selector, c.Settings.Policy.AllowUnsigned)
+	switch {
+	case err != nil:
+		return c, err
+	case len(targets) == 0:
+		return c, fmt.Errorf("%w: of product %s", ErrNoTargets, release.Manifest.Product)
+	}
+	groups := []netip.AddrPort{c.Settings.Transport.Group}
+	if !groups[0].IsValid() {
+		groups = s.groups()
+	}
+	c, err = s.store.StartCampaign(ctx, id, revision, targets, groups, s.by(actor))
+	s.kick()
+	return c, s.told(id, err)
+}
+
+// poolTries is how many groups of a pool are offered to a campaign: all of a small one, of a large one some by chance.
+const poolTries = 64
+
+// groups returns what a campaign may be given that names no group.
+func (s *Server) groups() []netip.AddrPort {
+	groups := slices.Clone(s.cfg.Groups)
+	if s.cfg.Pool == nil {
+		return groups
+	}
+	rng := mrand.New(mrand.NewPCG(mrand.Uint64(), mrand.Uint64()))
+	offered := map[netip.Addr]bool{}
+	for range poolTries {
+		group, err := s.cfg.Pool.Pick(rng, func(a netip.Addr) bool { return offered[a] })
+		if err != nil {
+			break // that were all
+		}
+		offered[group] = true
+		groups = append(groups, netip.AddrPortFrom(group, s.cfg.Port))
+	}
+	return groups
+}
+
+// Discard closes a draft, or a campaign that is scheduled: nobody was told of it. One that runs is to be aborted
+// ([ErrAnnounced]).
+func (s *Server) Discard(ctx context.Context, id commit.CampaignID, actor string) error {
+	c, err := s.store.Campaign(ctx, id)
+	switch {
+	case err != nil:
+		return err
+	case c.Phase != store.PhaseDraft && c.Phase != store.PhaseScheduled:
+		return fmt.Errorf("%w: %s is %s", ErrAnnounced, id, c.Phase)
+	}
+	_, err = s.store.EndCampaign(ctx, id, c.Revision, s.by(actor))
+	s.kick()
+	return s.told(id, err)
+}
+
+// Commit is a person's agreement to COMMIT. The error wraps [commit.ErrNotReady] while the policy is not met, and
+// [commit.ErrDecided] when somebody else was quicker.
+func (s *Server) Commit(ctx context.Context, id commit.CampaignID, actor string) error {
+	return s.act(ctx, id, "campaign.commit", actor, func(l *lead) error { return l.campaign.Approve(ctx) })
+}
+
+// Abort is a person's decision to ABORT. The error wraps [commit.ErrDecided] when it comes too late; see Hold.
+func (s *Server) Abort(ctx context.Context, id commit.CampaignID, actor string) error {
+	return s.act(ctx, id, "campaign.abort", actor, func(l *lead) error { return l.campaign.Abort(ctx) })
+}
+
+// Hold stops devices that have not begun to activate.
+func (s *Server) Hold(ctx context.Context, id commit.CampaignID, actor string) error {
+	return s.act(ctx, id, "campaign.hold", actor, func(l *lead) error { return l.campaign.Hold(ctx) })
+}
+
+// Resume lets them go on.
+func (s *Server) Resume(ctx context.Context, id commit.CampaignID, actor string) error {
+	return s.act(ctx, id, "campaign.resume", actor, func(l *lead) error { return l.campaign.Resume(ctx) })
+}
+
+// act does something with a running campaign, and has who did it in the audit trail. It is durable when act returns.
+func (s *Server) act(ctx context.Context, id commit.CampaignID, action, actor string, f func(*lead) error) error {
+	l, err := s.leading(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := f(l); err != nil {
+		return err
+	}
+	by := s.by(actor)
+	err = s.store.AddEvents(ctx, store.Event{At: by.At, Actor: actor, Action: action, Subject: l.name, Campaign: id.String()})
+	return s.told(id, err)
+}
+
+// Resolve says how a campaign goes on that waits because the store was restored from a backup: see
+// [store.Store.ResolveRestored].
+func (s *Server) Resolve(ctx context.Context, id commit.CampaignID, revision int64, as store.RestoredMark, actor string) (store.Campaign, error) {
+	c, err := s.store.ResolveRestored(ctx, id, revision, as, s.by(actor))
+	s.kick()
+	return c, s.told(id, err)
+}
+
+// leading returns the campaign if this server leads it, and otherwise who does.
+func (s *Server) leading(ctx context.Context, id commit.CampaignID) (*lead, error) {
+	if l := s.lead(id); l != nil {
+		return l, nil
+	}
+	c, err := s.store.Campaign(ctx, id)
+	switch {
+	case err != nil:
+		return nil, err
+	case c.Phase == store.PhaseRunning:
+		return nil, &NotLeaderError{id, leaderName(c.Lease)}
+	}
+	return nil, fmt.Errorf("%w: campaign %s is %s", store.ErrState, id, c.Phase)
+}
+
+// told passes on that a campaign has changed, unless err says that it has not.
+func (s *Server) told(id commit.CampaignID, err error) error {
+	if err == nil {
+		s.hub.changed(Changes{Campaigns: []commit.CampaignID{id}})
+	}
+	return err
+}

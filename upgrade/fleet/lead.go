@@ -1,0 +1,410 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/discovery"
+	"github.com/multicast-upgrade/tool/norm/fec"
+	"github.com/multicast-upgrade/tool/norm/session"
+	"github.com/multicast-upgrade/tool/upgrade"
+	"github.com/multicast-upgrade/tool/upgrade/store"
+)
+
+// A lead is a campaign that this server leads.
+type lead struct {
+	id       commit.CampaignID
+	name     string
+	campaign *upgrade.Campaign
+	start    store.Start
+	demand   demand
+	answers  discovery.Backend
+	rate     float64       // given last; guarded by Server.mu
+	rated    chan struct{} // buffered, one: rate has changed
+	view     view
+}
+
+// A wait is a campaign that is scheduled.
+type wait struct {
+	start   store.Start
+	posting *discovery.Posting // by which its devices are counted; nil: they need not be
+}
+
+// A failure is why a campaign could not be led, and when that is tried again.
+type failure struct {
+	err   error
+	again time.Time
+	count int
+}
+
+// lead returns a campaign that this server leads, or nil.
+func (s *Server) lead(id commit.CampaignID) *lead {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leads[id]
+}
+
+// leaderName returns the name in a lease, without what tells processes apart.
+func leaderName(l store.Lease) string {
+	name, _, _ := strings.Cut(l.Owner, " ")
+	if !l.Until.After(time.Now()) {
+		return ""
+	}
+	return name
+}
+
+// look goes through the campaigns that are scheduled or run, and takes the lead of those that have none.
+func (s *Server) look(ctx context.Context, work *sync.WaitGroup) error {
+	open := map[commit.CampaignID]bool{}
+	filter := store.CampaignFilter{Phases: []store.CampaignPhase{store.PhaseScheduled, store.PhaseRunning}}
+	for page := (store.Page{Limit: 1000}); ; {
+		l, err := s.store.Campaigns(ctx, filter, page)
+		if err != nil {
+			return err
+		}
+		for _, c := range l.Items {
+			open[c.ID] = true
+			if err := s.lookAt(ctx, work, c); err != nil {
+				s.cfg.Log.Error("a campaign cannot be led", "campaign", c.ID, "err", err)
+			}
+		}
+		if page.After = l.Next; l.Next == "" {
+			break
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, w := range s.waits {
+		if !open[id] {
+			w.end()
+			delete(s.waits, id)
+		}
+	}
+	for id := range s.trouble {
+		if !open[id] {
+			delete(s.trouble, id)
+		}
+	}
+	return nil
+}
+
+// lookAt does what is due with one campaign.
+func (s *Server) lookAt(ctx context.Context, work *sync.WaitGroup, c store.Campaign) (err error) {
+	now := time.Now()
+	s.mu.Lock()
+	led, failed := s.leads[c.ID] != nil, s.trouble[c.ID]
+	s.mu.Unlock()
+	if led || now.Before(failed.again) {
+		return nil
+	}
+	defer func() {
+		if err != nil {
+			s.failed(c.ID, err)
+		}
+	}()
+	if c.Phase == store.PhaseScheduled {
+		due, err := s.due(ctx, now, c)
+		if err != nil || !due {
+			return err
+		}
+		c, err = s.store.MoveCampaign(ctx, c.ID, c.Revision, store.PhaseRunning, s.by(s.cfg.Name))
+		if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrState) {
+			return nil // another server was quicker
+		}
+		if err != nil {
+			return err
+		}
+		s.told(c.ID, nil)
+	}
+	if c.Restored == store.Unresolved || c.Lease.Owner != "" && c.Lease.Owner != s.owner && now.Before(c.Lease.Until) {
+		return nil
+	}
+	lease, err := s.store.TakeLease(ctx, c.ID, s.owner, now, s.cfg.Lease)
+	if errors.Is(err, store.ErrLeased) || errors.Is(err, store.ErrState) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.begin(ctx, work, c, lease); err != nil {
+		return errors.Join(err, s.store.DropLease(context.WithoutCancel(ctx), lease))
+	}
+	return nil
+}
+
+// failed notes why a campaign cannot be led, for people, and that it is to be tried again later.
+func (s *Server) failed(id commit.CampaignID, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	count := s.trouble[id].count
+	pause := min(lookInterval<<min(count, 6), time.Minute)
+	s.trouble[id] = failure{err, time.Now().Add(pause), count + 1}
+	s.hub.changed(Changes{Campaigns: []commit.CampaignID{id}})
+}
+
+// due reports whether a campaign that is scheduled is to be announced.
+func (s *Server) due(ctx context.Context, now time.Time, c store.Campaign) (bool, error) {
+	s.mu.Lock()
+	w := s.waits[c.ID]
+	s.mu.Unlock()
+	if w == nil {
+		start, err := s.store.CampaignStart(ctx, c.ID)
+		if err != nil {
+			return false, err
+		}
+		w = &wait{start: start}
+		if c.Settings.Schedule.Joined > 0 {
+			w.posting = s.handler.Post(seats(start))
+		}
+		s.mu.Lock()
+		s.waits[c.ID] = w
+		s.mu.Unlock()
+	}
+	at, schedule := w.start.At, c.Settings.Schedule
+	if schedule.At.After(at) {
+		at = schedule.At
+	}
+	switch {
+	case now.Before(at):
+		return false, nil
+	case schedule.Joined == 0:
+		return !now.Before(at.Add(schedule.Wait)), nil
+	case w.posting.Waiting() >= min(schedule.Joined, len(w.start.Targets)):
+		return true, nil
+	}
+	return schedule.Wait > 0 && !now.Before(at.Add(schedule.Wait)), nil
+}
+
+func (w *wait) end() {
+	if w.posting != nil {
+		w.posting.Withdraw()
+	}
+}
+
+func seats(start store.Start) map[string]discovery.Seat {
+	m := make(map[string]discovery.Seat, len(start.Targets))
+	for _, t := range start.Targets {
+		m[t.Device] = discovery.Seat{Node: t.Node}
+	}
+	return m
+}
+
+// begin leads a campaign from the store on, in the background. Its context ends with the lease.
+func (s *Server) begin(ctx context.Context, work *sync.WaitGroup, c store.Campaign, lease store.Lease) error {
+	start, err := s.store.CampaignStart(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	l := &lead{id: c.ID, name: c.Name, start: start, rated: make(chan struct{}, 1), demand: demand{cmp.Or(c.Settings.Transport.Rate, c.Settings.Transport.MaxRate), cmp.Or(c.Settings.Transport.Interface, s.cfg.Interface)}}
+	// What the campaign still has to write when ctx of the server ends goes under the lease all the same.
+	state := s.store.CampaignState(context.WithoutCancel(ctx), lease)
+	work.Go(func() { s.renew(ctx, lease, cancel) }) // from now on: to read a large image through takes a while
+	cfg, err := s.campaignConfig(ctx, c, l, state)
+	if err == nil {
+		l.campaign, err = upgrade.OpenCampaign(cfg)
+	}
+	if err != nil {
+		cancel(err)
+		return err
+	}
+	l.answers = l.campaign.Backend()
+	s.take(l)
+	s.divideRates()
+	work.Go(func() { s.keepRate(ctx, l) })
+	work.Go(func() {
+		defer cancel(nil)
+		result, err := l.campaign.Run(ctx)
+		s.finish(context.WithoutCancel(ctx), l, lease, result, err)
+		s.divideRates()
+	})
+	return nil
+}
+
+// campaignConfig returns the config of a campaign; its settings only if it is new, as those of an old one are frozen.
+func (s *Server) campaignConfig(ctx context.Context, c store.Campaign, l *lead, state *store.CampaignState) (upgrade.CampaignConfig, error) {
+	cfg := upgrade.CampaignConfig{
+		ID: c.ID, Key: s.cfg.Key, Store: state,
+		Shared: &upgrade.Shared{Handler: s.handler, URL: s.cfg.URL, Seats: seats(l.start)},
+		Open:   func(name string) (upgrade.Content, error) { return s.store.OpenImage(ctx, c.Release, name) },
+		Lead:   s.cfg.Lead, Linger: s.cfg.Linger, OutcomeTimeout: s.cfg.OutcomeTimeout,
+		Log: s.cfg.Log.With("campaign", c.ID), Event: func(e upgrade.Event) { s.happened(l, e) },
+	}
+	if s.cfg.Conn != nil {
+		cfg.Conn = func() (session.Conn, error) { return s.cfg.Conn(c, l.start.Group) }
+	}
+	frozen, _, err := state.Load()
+	if err != nil {
+		return cfg, err
+	}
+	if frozen != nil {
+		cfg.Restored = c.Restored == store.Adopting
+		return cfg, nil
+	}
+	release, err := s.store.Release(ctx, c.Release)
+	if err != nil {
+		return cfg, err
+	}
+	cfg.Manifest = release.Signed
+	for _, t := range l.start.Targets {
+		cfg.Targets = append(cfg.Targets, t.Target)
+	}
+	set := c.Settings
+	wave := set.Policy.Waves[0]
+	cfg.Quorum, cfg.SiteQuorum, cfg.Must, cfg.ReadyTimeout = wave.Quorum, wave.SiteQuorum, wave.Must, wave.ReadyTimeout
+	cfg.Commit = upgrade.CommitAuto
+	if wave.Ask {
+		cfg.Commit = upgrade.CommitAsk
+	}
+	cfg.MaxFailures, cfg.AllowUnsigned = set.Policy.MaxFailures, set.Policy.AllowUnsigned
+	cfg.NotBefore, cfg.Window, cfg.Spread, cfg.Hold = set.Activation.NotBefore, set.Activation.Window, set.Activation.Spread, set.Activation.Hold
+	tr := set.Transport
+	cfg.Group, cfg.Interface, cfg.Source, cfg.TTL = l.start.Group, l.demand.iface, tr.Source, cmp.Or(tr.TTL, s.cfg.TTL)
+	cfg.Rate, cfg.StartRate, cfg.MinRate, cfg.MaxRate = tr.Rate, tr.StartRate, tr.MinRate, tr.MaxRate
+	cfg.Burst, cfg.SegmentSize = tr.Burst, tr.SegmentSize
+	cfg.AutoParity, cfg.GRTT, cfg.BackoffFactor = tr.AutoParity, tr.GRTT, tr.BackoffFactor
+	cfg.GroupSize, cfg.Auth = cmp.Or(tr.GroupSize, len(cfg.Targets)), tr.Auth
+	if tr.FEC != "" {
+		if cfg.FEC, err = fec.ParseSpec(tr.FEC); err != nil {
+			return cfg, err
+		}
+	}
+	return cfg, nil
+}
+
+// take makes the campaign known to those who ask.
+func (s *Server) take(l *lead) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leads[l.id] = l
+	for _, t := range l.start.Targets {
+		s.byDevice[t.Device] = append(s.byDevice[t.Device], l)
+	}
+	if w := s.waits[l.id]; w != nil {
+		w.end()
+		delete(s.waits, l.id)
+	}
+	s.cfg.Log.Info("leads a campaign", "campaign", l.id, "name", l.name)
+	s.hub.changed(Changes{Campaigns: []commit.CampaignID{l.id}})
+}
+
+// let is the inverse of take.
+func (s *Server) let(l *lead) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.leads, l.id)
+	for _, t := range l.start.Targets {
+		var rest []*lead
+		for _, other := range s.byDevice[t.Device] {
+			if other != l {
+				rest = append(rest, other)
+			}
+		}
+		if s.byDevice[t.Device] = rest; rest == nil {
+			delete(s.byDevice, t.Device)
+		}
+	}
+	s.hub.changed(Changes{Campaigns: []commit.CampaignID{l.id}})
+}
+
+// renew keeps the lease until ctx ends, and ends ctx when it cannot.
+func (s *Server) renew(ctx context.Context, lease store.Lease, cancel context.CancelCauseFunc) {
+	tick := time.NewTicker(s.cfg.Lease / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		next, err := s.store.RenewLease(ctx, lease, time.Now(), s.cfg.Lease)
+		switch {
+		case err == nil:
+			lease = next
+		case errors.Is(err, store.ErrFenced), !time.Now().Before(lease.Until):
+			cancel(err) // another server leads it, or may do so any moment
+			return
+		}
+	}
+}
+
+// finish closes a campaign that is over, and gives one back that is not.
+func (s *Server) finish(ctx context.Context, l *lead, lease store.Lease, result upgrade.Result, err error) {
+	if err == nil {
+		for {
+			c, errRead := s.store.Campaign(ctx, l.id)
+			if err = errRead; err == nil && c.Phase == store.PhaseRunning {
+				_, err = s.store.EndCampaign(ctx, l.id, c.Revision, s.by(s.cfg.Name))
+			}
+			if !errors.Is(err, store.ErrConflict) {
+				break
+			}
+		}
+	}
+	if dropped := s.store.DropLease(ctx, lease); dropped != nil && !errors.Is(dropped, store.ErrFenced) {
+		s.cfg.Log.Warn("the lease of a campaign was not given back", "campaign", l.id, "err", dropped)
+	}
+	if err != nil {
+		s.cfg.Log.Info("leads a campaign no more", "campaign", l.id, "err", err)
+	}
+	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, store.ErrFenced) {
+		s.failed(l.id, err)
+	}
+	s.let(l)
+}
+
+// happened passes on an event of a campaign. It is called by the campaign's loop.
+func (s *Server) happened(l *lead, e upgrade.Event) {
+	c := Changes{Campaigns: []commit.CampaignID{l.id}}
+	if e.Kind != upgrade.EventProgress {
+		c.Events = []upgrade.Event{e}
+	}
+	l.view.happened(e)
+	s.hub.changed(c)
+}
+
+// divideRates gives each campaign its share of the rate.
+func (s *Server) divideRates() {
+	s.mu.Lock()
+	demands, leads := map[commit.CampaignID]demand{}, map[commit.CampaignID]*lead{}
+	for id, l := range s.leads {
+		demands[id], leads[id] = l.demand, l
+	}
+	given := shares(demands, s.cfg.Rate, s.cfg.InterfaceRate)
+	var changed []*lead
+	for id, l := range leads {
+		if l.rate != given[id] {
+			l.rate = given[id]
+			changed = append(changed, l)
+		}
+	}
+	s.mu.Unlock()
+	for _, l := range changed {
+		select {
+		case l.rated <- struct{}{}:
+		default: // it will see the latest
+		}
+	}
+}
+
+// keepRate passes on the rate of a campaign when it changes.
+func (s *Server) keepRate(ctx context.Context, l *lead) {
+	for {
+		select {
+		case <-l.rated:
+		case <-ctx.Done():
+			return
+		}
+		s.mu.Lock()
+		rate := l.rate
+		s.mu.Unlock()
+		if err := l.campaign.SetRate(ctx, rate); err != nil && ctx.Err() == nil {
+			s.cfg.Log.Warn("the rate of a campaign was not changed", "campaign", l.id, "err", err)
+		}
+	}
+}

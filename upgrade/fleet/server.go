@@ -1,0 +1,197 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/discovery"
+	"github.com/multicast-upgrade/tool/manifest"
+	"github.com/multicast-upgrade/tool/norm/session"
+	"github.com/multicast-upgrade/tool/upgrade"
+	"github.com/multicast-upgrade/tool/upgrade/store"
+)
+
+// A Config says what a Server is.
+type Config struct {
+	Store *store.Store         // required; the caller closes it, after Run
+	Key   *manifest.PrivateKey // of role server; required
+	Trust manifest.Keys        // the release keys that uploads are checked with; required
+	URL   string               // of the rendezvous, as devices know it; required
+	Name  string               // of this server among those on the store, as people see it. If empty, the host's name
+
+	// Groups are what campaigns are given that do not name one, and then those of Pool with Port: no two campaigns that are
+	// open have the same.
+	Groups []netip.AddrPort
+	Pool   *discovery.Pool // nil: there is none
+	Port   uint16
+	// Interface and TTL are for campaigns that do not name theirs; see [upgrade.CampaignConfig].
+	Interface string
+	TTL       int
+	// Rate is what all campaigns share, and InterfaceRate what those on one interface do, in bits per second. If Rate is
+	// zero, 10 Mbit/s.
+	Rate          float64
+	InterfaceRate map[string]float64
+
+	// Lease is how long a campaign stays without its leader before another server takes over. If zero, 15 s.
+	Lease time.Duration
+	// MaxPolls bounds the long polls that wait at once. If zero, 120,000.
+	MaxPolls int
+	// MaxPending bounds the devices in the registry whose key nobody has approved. If zero, 10,000.
+	MaxPending int
+
+	Log                          *slog.Logger                                                       // if nil, nobody is told
+	Conn                         func(c store.Campaign, group netip.AddrPort) (session.Conn, error) // opens the socket of a campaign. If nil, UDP
+	Lead, Linger, OutcomeTimeout time.Duration                                                      // as in [upgrade.CampaignConfig]
+}
+
+func (cfg Config) resolve() (Config, error) {
+	switch {
+	case cfg.Store == nil:
+		return cfg, errors.New("fleet: a server needs a store")
+	case cfg.Key == nil || cfg.Key.Role() != manifest.RoleServer:
+		return cfg, errors.New("fleet: a server needs a server key")
+	case len(cfg.Trust.Keys) == 0 || cfg.Trust.Threshold < 1 || cfg.Trust.Threshold > len(cfg.Trust.Keys):
+		return cfg, fmt.Errorf("fleet: %d of %d release keys are to be trusted", cfg.Trust.Threshold, len(cfg.Trust.Keys))
+	case cfg.URL == "":
+		return cfg, errors.New("fleet: devices have to know the URL of the rendezvous")
+	case cfg.Pool != nil && cfg.Port == 0:
+		return cfg, errors.New("fleet: a pool of groups needs a port")
+	case cfg.Rate < 0 || cfg.Lease < 0 || cfg.MaxPolls < 0 || cfg.MaxPending < 0:
+		return cfg, errors.New("fleet: rate, lease and limits cannot be negative")
+	}
+	if cfg.Name == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return cfg, err
+		}
+		cfg.Name = host
+	}
+	cfg.Rate = cmp.Or(cfg.Rate, 10e6)
+	cfg.Lease = cmp.Or(cfg.Lease, 15*time.Second)
+	cfg.MaxPolls = cmp.Or(cfg.MaxPolls, 120_000)
+	cfg.MaxPending = cmp.Or(cfg.MaxPending, 10_000)
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return cfg, nil
+}
+
+// A Server runs the campaigns of a store.
+type Server struct {
+	cfg     Config
+	store   *store.Store
+	owner   string // of leases: one process at a time
+	handler *discovery.Handler
+	clock   *upgrade.SignedClock
+	hub     hub
+	kicks   chan struct{} // buffered, one: look at the campaigns now
+	hellos  chan hello
+	done    chan struct{} // closed when Run has returned
+
+	mu       sync.Mutex // guards all below
+	running  bool
+	leads    map[commit.CampaignID]*lead
+	byDevice map[string][]*lead // the newest last
+	waits    map[commit.CampaignID]*wait
+	trouble  map[commit.CampaignID]failure
+	past     past
+	twins    map[string][2]instance // the latest two agents of each device that said hello
+	pending  int                    // devices whose key nobody has approved, about
+}
+
+// Open checks the Config. Nothing is done before Run.
+func Open(ctx context.Context, cfg Config) (*Server, error) {
+	cfg, err := cfg.resolve()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg: cfg, store: cfg.Store, owner: cfg.Name + " " + rand.Text()[:8], clock: upgrade.NewSignedClock(cfg.Key),
+		kicks: make(chan struct{}, 1), hellos: make(chan hello), done: make(chan struct{}),
+		leads: map[commit.CampaignID]*lead{}, byDevice: map[string][]*lead{}, waits: map[commit.CampaignID]*wait{},
+		trouble: map[commit.CampaignID]failure{}, twins: map[string][2]instance{},
+	}
+	s.handler = discovery.NewHandler(backend{s})
+	s.handler.MaxWaiters = cfg.MaxPolls
+	return s, s.countPending(ctx)
+}
+
+// Handler returns the rendezvous: what devices speak to, at the paths below /v1/. What comes before Run has looked at the
+// campaigns, or after it, is answered with 503 and a time to come back.
+func (s *Server) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		running := s.running
+		s.mu.Unlock()
+		if !running {
+			discovery.SendAway(w, s.handler.Waiting())
+			return
+		}
+		s.handler.ServeHTTP(w, r)
+	})
+}
+
+// Store returns the store.
+func (s *Server) Store() *store.Store { return s.store }
+
+// Online reports whether a device waits at this server for news.
+func (s *Server) Online(device string) bool { return s.handler.Waits(device) }
+
+// lookInterval is how often a server looks for campaigns that have to be led.
+const lookInterval = time.Second
+
+// Run leads campaigns until ctx ends, and then lets go of them, so that another server, or the next run of this one, goes on
+// at once. It returns when everything is in the store. A Server runs once.
+func (s *Server) Run(ctx context.Context) error {
+	var work sync.WaitGroup
+	ctx, cancel := context.WithCancel(ctx)
+	defer func() {
+		s.mu.Lock()
+		s.running = false
+		s.mu.Unlock()
+		s.handler.Close()
+		cancel()
+		work.Wait()
+		close(s.done)
+	}()
+	work.Go(func() { s.register(ctx) })
+	if err := s.look(ctx, &work); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.running = true
+	s.mu.Unlock()
+	tick := time.NewTicker(lookInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-s.kicks:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if err := s.look(ctx, &work); err != nil && ctx.Err() == nil {
+			s.cfg.Log.Error("the campaigns cannot be read", "err", err)
+		}
+	}
+}
+
+// kick has Run look at the campaigns at once.
+func (s *Server) kick() {
+	select {
+	case s.kicks <- struct{}{}:
+	default:
+	}
+}
+
+func (s *Server) by(actor string) store.By { return store.By{Actor: actor, At: time.Now().UTC()} }
