@@ -24,5 +24,6 @@ and in a TOML file given by --config.`,
 	}
 	root.AddCommand(fileCommand(w), keygenCommand(w), signCommand(w), inspectCommand(w), initCommand(w), upgradeCommand(w))
 	root.AddCommand(controlCommands(w)...)
+	root.AddCommand(serveCommand(w), backupCommand(w), restoreCommand(w), tokenCommand(w))
 	return cli.Run(root, args, w)
 }
