@@ -24,6 +24,6 @@ and in a TOML file given by --config.`,
 	}
 	root.AddCommand(fileCommand(w), keygenCommand(w), signCommand(w), inspectCommand(w), initCommand(w), upgradeCommand(w))
 	root.AddCommand(controlCommands(w)...)
-	root.AddCommand(serveCommand(w), backupCommand(w), restoreCommand(w), tokenCommand(w))
+	root.AddCommand(serveCommand(w), backupCommand(w), restoreCommand(w), campaignCommand(w), deviceCommand(w), releaseCommand(w), tokenCommand(w))
 	return cli.Run(root, args, w)
 }
