@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
@@ -31,6 +32,8 @@ type Agent struct {
 	ctx   context.Context          // of Run; ends all that
 	greet greeting
 	tell  teller
+	sap   sapListener
+	busy  atomic.Bool // a campaign is under way; set by Run
 
 	// Owned by Run.
 	p         *commit.Participant
@@ -81,6 +84,9 @@ func NewAgent(cfg AgentConfig) (_ *Agent, err error) {
 	if err := a.openKey(); err != nil {
 		return nil, fmt.Errorf("device key: %w", err)
 	}
+	if err = a.openSAP(); err != nil {
+		return nil, err
+	}
 	a.p, err = commit.OpenParticipant(time.Now(), commit.ParticipantConfig{
 		Device: cfg.Device, Key: a.cfg.signer(), Server: cfg.TrustServer, Boot: cfg.Boot, Build: buildTime(),
 		Open: a.openLog,
@@ -90,11 +96,13 @@ func NewAgent(cfg AgentConfig) (_ *Agent, err error) {
 	}
 	a.tell = teller{mu: new(sync.Mutex), event: cfg.Event, device: cfg.Device, log: a.log}
 	a.resume()
+	a.noteBusy()
 	return a, nil
 }
 
 // Close lets go of the directory, for an Agent that does not Run.
 func (a *Agent) Close() (err error) {
+	a.closeSAP()
 	for _, c := range []io.Closer{a.logFile, a.lock, a.dir} {
 		if c != nil {
 			err = errors.Join(err, c.Close())
@@ -128,12 +136,14 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
 		cancel()
+		a.closeSAP()
 		a.work.Wait()
 		err = errors.Join(err, a.Close())
 	}()
 	a.ctx = ctx
 	a.tell.tell(Event{Kind: EventListening, Server: a.cfg.Server})
 	a.work.Go(func() { a.follow(ctx) })
+	a.hearSAP()
 	a.work.Go(func() { a.greetServer(ctx) })
 	a.work.Go(func() { a.watchRequests(ctx) })
 	timer := time.NewTimer(0)
@@ -176,6 +186,7 @@ func (a *Agent) settle(now time.Time) error {
 	a.deliver(now)
 	a.ask(now)
 	a.showStatus(now)
+	a.noteBusy()
 	return nil
 }
 

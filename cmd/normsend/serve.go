@@ -31,8 +31,6 @@ const (
 	defaultDB = "sqlite:fleet.db"
 	// maxConnections is above fleet's bound of long polls, each of which may have a connection of its own.
 	maxConnections = 131072
-	// maxGroups is how many groups of a pool are used: as many campaigns may be open at once that do not name theirs.
-	maxGroups = 256
 	// pruneInterval is how often the store is rid of what is over.
 	pruneInterval = time.Hour
 	// stopTime is how long requests that are under way have when the server ends.
@@ -64,8 +62,8 @@ All flags can be in a file: --config serve.toml, in a table [serve].`,
 	fs.IntVar(&s.threshold, "trust-threshold", 1, "how many of them have to have signed")
 	fs.StringVar(&s.name, "name", "", "of this server among those of one database; default: the host's")
 	fs.Var(&s.rate, "rate-budget", "bit rate that all campaigns share")
-	fs.StringVar(&s.pool, "pool", "239.192.0.0/14", "`prefix` of multicast groups for campaigns that do not name theirs: its first 256")
-	fs.Uint16Var(&s.port, "pool-port", 6003, "their `port`")
+	fs.StringVar(&s.pool, "pool", "239.192.0.0/14", "`prefix` of multicast groups for campaigns that do not name theirs")
+	fs.Uint16Var(&s.port, "pool-port", 6003, "the `port` of these groups")
 	fs.StringVar(&s.ifi, "interface", "", "network `interface` of campaigns that do not name theirs; if empty, the routing table decides")
 	fs.IntVar(&s.ttl, "ttl", 1, "how many routers may pass on what they send; 0 stays on this host")
 	fs.StringVar(&s.tlsCert, "tls-cert", "", "TLS certificate `file`; default: one certified by the server key")
@@ -122,7 +120,7 @@ func (s *serving) run(c *cobra.Command) error {
 		return err
 	}
 	s.log.Info("serving", "url", s.config.URL, "db", redacted(s.db), "interface", s.ifi, "ttl", s.ttl, "rate", s.rate.String(),
-		"groups", fmt.Sprint(s.config.Groups[0], " and ", len(s.config.Groups)-1, " more"))
+		"pool", s.pool)
 	return s.serve(ctx, l, server, s.handler(server))
 }
 
@@ -142,7 +140,7 @@ func (s *serving) resolve() (err error) {
 	if cfg.Trust.Threshold = s.threshold; s.threshold < 1 || s.threshold > len(cfg.Trust.Keys) {
 		return fmt.Errorf("--trust-threshold %d: want 1 to %d, as there are so many --trust", s.threshold, len(cfg.Trust.Keys))
 	}
-	if cfg.Groups, err = groupsOf(s.pool, s.port); err != nil {
+	if cfg.Pool, err = poolOf(s.pool, s.port); err != nil {
 		return err
 	}
 	link := linkFlags{ttl: s.ttl}
@@ -154,7 +152,7 @@ func (s *serving) resolve() (err error) {
 			return fmt.Errorf("--interface: %w", err)
 		}
 	}
-	cfg.Interface, cfg.Rate, cfg.Name, cfg.Log = s.ifi, float64(s.rate), s.name, s.log
+	cfg.Port, cfg.Interface, cfg.Rate, cfg.Name, cfg.Log = s.port, s.ifi, float64(s.rate), s.name, s.log
 	if _, _, err := net.SplitHostPort(s.listen); err != nil {
 		return fmt.Errorf("--listen %s: want ADDRESS:PORT", s.listen)
 	}
@@ -162,19 +160,20 @@ func (s *serving) resolve() (err error) {
 	return err
 }
 
-// groupsOf returns the first groups of a prefix.
-func groupsOf(pool string, port uint16) (groups []netip.AddrPort, err error) {
-	prefix, err := netip.ParsePrefix(pool)
-	if err != nil || !prefix.Addr().IsMulticast() || prefix.Masked() != prefix {
-		return nil, fmt.Errorf("--pool %s: want a prefix of multicast addresses, such as 239.192.0.0/14", pool)
+// poolOf returns the groups of a prefix.
+func poolOf(text string, port uint16) (*discovery.Pool, error) {
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil {
+		return nil, fmt.Errorf("--pool %s: want a prefix, such as 239.192.0.0/14", text)
 	}
 	if port == 0 {
 		return nil, errors.New("--pool-port 0: want a port")
 	}
-	for ip := prefix.Addr(); prefix.Contains(ip) && len(groups) < maxGroups; ip = ip.Next() {
-		groups = append(groups, netip.AddrPortFrom(ip, port))
+	pool, err := discovery.NewPool(prefix, false)
+	if err != nil {
+		return nil, fmt.Errorf("--pool: %w", err)
 	}
-	return groups, nil
+	return &pool, nil
 }
 
 // secure finds the URL that devices know, and TLS if it is needed.

@@ -34,6 +34,18 @@ func TestCampaignReachesEveryDevice(t *testing.T) {
 				t.Errorf("agent %d: %v", i, a.err)
 			}
 		}
+		nodes := map[uint32]bool{}
+		for _, name := range names(3) {
+			nodes[r.device(name).Node] = true
+		}
+		for node := range r.nackers {
+			if !nodes[node] {
+				t.Errorf("a NACK came from node %d, which is none of %v", node, nodes)
+			}
+		}
+		if len(nodes) != 3 || len(r.nackers) == 0 {
+			t.Errorf("nodes %v, NACKs of %v", nodes, r.nackers)
+		}
 		snap := r.snapshot(s, c.ID)
 		if snap.Verdict != "COMMIT" || snap.Committed != 3 || snap.Targets != 3 || len(snap.Laggards) != 0 {
 			t.Errorf("snapshot of the closed campaign: %+v", snap)

@@ -204,6 +204,7 @@ func (s *Server) begin(ctx context.Context, work *sync.WaitGroup, c store.Campai
 	l := &lead{id: c.ID, name: c.Name, start: start, rated: make(chan struct{}, 1), demand: demand{cmp.Or(c.Settings.Transport.Rate, c.Settings.Transport.MaxRate), cmp.Or(c.Settings.Transport.Interface, s.cfg.Interface)}}
 	// What the campaign still has to write when ctx of the server ends goes under the lease all the same.
 	state := s.store.CampaignState(context.WithoutCancel(ctx), lease)
+	work.Go(func() { s.renew(ctx, lease, cancel) }) // from now on: to read a large image through takes a while
 	cfg, err := s.campaignConfig(ctx, c, l, state)
 	if err == nil {
 		l.campaign, err = upgrade.OpenCampaign(cfg)
@@ -215,7 +216,6 @@ func (s *Server) begin(ctx context.Context, work *sync.WaitGroup, c store.Campai
 	l.answers = l.campaign.Backend()
 	s.take(l)
 	s.divideRates()
-	work.Go(func() { s.renew(ctx, lease, cancel) })
 	work.Go(func() { s.keepRate(ctx, l) })
 	work.Go(func() {
 		defer cancel(nil)
