@@ -113,13 +113,13 @@ func TestMigrationIsAllOrNothing(t *testing.T) {
 		first := must(fs.ReadFile(os.DirFS("."), "migrations/0001_first.sql"))(t)
 		files := fstest.MapFS{
 			"migrations/0001_first.sql":  {Data: first},
-			"migrations/0002_second.sql": {Data: []byte("CREATE TABLE extra (n BIGINT); INSERT INTO extra (n) VALUES (1); INSERT INTO nowhere (n) VALUES (1);")},
+			"migrations/0003_extra.sql": {Data: []byte("CREATE TABLE extra (n BIGINT); INSERT INTO extra (n) VALUES (1); INSERT INTO nowhere (n) VALUES (1);")},
 		}
 		err := s.Migrate(t.Context(), files)
-		if err == nil || !strings.Contains(err.Error(), "0002_second.sql") {
+		if err == nil || !strings.Contains(err.Error(), "0003_extra.sql") {
 			t.Fatalf("error %v", err)
 		}
-		files["migrations/0002_second.sql"].Data = []byte("CREATE TABLE extra (n BIGINT); INSERT INTO extra (n) VALUES (1);") // fails if there is one already
+		files["migrations/0003_extra.sql"].Data = []byte("CREATE TABLE extra (n BIGINT); INSERT INTO extra (n) VALUES (1);") // fails if there is one already
 		wantNil(t, s.Migrate(t.Context(), files))
 		wantNil(t, s.Migrate(t.Context(), files))
 		delete(files, "migrations/0001_first.sql")
