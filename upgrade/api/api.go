@@ -56,6 +56,9 @@ type API struct {
 	limits  limits
 	uploads chan struct{} // holds one for each that is under way
 	streams chan struct{}
+	// heartbeat is the time after which a stream on which nothing was said says that it is alive, and after which an audit
+	// trail to which other servers write is looked at.
+	heartbeat time.Duration
 }
 
 // New returns the API of a fleet server.
@@ -64,6 +67,7 @@ func New(cfg Config) *API {
 	a := &API{
 		cfg: cfg, fleet: cfg.Fleet, store: cfg.Fleet.Store(), pages: http.NewServeMux(), mux: http.NewServeMux(),
 		limits: newLimits(cfg.Limits), uploads: make(chan struct{}, maxUploads), streams: make(chan struct{}, maxStreams),
+		heartbeat: 15 * time.Second,
 	}
 	a.pages.HandleFunc("GET /api/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/yaml")
@@ -127,6 +131,10 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, rule rule) {
 	var body []byte
 	if rule.limit > 0 {
 		var err error
+		if r.ContentLength > rule.limit {
+			a.fail(w, r, &http.MaxBytesError{Limit: rule.limit})
+			return
+		}
 		if body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, rule.limit)); err == nil && rule.body != nil {
 			err = decode(body, rule.body())
 		}

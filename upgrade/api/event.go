@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -61,10 +60,6 @@ func (s server) StreamEvents(ctx context.Context, r rest.StreamEventsRequestObje
 	return f, nil
 }
 
-// heartbeat is the time after which a stream on which nothing was said says that it is alive, and after which an audit
-// trail to which other servers write is looked at.
-const heartbeat = 15 * time.Second
-
 // A feed is a stream of server-sent events.
 type feed struct {
 	*API
@@ -108,7 +103,7 @@ func (f *feed) VisitStreamEventsResponse(w http.ResponseWriter) error {
 
 // more waits for what is next, and reports whether the stream goes on.
 func (f *feed) more() bool {
-	ctx, cancel := context.WithTimeout(f.ctx, heartbeat)
+	ctx, cancel := context.WithTimeout(f.ctx, f.heartbeat)
 	defer cancel()
 	ch, err := f.changes.Next(ctx)
 	switch {
@@ -148,9 +143,6 @@ func (f *feed) more() bool {
 // campaign says where a campaign is.
 func (f *feed) campaign(id commit.CampaignID) error {
 	snap, err := f.fleet.Snapshot(f.ctx, id)
-	if _, elsewhere := errors.AsType[*fleet.NotLeaderError](err); elsewhere {
-		return nil // its leader has just gone; the next one will tell
-	}
 	if err == nil {
 		f.say("campaign", "", snap)
 	}
