@@ -107,7 +107,7 @@ func (r *remote) open() (*client, error) {
 		}
 		transport.TLSClientConfig = discovery.ClientTLS(key, u.Hostname(), time.Now)
 	case r.tlsCA != "":
-		pool, err := readPool("--tls-ca", r.tlsCA)
+		pool, err := cli.CertPool("--tls-ca", r.tlsCA)
 		if err != nil {
 			return nil, err
 		}
