@@ -42,6 +42,7 @@ type Agent struct {
 	poll      pollTimer    // for a decision
 	outcome   commit.State // how the last round of this run ended; StateNone: none did
 	why       commit.Reason
+	waits     time.Time     // for its maintenance window, until then; told
 	unknown   bool          // the server did not know the campaign when last asked
 	ended     []*campaign   // whose stages are to be put aside
 	receiver  chan struct{} // closed when the latest reception has ended; nil: there was none
@@ -82,7 +83,7 @@ func NewAgent(cfg AgentConfig) (_ *Agent, err error) {
 		return nil, fmt.Errorf("device key: %w", err)
 	}
 	a.p, err = commit.OpenParticipant(time.Now(), commit.ParticipantConfig{
-		Device: cfg.Device, Key: a.cfg.signer(), Server: cfg.TrustServer, Boot: cfg.Boot, Build: buildTime(),
+		Device: cfg.Device, Key: a.cfg.signer(), Server: cfg.TrustServer, Boot: cfg.Boot, Build: buildTime(), Opens: cfg.opens(),
 		Open: a.openLog,
 	})
 	if err != nil {
@@ -173,6 +174,7 @@ func (a *Agent) settle(now time.Time) error {
 			again = true
 		}
 	}
+	a.tellWaiting(now)
 	a.deliver(now)
 	a.ask(now)
 	a.showStatus(now)

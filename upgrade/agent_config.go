@@ -42,10 +42,15 @@ type AgentConfig struct {
 	Dir string  // where everything is kept; made if it is not there
 	FS  disk.FS // takes the place of Dir
 
-	Interface string // network interface by name or address; empty: the routing table decides
-	Hooks     Hooks  // nil: none
-	Boot      string // id of this boot of the system; if empty, what the system says
-	Once      bool   // end after one campaign
+	// Slots are where one image of a release goes in place of the directory. An activate hook is required with them. May
+	// be nil.
+	Slots *Slots
+
+	Interface string  // network interface by name or address; empty: the routing table decides
+	Hooks     Hooks   // nil: none
+	Boot      string  // id of this boot of the system; if empty, what the system says
+	Windows   Windows // when the device may activate what is committed; none: at any time
+	Once      bool    // end after one campaign
 
 	// Silence is how long nothing may be heard of a sender that should be sending before the rest is fetched by HTTP. If
 	// zero, 30 s.
@@ -84,6 +89,16 @@ func (c AgentConfig) resolve() (AgentConfig, error) {
 	}
 	if !c.Hooks.Has(StepActivate) && (c.Hooks.Has(StepHealth) || c.Hooks.Has(StepRollback)) {
 		return c, errors.New("health and rollback hooks need an activate hook: without one there is nothing to go back to")
+	}
+	if c.Slots != nil {
+		if !c.Hooks.Has(StepActivate) {
+			return c, errors.New("slots need an activate hook, which tells the boot loader")
+		}
+		slots := *c.Slots
+		if err := slots.resolve(); err != nil {
+			return c, err
+		}
+		c.Slots = &slots
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

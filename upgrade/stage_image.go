@@ -37,6 +37,9 @@ func openImage(fsys disk.FS, dir string, entry *manifest.Image) (*stagedImage, e
 	if err != nil {
 		return nil, err
 	}
+	if _, ok := file.(*slotFile); ok {
+		old = true // whatever the slot has
+	}
 	v, err := merkle.NewVerifier(file, entry.Size, entry.LeafSize)
 	if err == nil && !old {
 		err = fsys.SyncDir(dir + "/part")

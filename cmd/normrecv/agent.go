@@ -59,6 +59,11 @@ here, and 1 if not.`,
 	fs.StringVar(&a.hooks.Health, "health-cmd", "", "`command` that says whether it works")
 	fs.StringVar(&a.hooks.Rollback, "rollback-cmd", "", "`command` that makes the old one run again")
 	fs.DurationVar(&a.hooks.Timeout, "hook-timeout", upgrade.DefaultHookTimeout, "end a command, and what it started, after this long")
+	fs.StringVar(&a.slots, "slots", "", "write the image to the one of two `slots` that does not run, such as A=/dev/mmcblk0p2,B=/dev/mmcblk0p3; needs --slot-current-cmd and --activate-cmd")
+	fs.StringVar(&a.slotCurrent, "slot-current-cmd", "", "`command` that prints the name of the slot that runs")
+	fs.StringVar(&a.slotImage, "slot-image", "", "`name` of the image that goes to a slot, of a release that has several")
+	fs.StringArrayVar(&a.windows, "window", nil, "activate only within these `hours`, such as 02:00-04:00 or \"Mon-Fri 22:00-04:00\"; give it again for more")
+	fs.StringVar(&a.zone, "window-zone", "Local", "time `zone` of --window, such as Europe/Vienna; UTC; Local is the system's")
 	fs.StringVar(&a.tlsCA, "tls-ca", "", "trust the certificates of this `file` for the rendezvous, in place of the server key's")
 	fs.BoolVar(&a.config.Once, "once", false, "end after one campaign")
 	fs.BoolVar(&a.json, "json", false, "print one JSON event per line to stdout")
@@ -79,6 +84,10 @@ type agent struct {
 	threshold               int
 	trustServer, key, tlsCA string
 	tokenFile               string
+	windows                 []string
+	zone                    string
+	slots, slotCurrent      string
+	slotImage               string
 	json                    bool
 	recording               cli.Trace
 	events                  *cli.Events
@@ -161,6 +170,12 @@ func (a *agent) resolve() (err error) {
 			return err
 		}
 	}
+	if err := a.resolveWindows(); err != nil {
+		return err
+	}
+	if err := a.resolveSlots(); err != nil {
+		return err
+	}
 	if a.tlsCA != "" {
 		if cfg.Transport, err = transport(a.tlsCA); err != nil {
 			return err
@@ -169,6 +184,49 @@ func (a *agent) resolve() (err error) {
 	cfg.Log = cli.NewLog(a.progress, slog.LevelWarn)
 	a.hooks.Log = cfg.Log
 	cfg.Hooks, cfg.Event = &a.hooks, a.event
+	return nil
+}
+
+// resolveWindows reads the maintenance windows.
+func (a *agent) resolveWindows() (err error) {
+	windows := &a.config.Windows
+	if windows.Zone, err = time.LoadLocation(a.zone); err != nil {
+		return fmt.Errorf("--window-zone %.70q: this system knows no such time zone; try UTC, or one like Europe/Vienna", a.zone)
+	}
+	for _, s := range a.windows {
+		w, err := upgrade.ParseWindow(s)
+		if err != nil {
+			return fmt.Errorf("--window: %w", err)
+		}
+		windows.Of = append(windows.Of, w)
+	}
+	return nil
+}
+
+// resolveSlots reads the slots.
+func (a *agent) resolveSlots() (err error) {
+	if a.slots == "" {
+		if a.slotCurrent != "" || a.slotImage != "" {
+			return errors.New("--slot-current-cmd and --slot-image are for --slots")
+		}
+		return nil
+	}
+	s := upgrade.Slots{Image: a.slotImage}
+	if s.Of, err = upgrade.ParseSlots(a.slots); err != nil {
+		return fmt.Errorf("--slots: %w", err)
+	}
+	for _, slot := range s.Of {
+		if _, err := os.Stat(slot.Path); err != nil {
+			return fmt.Errorf("--slots: slot %s: %w", slot.Name, err)
+		}
+	}
+	if a.slotCurrent == "" {
+		return errors.New("--slots needs --slot-current-cmd, a command that prints the name of the slot that runs")
+	}
+	if s.Current, err = upgrade.CommandCurrent(a.slotCurrent); err != nil {
+		return fmt.Errorf("--slot-current-cmd %q: %w", a.slotCurrent, err)
+	}
+	a.config.Slots = &s
 	return nil
 }
 
@@ -246,6 +304,8 @@ func describe(e upgrade.Event) string {
 		return "decision: " + e.Verdict + reason
 	case upgrade.EventHeld:
 		return "the server says" + reason
+	case upgrade.EventWaiting:
+		return e.Detail
 	case upgrade.EventActivated:
 		return "activated: the new image runs"
 	case upgrade.EventAborted:
