@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
@@ -24,6 +25,7 @@ type Agent struct {
 	lock    io.Closer
 	logFile io.Closer
 	client  *discovery.Client
+	gateway *gatewayClient // of the site; nil: there is none
 	log     *slog.Logger
 
 	calls chan func(now time.Time) // work for Run, from any goroutine
@@ -31,6 +33,8 @@ type Agent struct {
 	ctx   context.Context          // of Run; ends all that
 	greet greeting
 	tell  teller
+
+	offered atomic.Pointer[offer] // to others of the site
 
 	// Owned by Run.
 	p         *commit.Participant
@@ -78,6 +82,13 @@ func NewAgent(cfg AgentConfig) (_ *Agent, err error) {
 	}
 	if a.client, err = cfg.newClient(); err != nil {
 		return nil, err
+	}
+	if cfg.Tail != "" {
+		client, err := discovery.NewClient(cfg.Tail, cfg.TailTransport)
+		if err != nil {
+			return nil, fmt.Errorf("gateway: %w", err)
+		}
+		a.gateway = &gatewayClient{Client: client}
 	}
 	if err := a.openKey(); err != nil {
 		return nil, fmt.Errorf("device key: %w", err)
@@ -133,6 +144,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		err = errors.Join(err, a.Close())
 	}()
 	a.ctx = ctx
+	a.offerHeld()
 	a.tell.tell(Event{Kind: EventListening, Server: a.cfg.Server})
 	a.work.Go(func() { a.follow(ctx) })
 	a.work.Go(func() { a.greetServer(ctx) })

@@ -46,6 +46,11 @@ type AgentConfig struct {
 	// be nil.
 	Slots *Slots
 
+	// Tail is the URL of a gateway of the site, such as "http://10.0.0.2:8080", where missing bytes are asked for before the
+	// server is. What it gives is proved as everything is, so plain http will do. If empty, there is none.
+	Tail          string
+	TailTransport http.RoundTripper // carries HTTP to it; if nil, one without a proxy
+
 	Interface string  // network interface by name or address; empty: the routing table decides
 	Hooks     Hooks   // nil: none
 	Boot      string  // id of this boot of the system; if empty, what the system says
@@ -109,6 +114,11 @@ func (c AgentConfig) resolve() (AgentConfig, error) {
 			return c, fmt.Errorf("the system does not tell its boot id: %w", cmp.Or(err, errors.ErrUnsupported))
 		}
 		c.Boot = id
+	}
+	if c.TailTransport == nil {
+		t := http.DefaultTransport.(*http.Transport).Clone()
+		t.Proxy = nil
+		c.TailTransport = t
 	}
 	c.Silence = cmp.Or(c.Silence, 30*time.Second)
 	if c.Conn == nil {

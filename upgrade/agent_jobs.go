@@ -244,7 +244,10 @@ func (a *Agent) tidy() {
 	a.ended = nil
 }
 
-const runningName = "running"
+const (
+	runningName   = "running"        // the release committed last
+	runningHashes = "running-hashes" // its hash list
+)
 
 // installed notes which release runs from now on. It may be called again.
 func (a *Agent) installed(round commit.Round) {
@@ -257,7 +260,11 @@ func (a *Agent) installed(round commit.Round) {
 		err = disk.WriteFile(a.fs, runningName, release, 0o600)
 	}
 	if err == nil && !a.cfg.Hooks.Has(StepActivate) {
-		err = removeTree(a.fs, dir) // its images have moved
+		err = a.fs.Rename(dir+"/hashes", runningHashes)   // for others of the site
+		if err == nil || errors.Is(err, fs.ErrNotExist) { // which was done before
+			err = removeTree(a.fs, dir) // its images have moved
+		}
+		a.offerRunning(round)
 	}
 	if err != nil {
 		a.log.Warn("what runs now cannot be noted", "error", err)

@@ -1,6 +1,7 @@
 package upgrade
 
 import (
+	"crypto/sha256"
 	"errors"
 	"io"
 	"os"
@@ -152,6 +153,16 @@ func (im *stagedImage) bytes(first, end int) span {
 	defer im.mu.Unlock()
 	off, length := im.v.Bytes(first, end)
 	return span{off, length}
+}
+
+// digestOf returns the SHA-256 of the first bytes of a file.
+func digestOf(f io.ReaderAt, size int64) (d manifest.Digest, err error) {
+	sum := sha256.New()
+	n, err := io.CopyBuffer(sum, io.NewSectionReader(f, 0, size), make([]byte, 64<<10))
+	if err == nil && n != size {
+		err = io.ErrUnexpectedEOF
+	}
+	return manifest.Digest(sum.Sum(nil)), err
 }
 
 // copyFile reads a file from beginning to end into w, 64 KiB at a time.
