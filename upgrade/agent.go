@@ -170,6 +170,19 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	}
 }
 
+// Alive returns nil when Run has answered, which it does between any two things it does, or why ctx has ended. It is for
+// watchdogs.
+func (a *Agent) Alive(ctx context.Context) error {
+	answered := make(chan struct{})
+	select {
+	case a.calls <- func(time.Time) { close(answered) }:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	<-answered // it is called as soon as it is taken
+	return nil
+}
+
 // settle does what the state of the commit asks for, until there is nothing to be done at once.
 func (a *Agent) settle(now time.Time) error {
 	if err := a.p.Advance(now); err != nil {

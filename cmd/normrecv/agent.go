@@ -59,6 +59,9 @@ here, and 1 if not.`,
 	fs.StringVar(&a.hooks.Health, "health-cmd", "", "`command` that says whether it works")
 	fs.StringVar(&a.hooks.Rollback, "rollback-cmd", "", "`command` that makes the old one run again")
 	fs.DurationVar(&a.hooks.Timeout, "hook-timeout", upgrade.DefaultHookTimeout, "end a command, and what it started, after this long")
+	fs.StringVar(&a.config.Tail, "tail", "", "`URL` of a gateway of this site, such as http://10.0.0.2:8080, that is asked for missing leaves before the server is")
+	fs.StringVar(&a.gateway.http, "serve", "", "be the gateway: serve committed images and verified leaves by HTTP on this `address`:port")
+	fs.StringVar(&a.gateway.tftp, "serve-tftp", "", "serve committed images by TFTP on this `address`:port, such as 10.0.0.2:69")
 	fs.StringVar(&a.slots, "slots", "", "write the image to the one of two `slots` that does not run, such as A=/dev/mmcblk0p2,B=/dev/mmcblk0p3; needs --slot-current-cmd and --activate-cmd")
 	fs.StringVar(&a.slotCurrent, "slot-current-cmd", "", "`command` that prints the name of the slot that runs")
 	fs.StringVar(&a.slotImage, "slot-image", "", "`name` of the image that goes to a slot, of a release that has several")
@@ -89,6 +92,8 @@ type agent struct {
 	slots, slotCurrent      string
 	slotImage               string
 	json                    bool
+	gateway                 gateway
+	service                 cli.Service
 	recording               cli.Trace
 	events                  *cli.Events
 	progress                *cli.Progress
@@ -105,6 +110,12 @@ func (a *agent) run(ctx context.Context) error {
 	}
 	defer stop()
 	a.config.Trace = tracer
+	a.service = cli.NewService(a.world)
+	if err := a.gateway.listen(); err != nil {
+		a.gateway.close()
+		return cli.Usage(err)
+	}
+	defer a.gateway.close()
 	device, err := upgrade.NewAgent(a.config)
 	switch {
 	case errors.Is(err, disk.ErrLocked):
@@ -121,12 +132,23 @@ func (a *agent) run(ctx context.Context) error {
 	if a.config.Key == nil && device.Fingerprint() != "" {
 		a.progress.Line("the key of this device has the fingerprint %s", device.Fingerprint())
 	}
-	err = device.Run(ctx)
+	err = a.follow(ctx, device)
 	a.progress.Clear()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) && !a.config.Once {
 		return nil // that is how a service ends
 	}
 	return err
+}
+
+// follow runs the agent, and beside it what serves others and the service manager.
+func (a *agent) follow(ctx context.Context, device *upgrade.Agent) error {
+	beside, cancel := context.WithCancel(ctx)
+	wait := a.serve(beside, device)
+	defer wait()
+	defer cancel()
+	a.service.Notify("READY=1")
+	defer a.service.Notify("STOPPING=1")
+	return device.Run(ctx)
 }
 
 // resolve fills the config from the flags.
@@ -266,6 +288,7 @@ func (a *agent) event(e upgrade.Event) {
 	}
 	if line := describe(e); line != "" {
 		a.progress.Line("%s", line)
+		notify(a.service, line)
 	}
 	switch e.Kind {
 	case upgrade.EventReceiving, upgrade.EventProgress:
