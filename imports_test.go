@@ -32,6 +32,7 @@ var rooms = map[string]room{
 	"norm/udp":              {may: []string{"golang.org/x/net", "golang.org/x/sys"}},
 	"norm/session":          {may: []string{module + "norm", module + "norm/udp"}},
 	"norm/trace":            {may: []string{module + "norm/udp", module + "norm/wire"}},
+	"norm/doctor":           {may: []string{module + "norm/udp", module + "norm/wire", "golang.org/x/net", "golang.org/x/sys"}},
 	"norm/normtest":         {may: []string{module + "norm", module + "norm/auth", module + "norm/wire", module + "norm/fec"}},
 	"norm/normtest/hub":     {may: []string{module + "norm/udp"}},
 	"merkle":                {sansIO: true},
@@ -40,7 +41,9 @@ var rooms = map[string]room{
 	"commit/disk":           {may: []string{"golang.org/x/sys", "github.com/gofrs/flock"}},
 	"commit/disk/diskfault": {may: []string{module + "commit/disk"}},
 	"commit/filestore":      {may: []string{module + "commit", module + "commit/disk"}},
-	"discovery":             {may: []string{module + "manifest", "github.com/fxamacker/cbor/v2"}},
+	"discovery/sdp":         {sansIO: true},
+	"discovery/sap":         {may: []string{module + "discovery/sdp"}, sansIO: true},
+	"discovery":             {may: []string{module + "manifest", module + "discovery/sap", module + "discovery/sdp", module + "norm/udp", "github.com/fxamacker/cbor/v2"}},
 	"interop":               {},
 	"upgrade": {may: []string{
 		module + "norm", module + "norm/auth", module + "norm/fec", module + "norm/session", module + "norm/udp", module + "merkle",

@@ -68,7 +68,8 @@ func newBoard() *board {
 
 // post returns a Posting for some devices; nothing is announced by it yet.
 func (b *board) post(seats map[string]Seat) *Posting {
-	p := &Posting{board: b, seats: maps.Clone(seats)}
+	p := &Posting{board: b, seats: map[string]Seat{}} // nobody, if there are no seats
+	maps.Copy(p.seats, seats)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for device := range p.seats {

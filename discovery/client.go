@@ -19,6 +19,7 @@ import (
 const (
 	defaultWait = 25 * time.Second
 	minBackoff  = time.Second
+	lostBackoff = 4 * time.Second // over which devices spread that lose a server together
 	maxBackoff  = time.Minute
 	maxJitter   = time.Second // so that devices woken together do not ask together
 )
@@ -34,6 +35,9 @@ type Client struct {
 	Wait time.Duration
 	// Timeout bounds every other exchange. If zero, 30 s.
 	Timeout time.Duration
+	// Hints, if there are any, have Follow poll when they are worth it, and rarely without, in place of waiting at the
+	// server all the time.
+	Hints *Hints
 }
 
 // NewClient returns a client for the server at base, such as "https://updates.example.net:8443". If transport is nil,
@@ -117,7 +121,10 @@ func (c *Client) Fetch(ctx context.Context, campaign string, toi uint16, b []byt
 // Poll waits until what is announced is another than etag names, at most Wait, and returns it with its etag. If nothing
 // is announced, or nothing else, the notice is nil.
 func (c *Client) Poll(ctx context.Context, etag string) (*Notice, string, error) {
-	wait := cmp.Or(c.Wait, defaultWait)
+	return c.poll(ctx, etag, cmp.Or(c.Wait, defaultWait))
+}
+
+func (c *Client) poll(ctx context.Context, etag string, wait time.Duration) (*Notice, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait+30*time.Second)
 	defer cancel()
 	r, err := c.request(ctx, http.MethodGet, "/v1/notice?"+c.query(wait), nil)
@@ -155,12 +162,19 @@ func (c *Client) query(wait time.Duration) string {
 }
 
 // Follow polls until ctx ends and calls f for each new notice. When the server cannot be reached, trouble is called with
-// the reason, and polls back off to one a minute, each at a random moment, so that a server that comes back is not met
-// by all devices at once.
+// the reason, and polls back off to one a minute, or as Hints rest, each at a random moment, so that a server that comes back
+// is not met by all devices at once.
 func (c *Client) Follow(ctx context.Context, f func(*Notice), trouble func(error)) error {
 	etag, backoff := "", minBackoff
 	for {
-		n, tag, err := c.Poll(ctx, etag)
+		wait, longest := cmp.Or(c.Wait, defaultWait), maxBackoff
+		if c.Hints != nil {
+			c.Hints.polling(time.Now())
+		}
+		if !c.Hints.busy() {
+			wait, longest = 0, c.Hints.cfg.Rest
+		}
+		n, tag, err := c.poll(ctx, etag, wait)
 		pause := rand.N(maxJitter)
 		switch {
 		case ctx.Err() != nil:
@@ -171,16 +185,15 @@ func (c *Client) Follow(ctx context.Context, f func(*Notice), trouble func(error
 			if refusal, ok := errors.AsType[*Refusal](err); ok && refusal.retryAfter > 0 {
 				pause += time.Duration(refusal.retryAfter) * time.Second
 			}
-			backoff = min(2*backoff, maxBackoff)
+			backoff = min(2*backoff, longest)
 		default:
-			etag, backoff = tag, minBackoff
+			etag, backoff = tag, lostBackoff
 			if n != nil {
 				f(n)
 			}
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
+		c.Hints.rest(ctx.Done(), pause, err != nil)
+		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 	}

@@ -1,12 +1,14 @@
 // Package discovery is the HTTP rendezvous: how a device hears of a campaign, tells how it fares, and fetches what
-// multicast could not bring it.
+// multicast could not bring it. Beside it are announcements by SAP, which make a device ask there ([Announcement], [Hints]),
+// and the pools that the groups of campaigns come from ([Pool]).
 //
 // It moves bytes and believes none of them: the manifest, the session description, decisions and votes are signed, and
 // whoever receives them checks the signature. TLS with the server's own key ([ServerTLS], [ClientTLS]) keeps others from
 // reading along, and from taking the place of the rendezvous.
 //
 //	POST /v1/hello                               Hello: the device shows itself
-//	GET  /v1/notice?wait=25                      Notice: what is announced; a long poll with ETag and 304
+//	GET  /v1/notice?device=ID&wait=25            Notice: what is announced, to this device or to all; a long poll with
+//	                                             ETag and 304. 503 with Retry-After: come back later
 //	POST /v1/status                              Status: how far the device is, unsigned
 //	POST /v1/vote, /v1/outcome                   Statement: a vote or outcome for the commit
 //	GET  /v1/campaigns/{id}/decision/{wave}      the signed decision; 204 not decided; 404 unknown, which never means ABORT

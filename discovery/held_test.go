@@ -26,7 +26,7 @@ func BenchmarkHeldPolls(b *testing.B) {
 	go srv.Serve(l)
 	defer srv.Close()
 	for b.Loop() {
-		before := memory()
+		before := inUse()
 		var conns []net.Conn
 		for n := 0; n < *heldPolls; n += maxStreams {
 			conn, err := net.Dial("tcp", l.Addr().String())
@@ -40,7 +40,7 @@ func BenchmarkHeldPolls(b *testing.B) {
 		for h.Waiting() < *heldPolls {
 			time.Sleep(10 * time.Millisecond)
 		}
-		b.ReportMetric(float64(memory()-before)/float64(*heldPolls), "B/poll")
+		b.ReportMetric(float64(inUse()-before)/float64(*heldPolls), "B/poll")
 		b.ReportMetric(float64(len(conns)), "connections")
 		for _, conn := range conns {
 			conn.Close()
@@ -51,8 +51,8 @@ func BenchmarkHeldPolls(b *testing.B) {
 	}
 }
 
-// memory returns what is in use, in bytes: the heap and stacks.
-func memory() uint64 {
+// inUse returns what is in use, in bytes: the heap and stacks.
+func inUse() uint64 {
 	var m runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&m)

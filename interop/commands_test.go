@@ -87,7 +87,7 @@ func understandCommand(line []byte) (event, error) {
 
 func commandExchanges() []exchange {
 	x := transfer{lose: everyThird, objects: []object{
-		{norm.File, tree + "/image.bin", content(300_000, 1)}, {norm.File, tree + "/deep/notes.txt", content(700, 2)}, {norm.File, tree + "/deep/er/one", content(1, 3)},
+		{kind: norm.File, info: tree + "/image.bin", content: content(300_000, 1)}, {kind: norm.File, info: tree + "/deep/notes.txt", content: content(700, 2)}, {kind: norm.File, info: tree + "/deep/er/one", content: content(1, 3)},
 	}}
 	return []exchange{
 		{what: "a directory of files, every third packet lost", ways: []way{

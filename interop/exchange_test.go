@@ -33,9 +33,11 @@ func exchanges() []exchange {
 	}{
 		{"Objects and codes", objectExchanges()},
 		{"Repair", repairExchanges()},
+		{"Streams", streamExchanges()},
 		{"Sessions", sessionExchanges()},
 		{"Dialects", dialectExchanges()},
 		{"Commands", commandExchanges()},
+		{"libzmq", zmqExchanges()},
 	} {
 		for _, x := range s.rows {
 			x.section = s.name
@@ -68,7 +70,7 @@ func TestExchanges(t *testing.T) {
 // testGate proves that the peer repairs at all. Builds of NRL's library against a newer protolib than theirs never answer a
 // NACK while they hold a single object, and so would fail, or be taken for fine, for a reason that is not ours.
 func testGate(t *testing.T) {
-	x := transfer{objects: []object{{norm.Data, "one object", content(20_000, 1)}}, lose: func() loss { return once(symbol(0, 3)) }}
+	x := transfer{objects: []object{{kind: norm.Data, info: "one object", content: content(20_000, 1)}}, lose: func() loss { return once(symbol(0, 3)) }}
 	x.run(t, nrl, nrl)
 }
 
@@ -140,10 +142,11 @@ func (x transfer) network(t *testing.T) *relay {
 // run sends from one implementation to the other, and compares what arrives.
 func (x transfer) run(t *testing.T, from, to implementation) {
 	r := x.network(t)
-	check := func() {}
+	see, check := func(packet, bool) {}, func() {}
 	if x.look != nil {
-		r.look, check = x.look(t)
+		see, check = x.look(t)
 	}
+	r.watch(see)
 	var receivers []*peer
 	for i, tap := range r.taps[1:] {
 		receivers = append(receivers, to.receive(t, x.receiver(i, tap.at)))

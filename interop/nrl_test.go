@@ -22,14 +22,15 @@ import (
 // A program is one of peers/*.cpp, compiled when it is first needed.
 type program struct {
 	name    string // without .cpp
-	library string // as pkg-config and the linker call it
+	library string // as the linker calls it
+	pkg     string // as pkg-config calls it
 	once    sync.Once
 	path    string
 	err     error
 }
 
 var (
-	nrlProgram = &program{name: "nrl", library: "norm"}
+	nrlProgram = &program{name: "nrl", library: "norm", pkg: "norm"}
 	bin        string // where programs are compiled to
 )
 
@@ -47,18 +48,24 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// require returns the path of the program, or skips the test and says what it lacks; with REQUIRE_INTEROP=1 it fails it.
+// require returns the path of the program; the test needs it.
 func (p *program) require(t *testing.T) string {
 	t.Helper()
 	p.once.Do(func() { p.path, p.err = p.compile() })
-	switch {
-	case p.err == nil:
-	case os.Getenv("REQUIRE_INTEROP") == "1":
-		t.Fatalf("REQUIRE_INTEROP=1, but %v", p.err)
-	default:
-		t.Skipf("no live exchange: %v", p.err)
-	}
+	need(t, p.err)
 	return p.path
+}
+
+// need skips the test for what is amiss; with REQUIRE_INTEROP=1 it fails it.
+func need(t *testing.T, amiss error) {
+	t.Helper()
+	switch {
+	case amiss == nil:
+	case os.Getenv("REQUIRE_INTEROP") == "1":
+		t.Fatalf("REQUIRE_INTEROP=1, but %v", amiss)
+	default:
+		t.Skipf("no live exchange: %v", amiss)
+	}
 }
 
 func (p *program) compile() (string, error) {
@@ -66,7 +73,7 @@ func (p *program) compile() (string, error) {
 		return "", fmt.Errorf("g++ is not installed")
 	}
 	flags := []string{"-l" + p.library}
-	if out, err := exec.Command("pkg-config", "--cflags", "--libs", p.library).Output(); err == nil {
+	if out, err := exec.Command("pkg-config", "--cflags", "--libs", p.pkg).Output(); err == nil {
 		flags = strings.Fields(string(out))
 	}
 	path := filepath.Join(bin, p.name)
@@ -94,6 +101,7 @@ func (p *program) start(t *testing.T, host *netns.Host, name string, args ...str
 		e.SHA256, e.Size = digest(b), int64(len(b))
 		return e, err
 	})
+	peer.input = stdin
 	peer.await(t, "ready")
 	return peer
 }
@@ -116,6 +124,9 @@ func nrlSend(t *testing.T, n node) *peer {
 	if n.unicast {
 		args = append(args, "unicast=")
 	}
+	if n.control {
+		args = append(args, "cc=")
+	}
 	if n.robust > 0 {
 		args = append(args, fmt.Sprintf("robust=%d", n.robust))
 	}
@@ -134,7 +145,11 @@ func nrlSend(t *testing.T, n node) *peer {
 		} else if err := os.WriteFile(path, o.content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		args = append(args, fmt.Sprintf("%s:%s:%s", kinds[o.kind], path, hex.EncodeToString([]byte(o.info))))
+		arg := fmt.Sprintf("%s:%s:%s", kinds[o.kind], path, hex.EncodeToString([]byte(o.info)))
+		for i, size := range o.sizes {
+			arg += fmt.Sprintf("%c%d", ":,"[min(i, 1)], size)
+		}
+		args = append(args, arg)
 	}
 	return nrlProgram.start(t, n.host, fmt.Sprintf("NRL sender %d", n.id), args...)
 }

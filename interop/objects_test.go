@@ -12,7 +12,7 @@ import (
 // sized are objects of the sizes at which something changes, for segments of e bytes in blocks of b.
 func sized(kind norm.Kind, e, b int) (objects []object) {
 	for i, n := range []int{0, 1, e, e + 1, b * e, 100 * e} {
-		objects = append(objects, object{kind, fmt.Sprintf("size-%d", n), content(n, byte(i))})
+		objects = append(objects, object{kind: kind, info: fmt.Sprintf("size-%d", n), content: content(n, byte(i))})
 	}
 	return objects
 }

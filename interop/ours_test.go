@@ -23,15 +23,26 @@ var ours = implementation{name: "Go", send: ourSend, receive: ourReceive}
 
 func ourSend(t *testing.T, n node) *peer {
 	t.Helper()
-	s := n.open(t, udp.Sender, session.Config{Send: &norm.SenderConfig{
-		Node: n.id, Instance: n.instance, Group: n.at, FEC: n.code, SegmentSize: n.code.SegmentSize, AutoParity: n.auto, Rate: n.rate,
-		GRTT: n.grtt, BackoffFactor: n.backoff, GroupSize: 10, FirstObject: n.first, RobustFactor: n.robust,
-	}})
+	s := n.open(t, udp.Sender, session.Config{Send: n.senderConfig()})
 	p := follow(t, s, fmt.Sprintf("Go sender %d", n.id), nil)
+	var writers sync.WaitGroup
+	t.Cleanup(writers.Wait)
 	for _, o := range n.objects {
 		var info []byte
 		if o.info != "" {
 			info = []byte(o.info)
+		}
+		if o.kind == norm.Stream {
+			w, err := s.OpenStream(t.Context(), norm.StreamConfig{Info: info, FirstOffset: n.streamOffset})
+			if err != nil {
+				t.Fatal(err)
+			}
+			writers.Go(func() {
+				if err := o.write(t.Context(), w); err != nil && t.Context().Err() == nil {
+					t.Errorf("writing the stream: %v", err)
+				}
+			})
+			continue
 		}
 		if _, _, err := s.Send(t.Context(), norm.Object{Kind: o.kind, Size: int64(len(o.content)), Info: info}, bytes.NewReader(o.content)); err != nil {
 			t.Fatal(err)
@@ -45,6 +56,17 @@ func ourSend(t *testing.T, n node) *peer {
 	return p
 }
 
+func (n node) senderConfig() *norm.SenderConfig {
+	c := &norm.SenderConfig{
+		Node: n.id, Instance: n.instance, Group: n.at, FEC: n.code, SegmentSize: n.code.SegmentSize, AutoParity: n.auto, Rate: n.rate,
+		GRTT: n.grtt, BackoffFactor: n.backoff, GroupSize: 10, FirstObject: n.first, RobustFactor: n.robust,
+	}
+	if n.control {
+		c.Rate, c.Control = 0, &norm.RateControl{StartRate: float64(8 * n.code.SegmentSize)}
+	}
+	return c
+}
+
 func ourReceive(t *testing.T, n node) *peer {
 	t.Helper()
 	sinks := &sinks{held: make(map[norm.Handle]sink)}
@@ -52,8 +74,14 @@ func ourReceive(t *testing.T, n node) *peer {
 	if n.unicastFeedback {
 		cfg.Feedback = norm.FeedbackUnicast
 	}
-	s := n.open(t, udp.Receiver, session.Config{Receive: &cfg, Offer: sinks.offer})
-	return follow(t, s, fmt.Sprintf("Go receiver %d", n.id), sinks)
+	streams := make(chan *session.StreamReader, 16)
+	s := n.open(t, udp.Receiver, session.Config{Receive: &cfg, Offer: sinks.offer, OfferStream: func(r *session.StreamReader, _ norm.ReceivedObject) bool {
+		streams <- r
+		return true
+	}})
+	p := follow(t, s, fmt.Sprintf("Go receiver %d", n.id), sinks)
+	p.readStreams(t, s, streams)
+	return p
 }
 
 // open opens a session with a socket on the node's host.
@@ -82,6 +110,7 @@ func (n node) open(t *testing.T, role udp.Role, cfg session.Config) *session.Ses
 		conn.Close()
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { s.Close() })
 	return s
 }
 
@@ -105,11 +134,12 @@ func (s *sinks) offer(h norm.Handle, o norm.ReceivedObject) session.Sink {
 }
 
 // take lets go of an object and returns it.
-func (s *sinks) take(h norm.Handle) sink {
+func (s *sinks) take(h norm.Handle) (taken sink, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer delete(s.held, h)
-	return s.held[h]
+	taken, ok = s.held[h]
+	return taken, ok
 }
 
 // follow makes a peer of a session: it tells its events in the words of the others.
@@ -145,6 +175,33 @@ func follow(t *testing.T, s *session.Session, name string, sinks *sinks) *peer {
 	return p
 }
 
+// readStreams reads the streams that a session is offered and tells of each when it has ended.
+func (p *peer) readStreams(t *testing.T, s *session.Session, streams <-chan *session.StreamReader) {
+	var readers sync.WaitGroup
+	t.Cleanup(readers.Wait)
+	readers.Go(func() {
+		for {
+			select {
+			case <-t.Context().Done():
+				return
+			case r := <-streams:
+				b, err := readStream(t.Context(), r)
+				if err != nil {
+					if t.Context().Err() == nil {
+						t.Errorf("%s: %v", p.name, err)
+					}
+					return
+				}
+				e := event{Event: "completed", Kind: kinds[norm.Stream], Size: int64(len(b)), SHA256: digest(b)}
+				if o, err := s.Object(t.Context(), r.Handle()); err == nil {
+					e.Info = hex.EncodeToString(o.Info)
+				}
+				p.events <- e
+			}
+		}
+	})
+}
+
 // tell puts an event in the words of peers/nrl.cpp.
 func tell(ctx context.Context, s *session.Session, sinks *sinks, e norm.Event) (event, bool) {
 	names := map[norm.EventKind]string{
@@ -153,7 +210,10 @@ func tell(ctx context.Context, s *session.Session, sinks *sinks, e norm.Event) (
 	}
 	told := event{Event: names[e.Kind], Sender: e.Sender}
 	if e.Kind == norm.ObjectComplete {
-		sink := sinks.take(e.Object)
+		sink, ok := sinks.take(e.Object)
+		if !ok {
+			return event{}, false // a stream: readStreams tells
+		}
 		o, err := s.Object(ctx, e.Object)
 		if err != nil {
 			o = sink.offered // it was complete so long ago that the receiver does not know it any more

@@ -3,6 +3,7 @@
 package interop
 
 import (
+	"io"
 	"net/netip"
 	"slices"
 	"testing"
@@ -24,6 +25,7 @@ type node struct {
 	code     fec.Params // SegmentSize too
 	auto     int        // proactive parity
 	rate     float64    // bits per second
+	control  bool       // of congestion, from a segment a second; rate is not used
 	grtt     time.Duration
 	backoff  int              // K; -1: none
 	unicast  bool             // session
@@ -31,7 +33,8 @@ type node struct {
 	robust   int              // the robust factor; if zero, 20
 	first    norm.TransportID // ours only: libnorm begins with 0
 
-	objects []object // what is sent, or expected
+	streamOffset uint32   // payload_offset of the first byte of a stream, ours only
+	objects      []object // what is sent, or expected
 
 	// Of a receiver.
 	join            norm.JoinPolicy
@@ -56,7 +59,8 @@ const eventsHeld = 1 << 18
 type peer struct {
 	name   string
 	events chan event
-	stop   func() // ends it and waits
+	input  io.Writer // of a process
+	stop   func()    // ends it and waits
 }
 
 // An event is what a peer says, in the words of peers/nrl.cpp.
@@ -72,6 +76,7 @@ type event struct {
 	Rate    float64         `json:"rate"` // bits per second
 	GRTT    float64         `json:"grtt"` // seconds
 	Acks    map[string]bool `json:"acks"` // by node id
+	More    bool            `json:"more"` // parts of a ZeroMQ message follow
 }
 
 // patience is how long an event is waited for. Only a test that fails waits so long.

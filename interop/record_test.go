@@ -39,7 +39,7 @@ func (rec recording) record(t *testing.T) {
 		case "unicast-feedback":
 			n.unicastFeedback = true
 		case "congestion-control":
-			n.extra = []string{"cc="}
+			n.control = true
 		}
 	}
 	file, err := os.Create(rec.path())

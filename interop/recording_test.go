@@ -28,10 +28,11 @@ var recordings = []recording{
 	{"id2-m16", fec.Params{ID: fec.ReedSolomon, M: 16, SegmentSize: 64, MaxBlockLen: 250, MaxParity: 10}, few},
 	{"acknowledged", fec.Params{ID: fec.ReedSolomonGF8, SegmentSize: 64, MaxBlockLen: 16, MaxParity: 8}, few},
 	{"unicast-feedback", fec.Params{ID: fec.ReedSolomonGF8, SegmentSize: 64, MaxBlockLen: 16, MaxParity: 8}, few},
+	{"stream", fec.Params{ID: fec.ReedSolomonGF8, SegmentSize: 64, MaxBlockLen: 16, MaxParity: 8}, []object{messages(60, []int{3, 64, 65, 40, 192, 20})}},
 	{"congestion-control", fec.Params{ID: fec.ReedSolomonGF8, SegmentSize: 64, MaxBlockLen: 16, MaxParity: 8}, few},
 }
 
 var (
-	few     = []object{{norm.File, "a/file", content(50*64+1, 1)}, {norm.Data, "only INFO", nil}, {norm.Data, "", content(1, 2)}, {norm.Data, "x", content(16*64, 3)}}
-	hundred = []object{{norm.Data, "two short blocks", content(100*64-3, 4)}}
+	few     = []object{{kind: norm.File, info: "a/file", content: content(50*64+1, 1)}, {kind: norm.Data, info: "only INFO"}, {kind: norm.Data, content: content(1, 2)}, {kind: norm.Data, info: "x", content: content(16*64, 3)}}
+	hundred = []object{{kind: norm.Data, info: "two short blocks", content: content(100*64-3, 4)}}
 )

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
 
+	"github.com/multicast-upgrade/tool/norm"
 	"github.com/multicast-upgrade/tool/norm/wire"
 )
 
@@ -52,7 +53,7 @@ type tap struct {
 	face *net.UDPConn   // sends to the others what this node sends, and hears what they answer to it by unicast
 }
 
-// networks are the kinds of session that exchanges run in.
+// The addresses that sessions run at.
 var (
 	multicast4 = netip.MustParseAddr("239.255.77.63")
 	multicast6 = netip.MustParseAddr("ff15::77:63")
@@ -179,6 +180,13 @@ func read(c *net.UDPConn, f func(b []byte, from netip.AddrPort)) {
 	}
 }
 
+// watch has see see all packets from now on.
+func (r *relay) watch(see func(p packet, lost bool)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.look = see
+}
+
 // own reports whether a datagram came from the relay itself, which hears the groups that it sends to.
 func (r *relay) own(from netip.AddrPort) bool {
 	return slices.ContainsFunc(r.taps, func(p *tap) bool { return localPort(p.face) == from.Port() })
@@ -212,7 +220,8 @@ func (r *relay) answer(i int, from netip.AddrPort, b []byte) {
 	r.pass(r.nodeAt(i, from), i, true, b)
 }
 
-// nodeAt is the node that sends from an address, other than node i. One that was not heard before has it from now on.
+// nodeAt is the node, other than node i, that sends from an address: one that is known there, or the first that was not heard
+// before, or, if all were, the last, which then has moved.
 func (r *relay) nodeAt(i int, from netip.AddrPort) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -254,6 +263,18 @@ func (r *relay) pass(i, j int, unicast bool, b []byte) {
 		r.taps[i].face.WriteToUDPAddrPort(b, to)
 	}
 	r.trace.add(fmt.Sprintf("%d > %d  %v%s", i, j, msg, fate))
+}
+
+// awaitData makes a channel that is closed when NORM_DATA of that block of an object has passed.
+func (r *relay) awaitData(object norm.TransportID, block uint32) <-chan struct{} {
+	passed := make(chan struct{})
+	closeOnce := sync.OnceFunc(func() { close(passed) })
+	r.watch(func(p packet, _ bool) {
+		if m, ok := p.data(); ok && m.Object == object && at(m).Block == block {
+			closeOnce()
+		}
+	})
+	return passed
 }
 
 // An excerpt is the first and the last lines of a long text.

@@ -29,7 +29,7 @@ func repairExchanges() (rows []exchange) {
 	for _, code := range shortBlockCodes {
 		rows = append(rows, exchange{
 			what: "100 segments in two blocks, both short, every third packet lost, " + codeName(code),
-			ways: transfer{code: code, objects: []object{{norm.Data, "short blocks", content(100*1024-5, 3)}}, lose: everyThird}.bothWays(),
+			ways: transfer{code: code, objects: []object{{kind: norm.Data, info: "short blocks", content: content(100*1024-5, 3)}}, lose: everyThird}.bothWays(),
 		})
 	}
 	const e = 1024
@@ -39,23 +39,23 @@ func repairExchanges() (rows []exchange) {
 	rows = append(rows,
 		exchange{
 			what: "300 segments in two blocks, both short, every third packet lost, " + codeName(gf16),
-			ways: transfer{code: gf16, objects: []object{{norm.Data, "short blocks", content(300*e-4, 3)}}, lose: everyThird}.bothWays(),
+			ways: transfer{code: gf16, objects: []object{{kind: norm.Data, info: "short blocks", content: content(300*e-4, 3)}}, lose: everyThird}.bothWays(),
 		},
 		exchange{
 			what: "segments of an odd number of bytes, which m = 16 cannot mend, every third packet lost",
-			ways: []way{transfer{code: odd, objects: []object{{norm.Data, "", content(100*e, 3)}}, lose: everyThird}.way(nrl, ours)},
+			ways: []way{transfer{code: odd, objects: []object{{kind: norm.Data, content: content(100*e, 3)}}, lose: everyThird}.way(nrl, ours)},
 		})
 	for _, row := range []struct {
 		what    string
 		objects []object
 		lose    func() loss
 	}{
-		{"only the last packet lost", []object{{norm.Data, "", content(100*e-5, 6)}}, func() loss { return once(symbol(1, 49)) }},
-		{"only the NORM_INFO lost", []object{{norm.File, "file.name", content(100*e, 7)}}, func() loss { return once(infoOf(0)) }},
-		{"a whole block lost", []object{{norm.Data, "", content(3*64*e, 8)}}, func() loss { return once(sourceOf(1, 64)) }},
-		{"a whole object lost", []object{{norm.Data, "a", content(5*e, 1)}, {norm.Data, "b", content(70*e, 2)}, {norm.Data, "c", content(5*e, 3)}},
+		{"only the last packet lost", []object{{kind: norm.Data, content: content(100*e-5, 6)}}, func() loss { return once(symbol(1, 49)) }},
+		{"only the NORM_INFO lost", []object{{kind: norm.File, info: "file.name", content: content(100*e, 7)}}, func() loss { return once(infoOf(0)) }},
+		{"a whole block lost", []object{{kind: norm.Data, content: content(3*64*e, 8)}}, func() loss { return once(sourceOf(1, 64)) }},
+		{"a whole object lost", []object{{kind: norm.Data, info: "a", content: content(5*e, 1)}, {kind: norm.Data, info: "b", content: content(70*e, 2)}, {kind: norm.Data, info: "c", content: content(5*e, 3)}},
 			func() loss { return once(objectOf(1)) }},
-		{"150 packets in a row lost", []object{{norm.Data, "a", content(300*e, 9)}}, func() loss { return between(30, 180) }},
+		{"150 packets in a row lost", []object{{kind: norm.Data, info: "a", content: content(300*e, 9)}}, func() loss { return between(30, 180) }},
 	} {
 		rows = append(rows, exchange{what: row.what, ways: transfer{objects: row.objects, lose: row.lose}.bothWays()})
 	}
@@ -64,7 +64,7 @@ func repairExchanges() (rows []exchange) {
 		rows = append(rows, exchange{
 			what: "two receivers that lose " + percent(share) + " at random, each for itself",
 			ways: transfer{receivers: 2, objects: []object{
-				{norm.File, "image", content(1<<20, 4)}, {norm.Data, "notes", content(3000, 5)},
+				{kind: norm.File, info: "image", content: content(1<<20, 4)}, {kind: norm.Data, info: "notes", content: content(3000, 5)},
 			}}.inNet(share),
 		})
 	}
@@ -84,7 +84,7 @@ func sharedRepair() transfer {
 	const symbols = 40
 	return transfer{
 		receivers: 2,
-		objects:   []object{{norm.Data, "", content(symbols*1024, 1)}},
+		objects:   []object{{kind: norm.Data, content: content(symbols*1024, 1)}},
 		tune:      func(n *node) { n.grtt, n.backoff = 100*time.Millisecond, 4 },
 		lose: func() loss {
 			one, other := loss(once(symbol(0, 3))).to(1), loss(once(symbol(0, 30))).to(2)

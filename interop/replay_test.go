@@ -71,6 +71,8 @@ func replay(t *testing.T, rec recording) (got []delivery) {
 		t.Fatal(err)
 	}
 	sinks := make(map[norm.Handle]memory)
+	streams := make(map[norm.Handle]bool) // that there is something to read from
+	buffer := make([]byte, 4096)
 	packets(t, rec, func(at time.Time, d trace.Datagram) {
 		if d.From.Addr() != netip.AddrFrom4([4]byte{192, 0, 2, 1}) {
 			return // the receiver's
@@ -84,12 +86,19 @@ func replay(t *testing.T, rec recording) (got []delivery) {
 				o, _ := r.Object(e.Object)
 				switch e.Kind {
 				case norm.ObjectOffered:
-					sinks[e.Object] = make(memory, o.Size)
+					if o.Kind != norm.Stream {
+						sinks[e.Object] = make(memory, o.Size)
+					}
 					if err := r.Accept(at, e.Object); err != nil {
 						t.Error(err)
 					}
 				case norm.ObjectComplete:
+					if o.Kind == norm.Stream {
+						break // its end is read
+					}
 					got = append(got, delivery{kinds[o.Kind], hex.EncodeToString(o.Info), o.Size, digest(sinks[e.Object])})
+				case norm.StreamReadable:
+					streams[e.Object] = true
 				case norm.ObjectAborted:
 					t.Errorf("aborted: %v", e.Err)
 				}
@@ -103,6 +112,20 @@ func replay(t *testing.T, rec recording) (got []delivery) {
 				}
 				r.Complete(at, io)
 			}
+		}
+		for h := range streams {
+			for piece := (norm.Piece{Len: 1}); piece.Len > 0; {
+				var err error
+				if piece, err = r.ReadStream(at, h, buffer); err != nil {
+					t.Fatal(err)
+				}
+				sinks[h] = append(sinks[h], buffer[:piece.Len]...)
+				if piece.End {
+					o, _ := r.Object(h)
+					got = append(got, delivery{kinds[o.Kind], hex.EncodeToString(o.Info), int64(len(sinks[h])), digest(sinks[h])})
+				}
+			}
+			delete(streams, h)
 		}
 		for { // what it would say: nobody hears it
 			if _, _, ok := r.Poll(at, nil); !ok {

@@ -12,6 +12,7 @@ type block struct {
 	number uint32
 	k      int
 	held   int    // symbols held, source and parity, in memory or in the sink
+	lenBy  int    // of a stream: what told k, as lengthRank has it
 	asked  int    // size of the set of symbols asked for first; 0: none yet
 	buf    []byte // nil if nothing is in memory
 
@@ -19,14 +20,15 @@ type block struct {
 	repair numberSet // parity symbols held, from 0
 	lent   numberSet // slots they are in
 	stored numberSet // slots whose content is in the sink
-	told   numberSet // source symbols the application declared present
+	told   numberSet // source symbols the application declared present, or has read
 	parity []parity  // those of repair, in the order they came
 
 	phase    phase
 	io       int  // requests in flight
 	rejected bool // to be dropped when they are done
+	fresh    bool // of a stream: on its list of blocks to be read
 
-	older, newer *block // in Receiver.held, while symbols are collected in buf
+	older, newer *block // in Receiver.held, while symbols are collected in buf, or in inStream.fresh
 }
 
 // A parity is a parity symbol held, and the slot it is in.

@@ -105,14 +105,14 @@ type ReceiverConfig struct {
 	Node  NodeID         // our NormNodeId, unique in the session; neither 0 nor 0xffffffff
 	Group netip.AddrPort // the session's group; in a unicast session our own address, or that of the sender
 
+	// MaxSuppressed is how many NACK cycles in a row may be suppressed by what others asked for while nothing came of it;
+	// then we ask nevertheless, as it may have been forged. If zero, 3. If negative, no number is too many.
+	MaxSuppressed int
 	// Feedback says where NORM_NACK and NORM_ACK go. If zero, FeedbackAuto.
 	Feedback FeedbackPolicy
 	// Guard says when unicast NACKs to the sender of a group are withheld lest its failure bring the NACKs of all upon
 	// it. If zero, GuardSilence.
 	Guard GuardPolicy
-	// MaxSuppressed is how many NACK cycles in a row may be suppressed by what others asked for while nothing came of it;
-	// then we ask nevertheless, as it may have been forged. If zero, 3. If negative, no number is too many.
-	MaxSuppressed int
 	// Silent receivers never send anything, as where there is no way back: what parity cannot mend stays missing.
 	Silent bool
 
@@ -127,6 +127,11 @@ type ReceiverConfig struct {
 	// Patience delays the first request for content that was sent before we joined until the sender's first FLUSH, so
 	// that a late receiver does not stall the others. Without it such content is asked for at once.
 	Patience bool
+	// StreamLive lets new content of a stream overwrite the oldest where an application does not read it, or a repair does not
+	// come, in time. Otherwise new content has to wait, and is asked for again when there is room.
+	StreamLive bool
+	// StreamUnordered delivers the content of streams as it comes, each piece with its offset, and not in order.
+	StreamUnordered bool
 
 	// Nack says what is asked for of an object, until [Receiver.SetNack] says something else. If zero, NackAll.
 	Nack NackMode
@@ -162,6 +167,9 @@ type ReceiverConfig struct {
 
 	// Auth, unless nil, authenticates all packets (RFC 6584): ours are sealed, what is not authentic is dropped unseen.
 	Auth *auth.Config
+	// StreamBuffer is how much of Buffer one stream may use, in bytes; less if its sender announces a smaller buffer. If zero,
+	// half of Buffer.
+	StreamBuffer int
 
 	// Seed makes the random choices repeatable; receivers of one group need different seeds.
 	Seed uint64
@@ -175,6 +183,9 @@ const (
 	JoinCurrent JoinPolicy = iota
 	// JoinObject begins with the first whole object after that: the one in progress is ignored unless heard from its start.
 	JoinObject
+	// JoinStream begins as JoinCurrent does, but asks for all that the sender of a stream has buffered, where the others begin
+	// with the block of the stream that is being sent.
+	JoinStream
 	// JoinAll asks for everything the sender still repairs, from the first object on.
 	JoinAll
 )
@@ -354,6 +365,7 @@ func (c ReceiverConfig) resolve() (ReceiverConfig, error) {
 	c.MaxObjects = cmp.Or(c.MaxObjects, 256)
 	c.MaxObjectSize = cmp.Or(c.MaxObjectSize, 1<<40)
 	c.Buffer = cmp.Or(c.Buffer, defaultBuffer)
+	c.StreamBuffer = min(cmp.Or(c.StreamBuffer, c.Buffer/2), c.Buffer)
 	switch {
 	case c.RobustFactor < 1:
 		return c, fmt.Errorf("norm: RobustFactor %d: want at least 1", c.RobustFactor)
@@ -381,6 +393,8 @@ func (c ReceiverConfig) resolve() (ReceiverConfig, error) {
 		return c, fmt.Errorf("norm: Boundary %d is none", c.Boundary)
 	case c.MaxDelay < 0 || c.PurgeAfter < 0:
 		return c, fmt.Errorf("norm: MaxDelay %v, PurgeAfter %v: want times", c.MaxDelay, c.PurgeAfter)
+	case c.StreamBuffer < 0:
+		return c, fmt.Errorf("norm: StreamBuffer %d: want bytes", c.StreamBuffer)
 	case c.Join > JoinAll:
 		return c, fmt.Errorf("norm: Join %d is no policy", c.Join)
 	case c.Dialect > DialectMDP:

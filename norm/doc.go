@@ -21,6 +21,8 @@
 //
 // The core never touches a file. It asks for bytes of an object by an [IO], which it owns together with its buffer
 // until the driver hands it back by Complete; the driver may perform several at once and complete them in any order.
+// The content of streams is the exception: it is written to and read from the core's own memory ([Sender.Write],
+// [Receiver.ReadStream]), which [StreamConfig].Buffer and [ReceiverConfig].StreamBuffer bound.
 //
 // # Acknowledgment and flow control
 //

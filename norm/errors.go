@@ -20,4 +20,5 @@ var (
 	ErrTooManyRequests = errors.New("norm: too many requests or commands are under way; wait for some to be done")
 	ErrUnknownRequest  = errors.New("norm: no such request for acknowledgments")
 	ErrEnding          = errors.New("norm: the sender is ending")
+	ErrStreamClosed    = errors.New("norm: the stream is closed")
 )

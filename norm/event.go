@@ -65,6 +65,14 @@ const (
 	SenderMoved
 	// NodeCollision: another node uses our NormNodeId. Node is that id. Both.
 	NodeCollision
+	// StreamWritable: there is room again in a stream whose Write took less than it was given. Sender: Object.
+	StreamWritable
+	// StreamReadable: there is something to read of an accepted stream of which the last [Receiver.ReadStream] had nothing.
+	// Receiver: Sender, Object.
+	StreamReadable
+	// StreamBreak: content of a stream will never come. Reading goes on at the end of Range, whose Length is how many bytes are
+	// missing; what was read before is what precedes it. Receiver: Sender, Object, Range.
+	StreamBreak
 )
 
 // An Event tells the application what happened. Which fields are set depends on Kind.
@@ -91,6 +99,7 @@ var eventNames = [...]string{
 	NodeAcknowledged: "node-acknowledged", NodeSilent: "node-silent", AcksDone: "acks-done", CommandSent: "command-sent",
 	AckRequested: "ack-requested", AppCommand: "app-command", Flushed: "flushed", Ended: "ended",
 	SenderMoved: "sender-moved", NodeCollision: "node-collision",
+	StreamWritable: "stream-writable", StreamReadable: "stream-readable", StreamBreak: "stream-break",
 }
 
 func (k EventKind) String() string {

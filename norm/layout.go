@@ -13,6 +13,7 @@ const maxDataHeader = 40
 // one, the sender from its configuration, a receiver from the EXT_FTI that it got or a [Preset].
 type layout struct {
 	fec.Partition
+	circle
 	params fec.Params // defaults filled in
 	scheme fec.Scheme
 }
@@ -26,11 +27,11 @@ func newLayout(p fec.Params, size uint64) (layout, error) {
 	}
 	p = scheme.Params()
 	cut, err := p.Partition(size)
-	return layout{cut, p, scheme}, err
+	return layout{Partition: cut, params: p, scheme: scheme}, err
 }
 
 // layoutFromFTI lays out an object as its EXT_FTI says, whose numbers may be anything.
-func layoutFromFTI(id wire.FECID, fti wire.FTI, dialect fec.Dialect) (layout, error) {
+func layoutFromFTI(id wire.FECID, fti wire.FTI, dialect fec.Dialect, stream bool) (layout, error) {
 	if err := fti.Check(id); err != nil {
 		return layout{}, err
 	}
@@ -42,7 +43,10 @@ func layoutFromFTI(id wire.FECID, fti wire.FTI, dialect fec.Dialect) (layout, er
 		ID: uint8(id), Instance: fti.Instance, M: fti.M, G: fti.G,
 		SegmentSize: int(fti.SegmentSize), MaxBlockLen: int(fti.MaxBlockLen), Dialect: dialect,
 	}
-	return newLayout(p.WithLastFTIField(last), fti.ObjectSize)
+	if p = p.WithLastFTIField(last); stream {
+		return newStreamLayout(p, fti.ObjectSize)
+	}
+	return newLayout(p, fti.ObjectSize)
 }
 
 // fecID returns the FEC Encoding ID as messages carry it.
@@ -52,7 +56,7 @@ func (l *layout) fecID() wire.FECID { return wire.FECID(l.params.ID) }
 // max_n otherwise.
 func (l *layout) fti() wire.FTI {
 	fti := wire.FTI{
-		ObjectSize:  l.L,
+		ObjectSize:  l.size(),
 		SegmentSize: uint16(l.params.SegmentSize),
 		MaxBlockLen: uint32(l.params.MaxBlockLen),
 		Instance:    l.params.Instance,
@@ -79,9 +83,14 @@ func (l *layout) parity(b uint32) int {
 
 // position names a symbol of a block of the object with the given id, or of an empty object its only place, 0/0.
 func (l *layout) position(id TransportID, b uint32, symbol int) wire.Position {
-	p := wire.PayloadID{Block: b, Symbol: uint32(symbol)}
+	return l.positionIn(id, b, l.BlockLen(b), symbol)
+}
+
+// positionIn is position in a block of k source symbols, which may be fewer than BlockLen in a stream.
+func (l *layout) positionIn(id TransportID, b uint32, k, symbol int) wire.Position {
+	p := wire.PayloadID{Block: l.number(b), Symbol: uint32(symbol)}
 	if l.fecID() == wire.SmallBlock {
-		p.BlockLen = uint16(l.BlockLen(b))
+		p.BlockLen = uint16(k)
 	}
 	raw, _ := p.Pack(l.fecID(), l.params.M) // newLayout has seen to it that blocks and symbols can be numbered
 	return wire.Position{FECID: l.fecID(), Object: id, Raw: raw}
@@ -90,5 +99,5 @@ func (l *layout) position(id TransportID, b uint32, symbol int) wire.Position {
 // locate returns which symbol of which block p names. Neither need exist.
 func (l *layout) locate(p wire.Position) (b uint32, symbol int) {
 	id := p.PayloadID(l.params.M)
-	return id.Block, int(id.Symbol)
+	return l.index(id.Block), int(id.Symbol)
 }

@@ -36,7 +36,7 @@ func TestLayoutSurvivesFTI(t *testing.T) {
 			t.Fatal(err)
 		}
 		read, _ := ext.FTI(sent.fecID())
-		got, err := layoutFromFTI(sent.fecID(), read, new(remoteCode).read(DialectAuto, sent.fecID(), read))
+		got, err := layoutFromFTI(sent.fecID(), read, new(remoteCode).read(DialectAuto, sent.fecID(), read), false)
 		if err != nil || got.Partition != sent.Partition || got.params != sent.params {
 			t.Errorf("%v %v: read back as %v %+v, %v", tt.p, tt.p.Dialect, got.params, got.Partition, err)
 		}
@@ -69,11 +69,11 @@ func TestLayoutRefusesAbsurdFTI(t *testing.T) {
 	} {
 		f := fti
 		spoil(&f)
-		if _, err := layoutFromFTI(wire.RS8, f, fec.RFC); err == nil {
+		if _, err := layoutFromFTI(wire.RS8, f, fec.RFC, false); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	if _, err := layoutFromFTI(wire.RS8, wire.FTI{SegmentSize: 1, MaxBlockLen: 64, MaxN: 32}, fec.RFC); err == nil {
+	if _, err := layoutFromFTI(wire.RS8, wire.FTI{SegmentSize: 1, MaxBlockLen: 64, MaxN: 32}, fec.RFC, false); err == nil {
 		t.Error("max_n below the block length: no error under DialectRFC")
 	}
 }

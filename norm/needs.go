@@ -24,6 +24,7 @@ func (o origin) place(id TransportID, b uint32, symbol int) place {
 // segments of a block. first and last are blocks or symbols; both are included.
 type need struct {
 	flags       wire.RepairFlags
+	explicit    bool // segments: source symbols of a block without parity, as yet
 	object      TransportID
 	block       uint32 // segments: of which block
 	first, last uint32 // blocks, or symbols
@@ -66,6 +67,20 @@ func (s *spanSet) add(e span) {
 	}
 }
 
+// rebase counts the blocks of an object from a later base.
+func (s spanSet) rebase(o origin, id TransportID, by uint32) {
+	first, last := o.place(id, 0, 0), o.place(id, 1<<32-1, 1<<16-1)
+	lower := func(p *place) {
+		if first <= *p && *p <= last {
+			*p -= min(*p-first, place(by)<<16)
+		}
+	}
+	for i := range s {
+		lower(&s[i].first)
+		lower(&s[i].last)
+	}
+}
+
 // covers reports whether all of e is in the set.
 func (s spanSet) covers(e span) bool {
 	i, _ := slices.BinarySearchFunc(s, e.first, func(have span, p place) int {
@@ -98,7 +113,7 @@ func (q *requestSet) supersedes(n need, o origin) bool {
 // merge adds a repair request for content of a sender.
 func (q *requestSet) merge(r wire.RepairRequest, o origin, s *remote) {
 	for first, last := range r.All() {
-		a, b := s.payloadID(first, nil), s.payloadID(last, nil)
+		a, b := s.locate(first, nil), s.locate(last, nil)
 		switch {
 		case r.Flags&wire.RepairObject != 0: // "This also implicitly requests any available NORM_INFO", Section 4.3.1.
 			objects := span{o.place(first.Object, 0, 0), o.place(last.Object, 1<<32-1, 1<<16-1)}

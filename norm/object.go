@@ -6,8 +6,9 @@ import "github.com/multicast-upgrade/tool/norm/fec"
 type Kind uint8
 
 const (
-	Data Kind = iota + 1 // NORM_OBJECT_DATA: bytes without a hint where to put them
-	File                 // NORM_OBJECT_FILE: bytes for a file (NORM_FLAG_FILE)
+	Data   Kind = iota + 1 // NORM_OBJECT_DATA: bytes without a hint where to put them
+	File                   // NORM_OBJECT_FILE: bytes for a file (NORM_FLAG_FILE)
+	Stream                 // NORM_OBJECT_STREAM: bytes without a known end (NORM_FLAG_STREAM); see [Sender.OpenStream]
 )
 
 // An Object is what a [Sender] is given to send. Its bytes are asked for by [Sender.Requests].

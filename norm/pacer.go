@@ -31,11 +31,14 @@ func (p *pacer) set(now time.Time, bitsPerSecond float64, burst, largest int) {
 	p.credit = min(p.credit, p.limit)
 }
 
-func (p *pacer) update(now time.Time) {
+// update returns how many bytes could have been sent since the last time.
+func (p *pacer) update(now time.Time) (bytes float64) {
 	if elapsed := now.Sub(p.at); elapsed > 0 {
-		p.credit = min(p.credit+elapsed.Seconds()*p.rate, p.limit)
+		bytes = elapsed.Seconds() * p.rate
+		p.credit = min(p.credit+bytes, p.limit)
 		p.at = now
 	}
+	return bytes
 }
 
 // ready reports whether a datagram may leave now.

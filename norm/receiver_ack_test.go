@@ -221,6 +221,8 @@ func TestAnswersAreSuppressed(t *testing.T) {
 	}{
 		{name: "nearly as limiting", rate: 1100, suppressed: true}, // N-5.5.2.2-08
 		{name: "less limiting", rate: 1200},
+		{name: "above nine tenths", rate: 1105, suppressed: true}, // T-3.4-01: 994
+		{name: "below nine tenths", rate: 1118},                   // T-3.4-01: 1006
 		{name: "more limiting", rate: 500, suppressed: true},
 		{name: "no rate", rate: 0},                                                                      // N-4.2.3.5-20
 		{name: "with RTT, we without", rate: 500, other: wire.ExtCC{Flags: wire.CCFlagRTT, RTT: rtt}},   // N-5.5.2.2-09

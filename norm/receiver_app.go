@@ -42,7 +42,9 @@ func (r *Receiver) Accept(now time.Time, h Handle) error {
 			r.finish(b)
 		}
 	}
-	r.checkComplete(o)
+	if r.checkComplete(o); o.stream != nil {
+		r.progress(o)
+	}
 	if s := o.remote; s.reached {
 		r.startNack(now, s, s.position) // the boundary was entered just now, with the message that announced the object
 	}
@@ -236,7 +238,7 @@ func (r *Receiver) Object(h Handle) (object ReceivedObject, ok bool) {
 // blocksOf returns the object with the handle h if the range is within it.
 func (r *Receiver) blocksOf(h Handle, at Range) (*incoming, error) {
 	o := r.objects[h]
-	if o == nil {
+	if o == nil || o.stream != nil {
 		return nil, ErrUnknownObject
 	}
 	if at.Offset < 0 || at.Length < 0 || at.Length > o.size()-at.Offset {

@@ -18,21 +18,25 @@ func (r *Receiver) newBlock(o *incoming, n uint32) *block {
 	if o.blocks == nil {
 		o.blocks = make(map[uint32]*block)
 	}
-	o.blocks[n] = b
+	o.blocks[o.layout.number(n)] = b
 	return b
 }
 
 // freeBlock takes a block from its object, with its memory. Nothing of it may be in flight.
 func (r *Receiver) freeBlock(b *block) {
+	o := b.object
+	if b.fresh {
+		o.stream.fresh.remove(b)
+		b.fresh = false
+	}
 	if b.buf != nil {
-		if b.phase == collecting {
+		if b.phase == collecting && o.stream == nil {
 			r.held.remove(b)
 		}
 		r.pool.put(b.buf)
 		b.buf = nil
 	}
-	o := b.object
-	delete(o.blocks, b.number)
+	delete(o.blocks, o.layout.number(b.number))
 	if o.recent == b {
 		o.recent = nil
 	}
@@ -64,7 +68,9 @@ func (r *Receiver) grant(b *block) bool {
 	if b.buf = r.pool.get(size); b.buf == nil {
 		return false
 	}
-	r.held.add(b)
+	if b.object.stream == nil {
+		r.held.add(b) // what is held of a stream is to be read from memory
+	}
 	return true
 }
 
@@ -72,6 +78,12 @@ func (r *Receiver) grant(b *block) bool {
 func (r *Receiver) finish(b *block) {
 	o := b.object
 	o.setDone(b.number)
+	if o.stream != nil { // stays in memory until it is read
+		if b.missing() > 0 {
+			r.rebuild(b)
+		}
+		return
+	}
 	if b.buf != nil {
 		r.held.remove(b)
 	}
@@ -89,24 +101,35 @@ func (r *Receiver) finish(b *block) {
 	}
 }
 
-// decode rebuilds the missing source symbols of a block from parity.
+// decode completes a block from parity, and has it written.
 func (r *Receiver) decode(b *block) {
+	if r.rebuild(b) {
+		r.write(b)
+	}
+}
+
+// rebuild makes the missing source symbols of a block from parity.
+func (r *Receiver) rebuild(b *block) bool {
 	if r.decoder == nil {
 		r.decoder = new(decoder)
 	}
 	if err := r.decoder.decode(b); err != nil {
 		r.abort(b.object, err) // a scheme that cannot decode what it accepted: an error of ours, but no reason to panic
-		return
+		return false
 	}
 	r.stats.Decoded += uint64(b.missing())
 	for i := range b.k {
-		if !b.source.has(i) {
-			b.source.add(i)
-			b.stored.remove(i)
+		if b.source.has(i) {
+			continue
+		}
+		b.source.add(i)
+		b.stored.remove(i)
+		if b.object.stream != nil {
+			r.storedSegment(b, i)
 		}
 	}
 	b.parity, b.repair, b.lent = b.parity[:0], b.repair[:0], b.lent[:0]
-	r.write(b)
+	return true
 }
 
 // write has the source symbols of a complete block written that are not in the sink.

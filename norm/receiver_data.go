@@ -27,10 +27,10 @@ func (r *Receiver) handleData(now time.Time, m *wire.Data) error {
 	}
 	o, err := r.announce(s, m.Object, m.FECID, flags, m.Extensions, id.Block)
 	if err == nil && o != nil {
-		err = r.place(o, id, m.Payload)
+		err = r.place(o, id, m.Payload, flags&wire.FlagRepair != 0)
 	}
 	if err == nil {
-		r.reach(now, s, mark{object: m.Object, block: id.Block})
+		r.reach(now, s, mark{object: m.Object, block: s.index(m.Object, id.Block)})
 	}
 	return err
 }
@@ -41,7 +41,7 @@ func (r *Receiver) isParity(s *remote, m *wire.Data, id wire.PayloadID) bool {
 	if !ok {
 		return false
 	}
-	l, err := layoutFromFTI(m.FECID, fti, s.code.read(r.cfg.Dialect, m.FECID, fti))
+	l, err := layoutFromFTI(m.FECID, fti, s.code.read(r.cfg.Dialect, m.FECID, fti), m.Flags&wire.FlagStream != 0)
 	return err == nil && int64(id.Symbol) >= int64(l.BlockLen(id.Block))
 }
 
@@ -70,7 +70,8 @@ func (r *Receiver) handleInfo(now time.Time, m *wire.Info) error {
 // It returns nil if the object is not received.
 func (r *Receiver) announce(s *remote, id TransportID, fecID wire.FECID, flags wire.Flags, ext wire.Extensions, block uint32) (*incoming, error) {
 	var first uint32 // block asked for, if we join within this object
-	if !s.synced {
+	joining := !s.synced
+	if joining {
 		first = s.join(r.cfg, id, block, flags)
 	}
 	o := s.find(id)
@@ -81,20 +82,20 @@ func (r *Receiver) announce(s *remote, id TransportID, fecID wire.FECID, flags w
 	switch {
 	case o == settled || o == nil && !s.synced:
 		return nil, nil
-	case flags&wire.FlagStream != 0:
-		if o == nil {
-			s.window.set(id, settled) // NORM_OBJECT_STREAM is not received
-		}
-		return nil, errUseless
 	case o == nil:
 		o = &incoming{remote: s, id: id, kind: Data, join: first, nack: s.mode}
+		if flags&wire.FlagStream != 0 { // overrides NORM_FLAG_FILE
+			o.kind, o.stream = Stream, &inStream{late: joining && r.cfg.Join < JoinStream}
+		}
 		s.window.set(id, o)
+	case (flags&wire.FlagStream != 0) != (o.stream != nil):
+		return nil, errRefused // it is one or the other
 	}
 	s.current = o
 	o.squelched = false
 	o.hasInfo = o.hasInfo || flags&wire.FlagInfo != 0
 	o.unreliable = o.unreliable || flags&wire.FlagUnreliable != 0
-	if flags&wire.FlagFile != 0 && !o.known {
+	if flags&wire.FlagFile != 0 && !o.known && o.stream == nil {
 		o.kind = File
 	}
 	return o, r.learn(o, fecID, ext)
@@ -115,7 +116,7 @@ func (r *Receiver) learn(o *incoming, fecID wire.FECID, ext wire.Extensions) err
 		}
 		return nil
 	}
-	l, err := layoutFromFTI(fecID, fti, o.remote.code.read(r.cfg.Dialect, fecID, fti))
+	l, err := layoutFromFTI(fecID, fti, o.remote.code.read(r.cfg.Dialect, fecID, fti), o.stream != nil)
 	if err != nil || !r.affordable(&l) {
 		// "Receivers with insufficient storage capability might wish to forego reliable reception (i.e., not NACK for) of
 		// the indicated object." RFC 5740, Section 4.2.1. The EXT_FTI may be forged, so another one changes that.
@@ -123,8 +124,11 @@ func (r *Receiver) learn(o *incoming, fecID wire.FECID, ext wire.Extensions) err
 		return errRefused
 	}
 	o.known, o.refused, o.layout = true, false, l
-	o.remote.segmentSize = l.E
+	o.remote.segmentSize = l.params.SegmentSize
 	o.remote.code.note(l.params)
+	if o.stream != nil {
+		o.stream.window = min(l.blocks, uint32(max(int64(r.cfg.StreamBuffer)/(int64(l.ALarge)*int64(l.E)), 1)))
+	}
 	r.offer(o)
 	return nil
 }
@@ -140,11 +144,12 @@ func (l *layout) agrees(fti wire.FTI) bool {
 
 // affordable reports whether an object keeps to our limits.
 func (r *Receiver) affordable(l *layout) bool {
-	return l.L <= uint64(r.cfg.MaxObjectSize) && l.N <= maxBlocks && int64(l.ALarge)*int64(l.E) <= int64(r.cfg.Buffer)
+	small := int64(l.ALarge)*int64(l.E) <= int64(r.cfg.Buffer)
+	return l.size() <= uint64(r.cfg.MaxObjectSize) && (l.N <= maxBlocks || l.streaming()) && small
 }
 
-// place puts a symbol where it belongs.
-func (r *Receiver) place(o *incoming, id wire.PayloadID, payload []byte) error {
+// place puts a symbol where it belongs. What is marked as repair is no beginning of a stream.
+func (r *Receiver) place(o *incoming, id wire.PayloadID, payload []byte, repair bool) error {
 	l := &o.layout
 	if o.state == complete {
 		r.stats.Duplicates++
@@ -152,6 +157,9 @@ func (r *Receiver) place(o *incoming, id wire.PayloadID, payload []byte) error {
 	}
 	if !o.known || o.state != accepted && !(o.state == offered && len(o.blocks) == 0) {
 		return nil // before the application accepts, only the symbol is kept that announced the object
+	}
+	if o.stream != nil {
+		return r.placeStream(o, id, payload, repair)
 	}
 	k, esi := l.BlockLen(id.Block), int(id.Symbol)
 	switch {
@@ -168,7 +176,15 @@ func (r *Receiver) place(o *incoming, id wire.PayloadID, payload []byte) error {
 		r.stats.Duplicates++
 		return nil
 	}
-	b := o.block(id.Block)
+	if esi < k {
+		payload = payload[:l.SymbolLen(id.Block, esi)] // a sender may have padded the last one
+	}
+	return r.store(o, id.Block, esi, payload)
+}
+
+// store keeps a symbol, if it is new and there is memory for it.
+func (r *Receiver) store(o *incoming, n uint32, esi int, payload []byte) error {
+	b := o.block(n)
 	switch {
 	case b != nil && b.has(esi):
 		r.stats.Duplicates++
@@ -177,7 +193,7 @@ func (r *Receiver) place(o *incoming, id wire.PayloadID, payload []byte) error {
 		r.stats.NoBuffer++
 		return nil
 	case b == nil:
-		b = r.newBlock(o, id.Block)
+		b = r.newBlock(o, n)
 	}
 	o.recent = b
 	if b.buf == nil && !r.grant(b) {
@@ -185,13 +201,16 @@ func (r *Receiver) place(o *incoming, id wire.PayloadID, payload []byte) error {
 		r.dropEmpty(b)
 		return nil
 	}
-	if esi < k {
-		payload = payload[:l.SymbolLen(id.Block, esi)] // a sender may have padded the last one
-	}
 	b.put(esi, payload)
 	r.stats.Data++
+	if o.stream != nil && esi < b.k {
+		r.storedSegment(b, esi)
+	}
 	if b.held == b.k && o.state == accepted {
 		r.finish(b)
+	}
+	if o.stream != nil {
+		r.progress(o)
 	}
 	return nil
 }
@@ -213,14 +232,16 @@ func (r *Receiver) placeInfo(o *incoming, content []byte) error {
 	case o.gotInfo:
 		r.stats.Duplicates++
 		return nil
-	case len(content) > o.layout.E: // "limited to a single NormSegmentSize", RFC 5740, Section 4.2.2
+	case len(content) > o.layout.params.SegmentSize: // "limited to a single NormSegmentSize", RFC 5740, Section 4.2.2
 		return wire.ErrLength
 	}
 	o.info = append([]byte{}, content...)
 	o.gotInfo = true
 	if o.state == accepted {
 		r.events.push(Event{Kind: ObjectInfo, Sender: o.remote.id, Object: o.handle})
-		r.checkComplete(o)
+		if r.checkComplete(o); o.stream != nil {
+			r.progress(o)
+		}
 	}
 	return nil
 }

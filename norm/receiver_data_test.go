@@ -371,20 +371,6 @@ func TestUnreliableObject(t *testing.T) {
 	g.wantNack("") // N-4.2.1-31
 }
 
-func TestStreamsAreNotReceived(t *testing.T) {
-	g := newReceiverRig(t, ReceiverConfig{})
-	o := object(t, 0, 500)
-	o.flags = wire.FlagStream | wire.FlagFile // N-4.2.1-34
-	g.block(o, 0, 1)
-	g.block(o, 1)
-	g.flushAll(o)
-	g.run(time.Second)
-	g.wantNack("")
-	if len(g.happened(ObjectOffered)) != 0 {
-		t.Error("a stream was offered as a file")
-	}
-}
-
 func TestApplicationAnswers(t *testing.T) {
 	t.Run("Reject", func(t *testing.T) {
 		g := newReceiverRig(t, ReceiverConfig{})

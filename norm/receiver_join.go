@@ -125,7 +125,7 @@ func (s *remote) join(cfg ReceiverConfig, id TransportID, block uint32, flags wi
 	}
 	s.synced, s.first = true, id
 	s.window = window{base: id}
-	if cfg.Join == JoinObject {
+	if cfg.Join == JoinObject && flags&wire.FlagStream == 0 { // a stream is never whole
 		if block > 0 { // in progress already
 			s.window.base++
 		}
@@ -216,7 +216,9 @@ func (r *Receiver) handleSquelch(now time.Time, m *wire.Squelch) error {
 		if s.window.base.Before(m.Object) {
 			s.window.base = m.Object // ahead of all we know: "resynchronise"
 		}
-		if o := s.window.get(m.Object); o != nil && o != settled && o.needsBefore(start) {
+		if o := s.window.get(m.Object); o != nil && o.stream != nil {
+			r.squelchStream(o, start)
+		} else if o != nil && o != settled && o.needsBefore(start) {
 			r.squelch(s, m.Object)
 		}
 	}

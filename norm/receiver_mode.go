@@ -52,7 +52,7 @@ func (r *Receiver) leave(now time.Time, s *remote, at mark) {
 		if at.object.Before(id) || id == at.object && !at.whole {
 			break
 		}
-		if o != nil && o != settled && !o.preset && o.left.IsZero() {
+		if o != nil && o != settled && !o.preset && o.stream == nil && o.left.IsZero() {
 			o.left = now
 			s.overdue = earlier(s.overdue, now.Add(r.cfg.MaxDelay))
 		}

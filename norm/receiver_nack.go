@@ -68,7 +68,10 @@ func (r *Receiver) handleFlush(now time.Time, m *wire.Flush) error {
 	if s.synced && !m.Object.Before(s.window.base) {
 		r.extend(s, m.Object)
 	}
-	id := s.payloadID(m.Position, m.Extensions)
+	if o := s.find(m.Object); o != nil && o.stream != nil {
+		r.flushStream(o, s.payloadID(m.Position, m.Extensions))
+	}
+	id := s.locate(m.Position, m.Extensions)
 	through := s.through(m.Object, id.Block, int(id.Symbol))
 	if m.AckingNodes.Len() == 0 || !s.reached || s.earlier(s.position, through) == s.position {
 		s.position, s.reached = through, true // a watermark may be behind it
@@ -84,6 +87,11 @@ func (r *Receiver) handleFlush(now time.Time, m *wire.Flush) error {
 // through returns the mark behind a symbol. In a block of which the sender has not sent the last source symbol,
 // those up to the symbol are checked one by one.
 func (s *remote) through(id TransportID, block uint32, symbol int) mark {
+	if o := s.find(id); o != nil && o.stream != nil && symbol < o.layout.params.MaxBlockLen {
+		// "For NORM_OBJECT_STREAM objects using systematic FEC codes, receivers MUST request "explicit-only" repair of the
+		// identified "source_block_number" if the given "encoding_symbol_id" is less than the "source_block_len"."
+		return mark{object: id, block: block, part: symbol + 1, whole: true}
+	}
 	if o := s.find(id); o != nil && o.known && symbol+1 < o.layout.BlockLen(block) {
 		return mark{object: id, block: block, part: symbol + 1, whole: true}
 	}
@@ -111,8 +119,11 @@ func (r *Receiver) inactivityTimeout(now time.Time, s *remote) {
 	}
 	s.patient = false
 	if s.reached && !s.position.whole {
-		// Nothing will tell how far the sender came; the block it was in counts as sent.
-		s.position = mark{object: s.position.object, block: s.position.block + 1, whole: true}
+		// Nothing will tell how far the sender came; the block it was in counts as sent, without parity if it is of a stream.
+		p := s.position
+		if s.position = (mark{object: p.object, block: p.block + 1, whole: true}); s.find(p.object) != nil && s.find(p.object).layout.streaming() {
+			s.position = s.through(p.object, p.block, s.find(p.object).layout.params.MaxBlockLen-1)
+		}
 	}
 	if o := s.expected(); o != nil && (!s.reached || !s.lacks(s.position)) {
 		// We were not there when what we expect was sent, nor for the FLUSHes. If it was not sent yet, the sender ignores us.
@@ -276,7 +287,7 @@ func (r *Receiver) handleRepairAdv(now time.Time, m *wire.RepairAdv) error {
 // advertisedEnd returns what may be asked for when the highest that a NORM_CMD(REPAIR_ADV) names is this: of a block in
 // which it names segments nothing, as of the block in which a sender is that transmits them.
 func (s *remote) advertisedEnd(flags wire.RepairFlags, last wire.Position) mark {
-	end := mark{object: last.Object, block: s.payloadID(last, nil).Block, whole: true}
+	end := mark{object: last.Object, block: s.locate(last, nil).Block, whole: true}
 	switch {
 	case flags&wire.RepairObject != 0:
 		end.block = 1<<32 - 1

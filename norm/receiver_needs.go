@@ -71,10 +71,7 @@ func (o *incoming) needs(from uint32, limit mark, yield func(need) bool) bool {
 	if !o.known || o.state != accepted || o.nack == NackInfo {
 		return true
 	}
-	end := o.layout.N
-	if o.id == limit.object {
-		end = min(end, uint64(limit.block))
-	}
+	end, part := o.end(limit)
 	for n := uint64(o.done.absent(int(max(o.firstOpen(), from)))); n < end; {
 		if b := o.block(uint32(n)); b != nil && b.held > 0 {
 			if !b.needs(yield) {
@@ -89,10 +86,28 @@ func (o *incoming) needs(from uint32, limit mark, yield func(need) bool) bool {
 		}
 		n = uint64(o.done.absent(int(n) + 1))
 	}
-	if o.id == limit.object && limit.part > 0 && uint64(limit.block) < o.layout.N && uint64(limit.block) >= uint64(o.join) && !o.isDone(limit.block) {
-		return o.explicitNeeds(limit, yield)
+	if b := uint32(end); part > 0 && end < o.layout.N && b >= o.join && !o.isDone(b) {
+		return o.explicitNeeds(b, part, yield)
 	}
 	return true
+}
+
+// end returns how much of o is before a mark: the blocks before end, and the first source symbols of that.
+func (o *incoming) end(limit mark) (end uint64, part int) {
+	switch st := o.stream; {
+	case st != nil && !st.begun:
+		return 0, 0
+	case o.id == limit.object:
+		end, part = uint64(limit.block), limit.part
+	case st != nil:
+		end, part = uint64(st.heard), st.part
+	default:
+		end = o.layout.N
+	}
+	if o.stream != nil {
+		return o.stream.bound(end, part)
+	}
+	return min(end, o.layout.N), part
 }
 
 // run returns the end of the blocks from n on of which nothing is held.
@@ -108,14 +123,18 @@ func (o *incoming) run(n, end uint64) uint64 {
 
 // explicitNeeds calls yield with the source symbols missing of a block that the sender has not yet sent to its end.
 // Parity is of no help in it.
-func (o *incoming) explicitNeeds(limit mark, yield func(need) bool) bool {
-	b := o.block(limit.block)
-	for i := 0; i < limit.part; i++ {
+func (o *incoming) explicitNeeds(n uint32, part int, yield func(need) bool) bool {
+	b := o.block(n)
+	if b != nil {
+		part = min(part, b.k)
+	}
+	for i := 0; i < part; i++ {
 		first := i
-		for i < limit.part && (b == nil || !b.source.has(i)) {
+		for i < part && (b == nil || !b.source.has(i)) {
 			i++
 		}
-		if first < i && !yield(need{wire.RepairSegment, o.id, limit.block, uint32(first), uint32(i - 1)}) {
+		explicit := need{flags: wire.RepairSegment, object: o.id, block: n, first: uint32(first), last: uint32(i - 1), explicit: true}
+		if first < i && !yield(explicit) {
 			return false
 		}
 	}

@@ -26,16 +26,17 @@ type incoming struct {
 	known  bool // layout is known, from an EXT_FTI or the application
 	layout layout
 
-	join     uint32    // first block asked for
-	open     uint32    // no block before this one, from join on, is missing
-	done     numberSet // blocks for which enough symbols came
-	doneN    uint64    // how many
-	blocks   map[uint32]*block
-	recent   *block // the block found last
-	io       int    // requests in flight
-	received int64  // bytes in the sink
+	join     uint32            // first block asked for
+	open     uint32            // no block before this one, from join on, is missing
+	done     numberSet         // blocks for which enough symbols came
+	doneN    uint64            // how many
+	blocks   map[uint32]*block // by source_block_number
+	recent   *block            // the block found last
+	io       int               // requests in flight
+	received int64             // bytes in the sink, or read from a stream
 
-	left time.Time // when the sender's transmit position had left it; zero: not yet, or there is no MaxDelay
+	stream *inStream // of a stream
+	left   time.Time // when the sender's transmit position had left it; zero: not yet, or there is no MaxDelay
 }
 
 // An objectState says what the application wants of an object.
@@ -52,8 +53,8 @@ const (
 // settled stands in a window for an object that needs nothing more.
 var settled = &incoming{state: released}
 
-// size returns the bytes of the object.
-func (o *incoming) size() int64 { return int64(o.layout.L) }
+// size returns the bytes of the object, or of the buffer of the sender of a stream.
+func (o *incoming) size() int64 { return int64(o.layout.size()) }
 
 // isDone reports whether block n needs no more symbols.
 func (o *incoming) isDone(n uint32) bool { return o.done.has(int(n)) }
@@ -86,7 +87,7 @@ func (o *incoming) block(n uint32) *block {
 	if b := o.recent; b != nil && b.object == o && b.number == n {
 		return b
 	}
-	return o.blocks[n]
+	return o.blocks[o.layout.number(n)]
 }
 
 // wanted reports whether what is missing of the object is to be asked for.

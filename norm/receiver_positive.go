@@ -154,14 +154,17 @@ func (o *incoming) hereBefore(through mark) bool {
 	case o.id != through.object || !o.known || o.state != accepted || o.squelched || uint64(through.block) >= o.layout.N:
 		return false
 	}
-	for n := range o.blocks {
-		if n < through.block {
+	if st := o.stream; st != nil && st.lost != 0 && through.block < st.lost+o.layout.blocks {
+		return false
+	}
+	for _, b := range o.blocks {
+		if b.number < through.block && o.stream == nil {
 			return false // incomplete, or being written
 		}
 	}
 	lacking := false
 	if through.part > 0 && through.block >= o.join && !o.isDone(through.block) {
-		o.explicitNeeds(through, func(need) bool { lacking = true; return false })
+		o.explicitNeeds(through.block, through.part, func(need) bool { lacking = true; return false })
 	}
 	return o.firstOpen() >= through.block && !lacking && (!o.hasInfo || o.gotInfo)
 }

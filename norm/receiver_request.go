@@ -99,7 +99,7 @@ func (w *nackWriter) write(n need) bool {
 			w.item(n, n.first) // there may be room for the lowest of them
 		}
 	}
-	if ok && n.flags == wire.RepairSegment && !(w.limit.part > 0 && n.object == w.limit.object && n.block == w.limit.block) {
+	if ok && n.flags == wire.RepairSegment && !n.explicit {
 		if b := w.remote.find(n.object).block(n.block); b.asked == 0 {
 			b.asked = b.missing()
 		}
@@ -129,7 +129,11 @@ func (w *nackWriter) position(n need, which uint32) wire.Position {
 	case n.flags == wire.RepairInfo:
 		return o.layout.position(n.object, 0, 0)
 	}
-	return o.layout.position(n.object, n.block, int(which))
+	k := o.layout.BlockLen(n.block)
+	if b := o.block(n.block); b != nil {
+		k = b.k
+	}
+	return o.layout.positionIn(n.object, n.block, k, int(which))
 }
 
 // feedbackHeader returns what NORM_NACK and NORM_ACK have in common. "grtt_response = NORM_CMD(CC) send_time +

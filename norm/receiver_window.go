@@ -1,6 +1,10 @@
 package norm
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/multicast-upgrade/tool/norm/wire"
+)
 
 // A window is what a receiver knows of a sender's objects in their circular order: those from base on are asked for.
 // What is behind base is old, as far as half the circle.
@@ -99,6 +103,21 @@ func (s *remote) find(id TransportID) *incoming {
 		return nil
 	}
 	return s.window.get(id)
+}
+
+// index returns the block of an object with a source_block_number.
+func (s *remote) index(id TransportID, number uint32) uint32 {
+	if o := s.find(id); o != nil && o.known {
+		return o.layout.index(number)
+	}
+	return number
+}
+
+// locate returns which symbol p names, of which of our blocks.
+func (s *remote) locate(p wire.Position, ext wire.Extensions) wire.PayloadID {
+	id := s.payloadID(p, ext)
+	id.Block = s.index(p.Object, id.Block)
+	return id
 }
 
 // settle takes an object that needs nothing more out of the window.

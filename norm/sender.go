@@ -28,7 +28,8 @@ type Sender struct {
 	bytes      int64 // of all objects held
 	nextID     TransportID
 	lastHandle Handle
-	current    *outgoing // the object being sent for the first time; nil if all are sent
+	current    *outgoing   // the object being sent for the first time; nil if all are sent
+	streams    []*outgoing // those of them that are open
 
 	at          cursor        // the transmit position, which repairs rewind
 	position    wire.Position // of the newest content that was sent; for FLUSH
@@ -71,6 +72,7 @@ const (
 	timerAdvertise        // next NORM_CMD(REPAIR_ADV), if one is called for
 	timerAck              // next message of the positive acknowledgment procedure
 	timerCommand          // next NORM_CMD(APPLICATION)
+	timerStream           // when to look for room in a stream that has none
 	timerVacancy          // when to look for room for an object that was refused
 	numSenderTimers
 )
@@ -122,7 +124,7 @@ func (s *Sender) Advance(now time.Time) {
 
 // expire does what is due.
 func (s *Sender) expire(now time.Time) {
-	s.pacer.update(now)
+	s.laps += s.pacer.update(now) / float64(2*max(s.bytes, 1))
 	if due(s.timers[timerAggregate], now) {
 		s.rewind(now)
 	}
@@ -144,6 +146,7 @@ func (s *Sender) settle(now time.Time) {
 		clear(s.timers)
 		return
 	}
+	s.tendStreams()
 	s.rest(now)
 	s.flushWhenIdle(now)
 	s.readAhead()
@@ -221,7 +224,7 @@ func (s *Sender) contentReady() bool {
 // newReady reports whether the next new data can be sent at once.
 func (s *Sender) newReady() bool {
 	o := s.current
-	return o.info != nil && !o.infoSent || s.cache.ready(o, uint32(o.block)) != nil
+	return o.info != nil && !o.infoSent || s.buffered(o, uint32(o.block)) != nil
 }
 
 // contentPending reports whether there is a repair or new data to be sent.
@@ -233,6 +236,7 @@ func (s *Sender) Deadline() time.Time {
 		return time.Time{}
 	}
 	first := earlier(earlier(s.timers[timerAggregate], s.timers[timerHoldoff]), earlier(s.timers[timerVacancy], s.windowEnd()))
+	first = earlier(first, s.timers[timerStream])
 	for _, timer := range [...]int{timerProbe, timerFlush, timerEOT, timerSquelch, timerAdvertise, timerAck, timerCommand} {
 		if timer == timerProbe && !s.mayProbe() {
 			continue // the data before it come first

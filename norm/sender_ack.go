@@ -136,6 +136,7 @@ func (s *Sender) ask(now time.Time, nodes []NodeID, q *ackRequest) (AckRequest, 
 		s.acks.nextAckID++
 	}
 	s.acks.requests = append(s.acks.requests, q)
+	s.flushDue = s.flushDue || q.overrides // it stands for a series, also for another one
 	s.awaitObjects()
 	s.askSoon(now)
 	s.settle(now)
@@ -155,8 +156,12 @@ func (s *Sender) CancelAcks(now time.Time, name AckRequest) error {
 	return ErrUnknownRequest
 }
 
-// lastPosition returns the place of the last source symbol of an object, or that of its NORM_INFO if it has no content.
+// lastPosition returns the place of the last source symbol of an object, or that of its NORM_INFO if it has no content. Of
+// a stream it is the last one written.
 func (o *outgoing) lastPosition() wire.Position {
+	if o.stream != nil {
+		return o.stream.lastPosition(o)
+	}
 	if o.N == 0 {
 		return o.position(o.id, 0, 0)
 	}
@@ -207,7 +212,7 @@ func (s *Sender) chooseRequest(now time.Time) {
 // at the most, or forged NACKs would keep it from ever ending.
 func (s *Sender) mayAsk(now time.Time, q *ackRequest) bool {
 	switch {
-	case !q.object.sent:
+	case !q.object.sentThrough(q.position):
 		return false // askSoon is called when it is
 	case s.repairsThrough(q.object.id):
 		q.interrupted = true

@@ -54,7 +54,7 @@ func (r *nackReader) ask(request wire.RepairRequest, first, last wire.Position) 
 	case flags&wire.RepairObject != 0:
 		for o := range r.objectsFrom(first.Object, last.Object) {
 			r.askInfo(o)
-			r.askBlocks(o, 0, o.N)
+			r.askBlocks(o, uint64(o.firstHeld()), o.N)
 		}
 		return
 	case flags&(wire.RepairBlock|wire.RepairSegment) == 0:
@@ -81,6 +81,16 @@ func (r *nackReader) askContent(o *outgoing, request wire.RepairRequest, first, 
 	}
 	b, lo := o.locate(first)
 	c, hi := o.locate(last)
+	if start := o.firstHeld(); b < start {
+		r.outdated(o)
+		if c < start {
+			return
+		}
+		b, lo = start, 0
+	}
+	for n := b; o.stream != nil && n <= min(c, o.stream.block); n++ {
+		*o.stream.usedAt(n) = r.now
+	}
 	switch {
 	case request.Flags&wire.RepairBlock != 0:
 		r.askBlocks(o, uint64(b), uint64(c)+1)
@@ -110,6 +120,12 @@ func (r *nackReader) askInfo(o *outgoing) bool {
 
 // askBlocks asks for the blocks [lo, hi), as far as they exist and were sent.
 func (r *nackReader) askBlocks(o *outgoing, lo, hi uint64) {
+	if o.stream != nil && lo <= o.block && o.block < hi && o.symbol > 0 {
+		r.askSegments(o, uint32(o.block), 0, o.symbol-1) // what was flushed of the block being written
+		if hi = o.block; lo == hi {
+			return
+		}
+	}
 	if hi = min(hi, o.blocksSent()); lo >= hi {
 		r.useless = r.useless || o.N > 0
 		return
@@ -140,7 +156,7 @@ func (r *nackReader) askBlocks(o *outgoing, lo, hi uint64) {
 
 // askSegments asks for the symbols lo to hi of a block.
 func (r *nackReader) askSegments(o *outgoing, b uint32, lo, hi int) {
-	if hi = min(hi, o.symbols(b)-1); uint64(b) >= o.blocksSent() || lo > hi {
+	if hi = min(hi, o.symbolsSent(b)-1); lo > hi {
 		r.useless = true
 		return
 	}
@@ -164,6 +180,19 @@ func (r *nackReader) askSegments(o *outgoing, b uint32, lo, hi int) {
 		}
 	}
 	r.count(e, hi-lo+1, o.BlockLen(b), planned)
+}
+
+// symbolsSent returns how many symbols of a block may be asked for: all of one that was sent, and of one of a stream that
+// is being sent "explicit-only" repair, as the parity of a block does not exist before its last segment (RFC 5740,
+// Section 4.2.3.1).
+func (o *outgoing) symbolsSent(b uint32) int {
+	switch sent := o.blocksSent(); {
+	case uint64(b) < sent:
+		return o.symbols(b)
+	case uint64(b) == sent && o.stream != nil:
+		return min(o.symbol, o.BlockLen(b))
+	}
+	return 0
 }
 
 // askErasures asks for any n symbols of a block: under NORM_NACK_ERASURES the encoding_symbol_id "is to be interpreted as
@@ -253,6 +282,15 @@ func (r *nackReader) objectsFrom(first, last TransportID) iter.Seq[*outgoing] {
 		if !last.Before(id) {
 			r.invalid(id)
 		}
+	}
+}
+
+// outdated takes note of a request for blocks of a stream that are no longer held. Only the first of the objects that are
+// repaired can be told where its repair begins, for NORM_CMD(SQUELCH) says that nothing before it is repaired. For
+// another one, receivers have the size of the buffer to go by.
+func (r *nackReader) outdated(o *outgoing) {
+	if r.useless = true; r.windowStart().Object == o.id {
+		r.squelchSoon(r.now, o.id)
 	}
 }
 

@@ -182,7 +182,15 @@ func TestListOfReceivers(t *testing.T) {
 	if n := last.Nodes.Len(); n < 2 || n > 100/8 { // N-5.5.2.1-11 N-4.2.3.4-13: the segment holds 12
 		t.Errorf("%d items", n)
 	}
-	first := slices.Collect(last.Nodes.All())[0]
+	listed := slices.Collect(last.Nodes.All())
+	seen := map[NodeID]bool{}
+	for _, item := range listed {
+		seen[item.Node] = true
+	}
+	if len(seen) != len(listed) { // N-4.1-14: each id is a receiver of its own
+		t.Errorf("%d receivers in %d items", len(seen), len(listed))
+	}
+	first := listed[0]
 	want := wire.CCNode{Node: 100, Flags: wire.CCFlagCLR | wire.CCFlagRTT | wire.CCFlagStart, RTT: wire.EncodeRTT(100 * time.Millisecond), Rate: wire.EncodeRate(90e3 / 8)}
 	if first != want { // N-5.5.2.1-07 N-4.2.3.4-15: the CLR first; in slow start with twice its measured rate
 		t.Errorf("%+v, want %+v", first, want)
@@ -193,6 +201,42 @@ func TestListOfReceivers(t *testing.T) {
 	first = slices.Collect(probes[len(probes)-1].Nodes.All())[0]
 	if first.Node != 100 || first.Flags&wire.CCFlagStart != 0 || first.Rate == want.Rate { // N-4.2.3.4-15
 		t.Errorf("%+v in steady state", first)
+	}
+}
+
+// A receiver that nobody has hears a byte a second and is a minute away, or so it says. It costs the session the rate down to
+// the minimum for as long as it keeps saying so, and no longer. N-7-13
+func TestAttackForgedSlowReceiver(t *testing.T) {
+	r := newControlled(t, func(c *SenderConfig) { c.Control.MinRate = 40e3 })
+	r.enqueue(100_000_000, nil)
+	honest := func() { r.report(9, 100*time.Millisecond, slow(400e3)) }
+	for range 50 {
+		honest()
+		r.run(100 * time.Millisecond)
+	}
+	before := r.Stats()
+	if before.CLR != 9 || before.Rate < 200e3 {
+		t.Fatalf("%+v", before)
+	}
+	r.report(66, time.Minute, wire.ExtCC{Flags: wire.CCFlagRTT, RTT: 0xff, Loss: 0xffff, Rate: wire.EncodeRate(1)})
+	if st := r.Stats(); st.Rate < 40e3 || st.Rate > 41e3 {
+		t.Errorf("rate %.0f, want the minimum of 40 kbit/s", st.Rate)
+	}
+	if st := r.Stats(); st.GRTT > 5*before.GRTT {
+		t.Errorf("GRTT %v, was %v", st.GRTT, before.GRTT)
+	}
+	for r.Stats().CLR == 66 {
+		if honest(); r.now.Sub(r.start) > 10*time.Minute {
+			t.Fatal("it limits the rate for ever")
+		}
+		r.run(100 * time.Millisecond)
+	}
+	for range 100 {
+		honest()
+		r.run(100 * time.Millisecond)
+	}
+	if st := r.Stats(); st.CLR != 9 || st.Rate < 200e3 {
+		t.Errorf("it is over, and the rate is %.0f, CLR %v", st.Rate, st.CLR)
 	}
 }
 
@@ -215,7 +259,7 @@ func TestRestartAfterABreak(t *testing.T) {
 		r.report(9, 50*time.Millisecond, slow(1e6))
 		r.run(10 * time.Second)
 	}
-	probes, at := probesOf(r.take())
+	_, at := probesOf(r.take())
 	if end := at[len(at)-1]; end < 60*time.Second { // N-5.5.2.3-20
 		t.Errorf("no probe in the break after %v", end)
 	}
@@ -224,7 +268,7 @@ func TestRestartAfterABreak(t *testing.T) {
 		t.Errorf("%.0f bit/s after a minute's break, want StartRate; before it was %.0f", rate, fast)
 	}
 	r.run(time.Second)
-	probes, _ = probesOf(r.take())
+	probes, _ := probesOf(r.take())
 	if n, ok := probes[len(probes)-1].Nodes.Find(9); !ok || n.Flags&wire.CCFlagStart == 0 { // N-5.5.2.3-19
 		t.Errorf("cc_node_list says %+v", n)
 	}
@@ -267,7 +311,7 @@ func TestAdviceForUnicastFeedback(t *testing.T) {
 				t.Fatal("no NORM_CMD(REPAIR_ADV)")
 			}
 			adv := adverts[len(adverts)-1]
-			x, ok := adv.Extensions.CC() // N-4.2.3.5-06
+			x, ok := adv.Extensions.CC() // N-4.2.3.5-06 N-5.4.4-05
 			if x.Sequence+30 < r.ccSequence || x.Sequence == 0 {
 				t.Errorf("cc_sequence %d, the last probe was %d", x.Sequence, r.ccSequence)
 			}

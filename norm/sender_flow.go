@@ -36,7 +36,7 @@ func (s *Sender) noteSent(o *outgoing) {
 
 // mayPurge reports whether an object may make room for another one.
 func (s *Sender) mayPurge(now time.Time, o *outgoing) bool {
-	return o.sent && !o.pinned && !s.awaits(o) && (o.flags&wire.FlagUnreliable != 0 || !now.Before(s.heldUntil(o.used)))
+	return o.sent && !o.pinned && !o.open() && !s.awaits(o) && (o.flags&wire.FlagUnreliable != 0 || !now.Before(s.heldUntil(o.used)))
 }
 
 // makeRoom purges old objects until one more of size bytes may be held. It reports false, and purges none, if that is
@@ -70,7 +70,7 @@ func (s *Sender) surplus(now time.Time, size int64) (n int, ok bool) {
 		switch {
 		case full && s.mayPurge(now, o):
 			n++
-			bytes -= int64(o.L)
+			bytes -= int64(o.size())
 		case first == s.nextID:
 			first = o.id
 		}
@@ -99,7 +99,7 @@ func (s *Sender) offerVacancy(now time.Time) {
 		return
 	}
 	for _, o := range s.objects {
-		if until := s.heldUntil(o.used); o.sent && !o.pinned && !s.awaits(o) && until.After(now) {
+		if until := s.heldUntil(o.used); o.sent && !o.pinned && !o.open() && !s.awaits(o) && until.After(now) {
 			s.timers[timerVacancy] = earlier(s.timers[timerVacancy], until)
 		}
 	}

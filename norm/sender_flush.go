@@ -1,6 +1,7 @@
 package norm
 
 import (
+	"slices"
 	"time"
 
 	"github.com/multicast-upgrade/tool/norm/wire"
@@ -8,8 +9,10 @@ import (
 
 // A flusher is the state of the NORM_CMD(FLUSH) series behind the last content, and of the NORM_CMD(EOT) series.
 type flusher struct {
-	flushing    bool // the series of the current position has begun, or is over
+	flushDue    bool // a series is to follow what was sent
+	flushing    bool // it has begun
 	flushesLeft int
+	fronts      []wire.Position // what each round of it names
 	ending      bool
 	eotsLeft    int
 	ended       bool
@@ -23,22 +26,44 @@ type flusher struct {
 // "If a NORM_NACK message interrupts the flush process, the sender SHALL re-initiate the flush process after any resulting
 // repair transmissions are completed." RFC 5740, Section 4.2.3.1. It begins anew behind new data, too.
 func (s *Sender) flushWhenIdle(now time.Time) {
-	idle := s.transmitted && !s.contentPending() && !s.aggregating() && !s.ending && !s.flushOverridden()
+	idle := s.flushDue && s.transmitted && !s.contentPending() && !s.aggregating() && !s.ending && !s.flushOverridden()
 	switch {
 	case !idle:
 		s.flushing, s.timers[timerFlush] = false, time.Time{}
 	case !s.flushing:
 		s.flushing, s.flushesLeft, s.timers[timerFlush] = true, s.cfg.RobustFactor, now
+		s.fronts = s.fronts[:0]
 	}
+}
+
+// appendFronts appends the positions that receivers are to check their state through: the transmit position, and, where a
+// stream and the objects behind it are sent in turns, how far the others came.
+func (s *Sender) appendFronts(fronts []wire.Position) []wire.Position {
+	last := len(s.objects) - 1 // of the objects that are no streams
+	for last >= 0 && (s.objects[last].stream != nil || !s.objects[last].unflushed) {
+		last--
+	}
+	for i, o := range s.objects {
+		if o.unflushed && o.id != s.position.Object && (o.stream != nil || i == last && s.position.Object.Before(o.id)) {
+			fronts = append(fronts, o.front)
+		}
+	}
+	return append(fronts, s.position)
 }
 
 // appendFlush appends a NORM_CMD(FLUSH), which names the transmit position, "once per 2*GRTT_sender".
 func (s *Sender) appendFlush(now time.Time, b []byte) []byte {
-	s.countFlush(now)
-	return s.appendFlushAt(s.position, nil, b)
+	if len(s.fronts) == 0 {
+		s.fronts = s.appendFronts(s.fronts)
+	}
+	front := s.fronts[0]
+	if s.fronts = slices.Delete(s.fronts, 0, 1); len(s.fronts) == 0 {
+		s.countFlush(now)
+	}
+	return s.appendFlushAt(front, nil, b)
 }
 
-// countFlush counts one of the series.
+// countFlush counts one round of the series.
 func (s *Sender) countFlush(now time.Time) {
 	s.flushesLeft--
 	s.timers[timerFlush] = now.Add(s.grtts(2))
@@ -54,7 +79,10 @@ func (s *Sender) appendFlushAt(at wire.Position, nodes wire.NodeList, b []byte) 
 // endFlush ends the series when nobody has answered the last of it.
 func (s *Sender) endFlush() {
 	if s.flushing && s.flushesLeft == 0 {
-		s.timers[timerFlush] = time.Time{}
+		s.flushDue, s.flushing, s.timers[timerFlush] = false, false, time.Time{}
+		for _, o := range s.objects {
+			o.unflushed = false
+		}
 		s.emit(Event{Kind: Flushed})
 	}
 }
@@ -64,8 +92,8 @@ func (s *Sender) endFlush() {
 // follows anyway.
 func (s *Sender) Flush(now time.Time) {
 	s.expire(now)
-	if s.flushing && s.flushesLeft == 0 {
-		s.flushing = false
+	if !s.flushDue {
+		s.flushDue = true
 		if s.auth != nil {
 			s.timers[timerProbe] = now // which opens the run for those who came since: see package auth
 		}

@@ -23,12 +23,17 @@ type outgoing struct {
 
 	// The transmit position of new content: what is before it was sent once.
 	infoSent bool
-	infoAt   uint64 // the block ahead of which NORM_INFO was sent last
-	block    uint64 // N when all is sent
-	symbol   int    // of block; source symbols first, then proactive parity
-	sent     bool
-	sentAt   time.Time
+	infoAt   uint64    // the block ahead of which NORM_INFO was sent last
+	block    uint64    // N when all is sent
+	symbol   int       // of block; source symbols first, then proactive parity
+	sent     bool      // of a stream: its turn has come, all before it is sent
+	sentAt   time.Time // of a stream: when all of it was
 	used     time.Time // when any of it was sent, or asked for, last
+
+	front     wire.Position // the newest content that was sent of it
+	unflushed bool          // and no flush series came to its end since
+
+	stream *outStream // of a stream
 
 	asked  repairs      // by NACKs of the running aggregation
 	plan   repairs      // to be sent
@@ -55,13 +60,16 @@ func (s *Sender) Object(h Handle) (info SentObject, ok bool) {
 		return SentObject{}, false
 	}
 	return SentObject{
-		ID: o.id, Kind: o.kind, Size: int64(o.L), HasInfo: o.info != nil, Sent: o.sent,
+		ID: o.id, Kind: o.kind, Size: int64(o.size()), HasInfo: o.info != nil, Sent: o.sent && !o.open(),
 		Position: o.bytesSent(), Pending: !o.asked.empty() || !o.plan.empty(),
 	}, true
 }
 
 // bytesSent returns how much of the content was sent once.
 func (o *outgoing) bytesSent() int64 {
+	if o.stream != nil {
+		return o.stream.sent
+	}
 	if o.sent || o.block >= o.N {
 		return int64(o.L)
 	}
@@ -71,14 +79,19 @@ func (o *outgoing) bytesSent() int64 {
 
 // blocksSent returns how many blocks were sent once from their first to their last symbol.
 func (o *outgoing) blocksSent() uint64 {
-	if o.sent {
+	if o.sent && o.stream == nil {
 		return o.N
 	}
 	return o.block
 }
 
 // begun reports whether anything of the object was sent, so that receivers may know of it.
-func (o *outgoing) begun() bool { return o.sent || o.infoSent || o.block > 0 || o.symbol > 0 }
+func (o *outgoing) begun() bool {
+	if o.stream != nil {
+		return o.infoSent || o.stream.begun
+	}
+	return o.sent || o.infoSent || o.block > 0 || o.symbol > 0
+}
 
 // Enqueue adds an object behind those already given and returns its handle and NormTransportId. An object of Size zero
 // has no NORM_DATA by RFC 5052, Section 9.1, so it is always announced by a NORM_INFO, an empty one if Info is nil.
@@ -92,14 +105,22 @@ func (s *Sender) Enqueue(now time.Time, obj Object) (Handle, TransportID, error)
 	if err != nil {
 		return 0, 0, err
 	}
-	if !s.makeRoom(now, int64(o.L)) {
+	return s.add(now, o)
+}
+
+// add puts an object behind those already given.
+func (s *Sender) add(now time.Time, o *outgoing) (Handle, TransportID, error) {
+	if !s.makeRoom(now, int64(o.size())) {
 		return 0, 0, ErrTooManyObjects
 	}
 	s.lastHandle++
 	o.handle, o.id = s.lastHandle, s.nextID
 	s.nextID++
 	s.objects = append(s.objects, o)
-	s.bytes += int64(o.L)
+	s.bytes += int64(o.size())
+	if o.stream != nil {
+		s.streams = append(s.streams, o)
+	}
 	s.startNext()
 	s.probeSooner(now)
 	s.settle(now)
@@ -107,15 +128,14 @@ func (s *Sender) Enqueue(now time.Time, obj Object) (Handle, TransportID, error)
 }
 
 func (s *Sender) newOutgoing(obj Object) (*outgoing, error) {
+	if err := s.mayAdd(obj.Info); err != nil {
+		return nil, err
+	}
 	switch {
-	case s.ending:
-		return nil, ErrEnding
 	case obj.Size < 0:
 		return nil, fmt.Errorf("norm: Size %d: want bytes", obj.Size)
-	case len(obj.Info) > s.cfg.SegmentSize: // "its size MUST fit into the payload portion of a single NORM message"
-		return nil, fmt.Errorf("norm: Info of %d bytes: NORM_INFO holds at most the segment size, %d", len(obj.Info), s.cfg.SegmentSize)
 	case obj.Kind > File:
-		return nil, fmt.Errorf("norm: Kind %d is no kind of object", obj.Kind)
+		return nil, fmt.Errorf("norm: Kind %d: want Data or File; a stream is opened by OpenStream", obj.Kind)
 	case s.cfg.MaxBytes > 0 && obj.Size > s.cfg.MaxBytes:
 		return nil, fmt.Errorf("norm: Size %d: MaxBytes is %d", obj.Size, s.cfg.MaxBytes)
 	}
@@ -139,6 +159,17 @@ func (s *Sender) newOutgoing(obj Object) (*outgoing, error) {
 	return o, s.attachFTI(o)
 }
 
+// mayAdd returns why no object with that NORM_INFO can be added.
+func (s *Sender) mayAdd(info []byte) error {
+	switch {
+	case s.ending:
+		return ErrEnding
+	case len(info) > s.cfg.SegmentSize: // "its size MUST fit into the payload portion of a single NORM message"
+		return fmt.Errorf("norm: Info of %d bytes: NORM_INFO holds at most the segment size, %d", len(info), s.cfg.SegmentSize)
+	}
+	return nil
+}
+
 // Cancel lets go of an object, sent or not. Repair requests for it are answered by NORM_CMD(SQUELCH) from now on.
 func (s *Sender) Cancel(now time.Time, h Handle) error {
 	s.expire(now)
@@ -155,7 +186,8 @@ func (s *Sender) Cancel(now time.Time, h Handle) error {
 func (s *Sender) purge(o *outgoing, err error) {
 	i, _ := s.index(o.id)
 	s.objects = slices.Delete(s.objects, i, i+1)
-	s.bytes -= int64(o.L)
+	s.bytes -= int64(o.size())
+	s.streams = slices.DeleteFunc(s.streams, func(have *outgoing) bool { return have == o })
 	s.cache.forget(o)
 	s.repairPool.release(&o.asked)
 	s.repairPool.release(&o.plan)
@@ -180,12 +212,15 @@ func (s *Sender) startNext() {
 	}
 	s.readAheadDue = true
 	for _, o := range s.objects[s.firstUnsent():] {
-		if !o.repairOnly {
+		if !o.repairOnly && o.stream == nil {
 			s.current = o
-			return
+			break
 		}
-		s.passed(o)
+		if o.sent = true; o.repairOnly {
+			s.passed(o)
+		}
 	}
+	s.tendStreams()
 }
 
 // firstUnsent returns the index of the first object that is not sent. Objects are sent in order.
@@ -203,8 +238,8 @@ func (s *Sender) firstUnsent() int {
 // symbol of it.
 func (s *Sender) passed(o *outgoing) {
 	o.sent, o.sentAt = true, s.pacer.at
-	s.position = o.lastPosition()
-	s.transmitted, s.flushing = true, false // a flush series begins anew
+	s.reached(o, o.lastPosition())
+	s.flushDue, s.flushing = true, false // a flush series begins anew
 	s.askSoon(s.pacer.at)
 }
 

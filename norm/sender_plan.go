@@ -81,6 +81,20 @@ func (r *repairs) insert(e *blockRepair) {
 	r.blocks = slices.Insert(r.blocks, i, e)
 }
 
+// wants reports whether something is wanted of a block.
+func (r *repairs) wants(b uint32) bool { return r.whole.has(uint64(b)) || r.find(b) != nil }
+
+// rebase lowers the numbers of the blocks.
+func (r *repairs) rebase(by uint32) {
+	for i := range r.whole {
+		r.whole[i].lo -= uint64(by)
+		r.whole[i].hi -= uint64(by)
+	}
+	for _, e := range r.blocks {
+		e.block -= by
+	}
+}
+
 // lowest returns the lowest block that something is wanted of; ok is false if there is none.
 func (r *repairs) lowest() (b uint32, ok bool) {
 	for b := range r.pending() {
@@ -164,6 +178,15 @@ func (p *repairPool) release(r *repairs) {
 	}
 	clear(r.blocks)
 	*r = repairs{whole: r.whole[:0], blocks: r.blocks[:0]}
+}
+
+// drop makes r want nothing of a block.
+func (p *repairPool) drop(r *repairs, b uint32) {
+	r.whole.remove(uint64(b), uint64(b)+1)
+	if i, ok := r.search(b); ok {
+		p.put(r.blocks[i])
+		r.blocks = slices.Delete(r.blocks, i, i+1)
+	}
 }
 
 // ledgerPage is how many blocks a page of a parityLedger has.

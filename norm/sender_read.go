@@ -127,6 +127,9 @@ func (c *blockCache) forget(o *outgoing) {
 // symbol returns source symbol i of the block, which may be shorter than the others if it ends the object.
 func (buf *blockBuffer) symbol(i int) []byte {
 	e := buf.object.E
+	if buf.object.stream != nil {
+		return streamSymbol(buf.memory[i*e : (i+1)*e])
+	}
 	return buf.io.B[i*e : min((i+1)*e, len(buf.io.B))]
 }
 
@@ -196,7 +199,7 @@ func (s *Sender) repairBlocks() iter.Seq2[*outgoing, uint32] {
 func (s *Sender) newBlocks() iter.Seq2[*outgoing, uint32] {
 	return func(yield func(*outgoing, uint32) bool) {
 		for _, o := range s.objects[s.firstUnsent():] {
-			for b := o.block; b < o.N && !o.repairOnly; b++ {
+			for b := o.block; b < o.N && !o.repairOnly && o.stream == nil; b++ {
 				if !yield(o, uint32(b)) {
 					return
 				}
@@ -207,6 +210,9 @@ func (s *Sender) newBlocks() iter.Seq2[*outgoing, uint32] {
 
 // want keeps or reads a block, and reports whether there was a buffer for it.
 func (s *Sender) want(o *outgoing, b uint32) bool {
+	if o.stream != nil {
+		return true // is in memory
+	}
 	if buf := s.cache.find(o, b); buf != nil {
 		buf.used = s.cache.tick
 		return true

@@ -44,6 +44,7 @@ func (s *Sender) rewind(now time.Time) {
 	s.timers[timerAggregate], s.timers[timerAdvertise] = time.Time{}, time.Time{}
 	s.timers[timerHoldoff] = now.Add(s.grtts(1))
 	s.stats.RepairCycles++
+	s.flushDue = true
 	s.incorporate()
 	if s.repair != nil {
 		s.at = s.repair.nextRepair()
@@ -71,7 +72,7 @@ func (s *Sender) planObject(o *outgoing) {
 			s.repairPool.put(need) // is on its way anyhow
 			continue
 		}
-		if !s.mayRepeat(o, need.block) {
+		if !s.mayRepeat(o, need.block, need.erasures) {
 			s.repairPool.put(need)
 			continue
 		}
@@ -96,11 +97,11 @@ func (s *Sender) planObject(o *outgoing) {
 // "fresh" (unsent) parity segments". RFC 5740, Section 5.4.2. Sufficient is read as: not less than the maximum erasure
 // count.
 func (s *Sender) chooseSymbols(o *outgoing, need *blockRepair) {
-	k, sent := o.BlockLen(need.block), o.parity.sent(need.block)
-	if fresh := o.layout.parity(need.block) - sent; need.erasures <= fresh {
+	k, sent := o.BlockLen(need.block), o.parity.sent(o.slot(need.block))
+	if fresh := o.layout.parity(need.block) - sent; need.erasures <= fresh && o.coded(need.block) {
 		clear(need.symbols)
 		need.symbols.addRange(k+sent, k+sent+need.erasures-1)
-		o.parity.set(need.block, sent+need.erasures)
+		o.parity.set(o.slot(need.block), sent+need.erasures)
 		return
 	}
 	need.explicit = true
@@ -109,10 +110,13 @@ func (s *Sender) chooseSymbols(o *outgoing, need *blockRepair) {
 	}
 	for i := need.symbols.next(k); i >= 0; i = need.symbols.next(i + 1) {
 		if i >= k+sent {
-			o.parity.set(need.block, i+1-k)
+			o.parity.set(o.slot(need.block), i+1-k)
 		}
 	}
 }
+
+// coded reports whether a block has parity: one of a stream has none until it is full.
+func (o *outgoing) coded(b uint32) bool { return o.stream == nil || b < o.stream.block }
 
 // firstRepair returns the first object from index i on with something to be repaired, or nil.
 func (s *Sender) firstRepair(i int) *outgoing {
@@ -148,7 +152,7 @@ func (o *outgoing) nextRepair() cursor {
 // repairReady reports whether the next repair can be sent at once.
 func (s *Sender) repairReady() bool {
 	b, _ := s.repair.plan.lowest()
-	return s.repair.plan.info || s.cache.ready(s.repair, b) != nil
+	return s.repair.plan.info || s.buffered(s.repair, b) != nil
 }
 
 // appendRepair appends the repair of the lowest position. It appends nothing while the block is being read.
@@ -166,7 +170,7 @@ func (s *Sender) appendRepair(b []byte) []byte {
 		return b
 	}
 	e := s.headRepair(o)
-	buf := s.cache.ready(o, e.block)
+	buf := s.buffered(o, e.block)
 	if buf == nil {
 		return b
 	}

@@ -41,7 +41,8 @@ func (s *Sender) appendNew(b []byte) []byte {
 	if o.info != nil && !o.infoSent {
 		o.infoSent = true
 		b = s.appendInfo(b, o, 0)
-		s.at, s.position = infoCursor(o.id).after(), o.position(o.id, 0, 0)
+		s.at = infoCursor(o.id).after()
+		s.reached(o, o.position(o.id, uint32(o.block), 0))
 		s.advance(o)
 		return b
 	}
@@ -49,25 +50,39 @@ func (s *Sender) appendNew(b []byte) []byte {
 		o.infoAt = o.block
 		return s.appendInfo(b, o, wire.FlagRepair)
 	}
-	buf := s.cache.ready(o, uint32(o.block))
+	buf := s.buffered(o, uint32(o.block))
 	if buf == nil {
 		return b
 	}
 	b = s.appendData(b, buf, o.symbol, 0)
+	if o.stream != nil {
+		o.stream.count(buf, o.symbol)
+	}
 	if o.symbol < o.BlockLen(buf.block) {
 		s.stats.Data++
 	} else {
 		s.stats.Parity++
 	}
-	s.at, s.position = cursor{o.id, buf.block, o.symbol}.after(), s.data.Position
+	s.at = cursor{o.id, buf.block, o.symbol}.after()
+	s.reached(o, s.data.Position)
 	o.symbol++
 	s.advance(o)
 	return b
 }
 
+// reached takes note of the newest content that was sent.
+func (s *Sender) reached(o *outgoing, p wire.Position) {
+	s.position, s.transmitted = p, true
+	o.front, o.unflushed = p, true
+}
+
 // advance moves the transmit position over the end of a block and of the object.
 func (s *Sender) advance(o *outgoing) {
-	s.transmitted = true
+	if o.stream != nil {
+		s.advanceStream(o)
+		return
+	}
+	s.flushDue = true
 	if o.block < o.N {
 		b := uint32(o.block)
 		if o.symbol < o.BlockLen(b)+min(s.cfg.AutoParity, o.layout.parity(b)) {
@@ -91,6 +106,9 @@ func (s *Sender) advance(o *outgoing) {
 func (s *Sender) appendData(b []byte, buf *blockBuffer, symbol int, flags wire.Flags) []byte {
 	o := buf.object
 	s.noteSent(o)
+	if o.stream != nil {
+		*o.stream.usedAt(buf.block) = s.pacer.at
+	}
 	s.data = wire.Data{
 		Header:       s.header(),
 		SenderHeader: s.senderHeader(),

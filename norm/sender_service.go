@@ -3,7 +3,6 @@ package norm
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"time"
 )
 
@@ -16,10 +15,10 @@ type ServicePolicy struct {
 	// send. One second's worth may exceed it, so that it does not change how a group is served whose losses are less. If
 	// zero, 0.9. With 1 repairs go first however many they are.
 	RepairShare float64
-	// MaxRepeats is how often a block is repaired, beyond once for each time that all content held could have been sent
-	// twice meanwhile. Repairs go in order, so without a limit who asks for everything all the time keeps them from coming further
-	// than the beginning; as the limit grows, none can use a block up for all others. If zero, 32, which repairs of honest
-	// groups do not come to. If negative, none.
+	// MaxRepeats is how many times over a block is repaired, beyond once for each time that all content held could have been
+	// sent twice meanwhile. Repairs go in order, so without a limit who asks for everything all the time keeps them from coming
+	// further than the beginning. As the limit grows with time, whoever comes however late is served at last. If zero, 32, which
+	// repairs of honest groups do not come to. If negative, none.
 	MaxRepeats int
 	// NodeShare is the share of the rate, above 0 and at most 1, that the requests of one node may ask for over time; its
 	// NACKs are ignored while it is beyond what that gives in 10 s. If zero, there is no such limit. Node ids can be
@@ -75,7 +74,6 @@ func (s *Sender) repairNext() bool {
 
 // spentRepair takes account of n bytes of repairs.
 func (s *Sender) spentRepair(n int) {
-	s.laps += float64(n) / float64(2*max(s.bytes, 1))
 	if s.current == nil {
 		s.debt = 0
 		return
@@ -85,43 +83,52 @@ func (s *Sender) spentRepair(n int) {
 
 // spentNew takes account of n bytes of new content.
 func (s *Sender) spentNew(n int) {
-	s.laps += float64(n) / float64(2*max(s.bytes, 1))
 	s.debt = max(0, s.debt-float64(n)*s.cfg.Service.RepairShare)
 }
 
-// A repeatLedger tells how often repairs of each block were planned, in pages that are made when something in them is.
+// A repeatLedger tells how many times over repairs of each block were planned, in pages that are made when something in
+// them is.
 type repeatLedger struct {
 	since float64 // laps when it was made
-	pages map[uint32]*[ledgerPage]uint16
+	pages map[uint32]*[ledgerPage]float32
 }
 
-// mayRepeat counts a repair of a block, and reports whether there may be one.
-func (s *Sender) mayRepeat(o *outgoing, b uint32) bool {
+// mayRepeat counts a repair of so many symbols of a block, and reports whether there may be one.
+func (s *Sender) mayRepeat(o *outgoing, b uint32, symbols int) bool {
 	if s.cfg.Service.MaxRepeats < 0 {
 		return true
 	}
 	l := &o.repeats
+	times := float32(symbols) / float32(o.BlockLen(b))
+	b = o.slot(b)
 	page := l.pages[b/ledgerPage]
 	if page == nil {
-		page = new([ledgerPage]uint16)
+		page = new([ledgerPage]float32)
 		if l.pages == nil {
-			l.pages, l.since = make(map[uint32]*[ledgerPage]uint16), s.laps
+			l.pages, l.since = make(map[uint32]*[ledgerPage]float32), s.laps
 		}
 		l.pages[b/ledgerPage] = page
 	}
 	n := &page[b%ledgerPage]
-	if *n == math.MaxUint16 || float64(*n) >= float64(s.cfg.Service.MaxRepeats)+s.laps-l.since {
+	if float64(*n+times) > float64(s.cfg.Service.MaxRepeats)+s.laps-l.since {
 		return false
 	}
-	*n++
+	*n += times
 	return true
+}
+
+// forget makes a block of the ledger one that was never repaired.
+func (l *repeatLedger) forget(b uint32) {
+	if page := l.pages[b/ledgerPage]; page != nil {
+		page[b%ledgerPage] = 0
+	}
 }
 
 // planWhole plans blocks that are asked for as a whole, as far as they may be repeated.
 func (s *Sender) planWhole(o *outgoing, e blockRange) {
 	for lo := e.lo; lo < e.hi; {
 		hi := lo
-		for hi < e.hi && s.mayRepeat(o, uint32(hi)) {
+		for hi < e.hi && s.mayRepeat(o, uint32(hi), o.BlockLen(uint32(hi))) {
 			hi++
 		}
 		if hi > lo && !o.plan.whole.add(lo, hi) {
@@ -183,7 +190,7 @@ func (s *Sender) oldest() *outgoing {
 		if !o.sent {
 			break
 		}
-		if !o.pinned {
+		if !o.pinned && !o.open() {
 			return o
 		}
 	}

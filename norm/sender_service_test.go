@@ -62,3 +62,16 @@ func TestServicePolicyIsChecked(t *testing.T) {
 		}
 	}
 }
+
+// However many receivers come one after the other, each is served: the limit on repeats grows with time.
+func TestEveryLateReceiverIsServed(t *testing.T) {
+	r := repaired(t, func(c *SenderConfig) { c.Service.MaxRepeats = 2 })
+	for i := range 200 {
+		before := r.Stats().Repairs
+		r.nackRequest("0/b0")
+		r.run(5 * time.Second)
+		if n := r.Stats().Repairs - before; n != 4 {
+			t.Fatalf("receiver %d got %d of 4 symbols", i, n)
+		}
+	}
+}

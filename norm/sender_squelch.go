@@ -46,15 +46,23 @@ func (s *Sender) appendSquelch(now time.Time, b []byte) []byte {
 	return encoded(s.squelch.AppendBinary(b))
 }
 
-// windowStart returns the earliest position that is still repaired: the start of an object, for they are held whole.
-// If none is, it is that of the next object.
+// windowStart returns the earliest position that is still repaired: the start of an object, for they are held whole, or the
+// oldest block of a stream. If none is, it is that of the next object.
 func (s *Sender) windowStart() wire.Position {
 	for _, o := range s.objects {
 		if o.flags&wire.FlagUnreliable == 0 {
-			return o.position(o.id, 0, 0)
+			return o.position(o.id, o.firstHeld(), 0)
 		}
 	}
 	return wire.Position{FECID: wire.FECID(s.cfg.FEC.ID), Object: s.nextID}
+}
+
+// firstHeld returns the first block that is held for repair.
+func (o *outgoing) firstHeld() uint32 {
+	if o.stream != nil {
+		return o.stream.start
+	}
+	return 0
 }
 
 // invalidObjects lists the objects behind the start of the window that are not repaired. Every id is "ordinally greater"

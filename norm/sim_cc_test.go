@@ -109,23 +109,28 @@ func TestStartAndUtilisation(t *testing.T) {
 		within  time.Duration
 		utilise float64
 	}{
-		{100e6, 20 * time.Millisecond, 0, 3 * time.Second, 0.85},
-		{100e6, 20 * time.Millisecond, 8 * segment, 30 * time.Second, 0.85}, // the RFC's own start
-		{10e6, 50 * time.Millisecond, 0, 3 * time.Second, 0.85},
+		{100e6, 20 * time.Millisecond, 1e6, 3 * time.Second, 0.85},
+		{100e6, 20 * time.Millisecond, 8 * segment, 30 * time.Second, 0.85}, // the RFC's: MIN(S/GRTT, S) bytes per second
+		{10e6, 50 * time.Millisecond, 1e6, 3 * time.Second, 0.85},
 	} {
 		b := newBottleneck(t, 1, test.rate, test.rtt)
 		f := b.session(1, 1, norm.RateControl{StartRate: test.start})
 		var there time.Duration
+		peak := 0.0
 		for there == 0 && b.Elapsed() < time.Minute {
 			if b.share(50*time.Millisecond, f.bytes) >= 0.8 {
 				there = b.Elapsed()
 			}
+			peak = max(peak, f.Core.Stats().Rate)
+		}
+		if peak > 2.05*test.rate { // T-3.6-01: receivers report twice what they receive
+			t.Errorf("slow start came to %.1f times the rate of the line", peak/test.rate)
 		}
 		b.Run(10 * time.Second)
 		got := b.share(20*time.Second, f.bytes)
 		st := f.Core.Stats()
 		t.Logf("%3.0f Mbit/s, RTT %v, from %6.0f bit/s: 80 %% after %v; then %.0f %% (p %.2g, RTT %v)",
-			test.rate/1e6, test.rtt, f.Config.Control.StartRate, there, 100*got, st.Loss, st.RTT)
+			test.rate/1e6, test.rtt, test.start, there, 100*got, st.Loss, st.RTT)
 		if there == 0 || there > test.within || got < test.utilise {
 			t.Errorf("want 80 %% within %v, and %.0f %%", test.within, 100*test.utilise)
 		}
@@ -143,18 +148,21 @@ func TestSharesWithTCP(t *testing.T) {
 				}
 				// How two flows meet the same queue varies from run to run, the more the fewer packets it holds.
 				var ours, theirs float64
-				runs := max(1, int(8e6/rate))
+				runs := 4 // single runs at 1 Mbit/s and 10 ms were between 1.6 and 2.1, one at 100 Mbit/s and 100 ms 0.45
+				if rate == 10e6 {
+					runs = 1 // for time; it varies less
+				}
 				for i := range runs {
 					b := newBottleneck(t, 2, rate, rtt)
 					f := b.session(1, 1, norm.RateControl{})
-					b.Run(time.Duration(i) * 773 * time.Millisecond)
+					b.Run(time.Duration(i) * 7 * time.Second)
 					tcp := b.reno()
 					b.Run(half)
 					x, y := b.shares(half, f.bytes, func() uint64 { return tcp.Received * (segment + 32) })
 					ours, theirs = ours+x/float64(runs), theirs+y/float64(runs)
 				}
 				t.Logf("NORM %.0f %%, TCP %.0f %%, ratio %.2f in %d runs", 100*ours, 100*theirs, ours/theirs, runs)
-				// B-3.9-01 N-2.1-03 N-5.5.2.3-06
+				// B-3.9-01 F-5-01 N-5.5.2.3-06
 				if ratio := ours / theirs; ratio < 0.5 || ratio > 2 {
 					t.Error("not fair")
 				}

@@ -33,6 +33,8 @@ type Agent struct {
 	ctx   context.Context          // of Run; ends all that
 	greet greeting
 	tell  teller
+	sap   sapListener
+	busy  atomic.Bool // a campaign is under way; set by Run
 
 	offered atomic.Pointer[offer] // to others of the site
 
@@ -58,7 +60,7 @@ func NewAgent(cfg AgentConfig) (_ *Agent, err error) {
 	if cfg, err = cfg.resolve(); err != nil {
 		return nil, err
 	}
-	a := &Agent{cfg: cfg, fs: cfg.FS, log: cfg.Log, calls: make(chan func(time.Time))}
+	a := &Agent{cfg: cfg, fs: cfg.FS, log: cfg.Log, calls: make(chan func(time.Time)), greet: newGreeting()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Close())
@@ -93,6 +95,9 @@ func NewAgent(cfg AgentConfig) (_ *Agent, err error) {
 	if err := a.openKey(); err != nil {
 		return nil, fmt.Errorf("device key: %w", err)
 	}
+	if err = a.openSAP(); err != nil {
+		return nil, err
+	}
 	a.p, err = commit.OpenParticipant(time.Now(), commit.ParticipantConfig{
 		Device: cfg.Device, Key: a.cfg.signer(), Server: cfg.TrustServer, Boot: cfg.Boot, Build: buildTime(), Opens: cfg.opens(),
 		Open: a.openLog,
@@ -102,11 +107,13 @@ func NewAgent(cfg AgentConfig) (_ *Agent, err error) {
 	}
 	a.tell = teller{mu: new(sync.Mutex), event: cfg.Event, device: cfg.Device, log: a.log}
 	a.resume()
+	a.noteBusy()
 	return a, nil
 }
 
 // Close lets go of the directory, for an Agent that does not Run.
 func (a *Agent) Close() (err error) {
+	a.closeSAP()
 	for _, c := range []io.Closer{a.logFile, a.lock, a.dir} {
 		if c != nil {
 			err = errors.Join(err, c.Close())
@@ -140,6 +147,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
 		cancel()
+		a.closeSAP()
 		a.work.Wait()
 		err = errors.Join(err, a.Close())
 	}()
@@ -147,6 +155,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	a.offerHeld()
 	a.tell.tell(Event{Kind: EventListening, Server: a.cfg.Server})
 	a.work.Go(func() { a.follow(ctx) })
+	a.hearSAP()
 	a.work.Go(func() { a.greetServer(ctx) })
 	a.work.Go(func() { a.watchRequests(ctx) })
 	timer := time.NewTimer(0)
@@ -203,6 +212,7 @@ func (a *Agent) settle(now time.Time) error {
 	a.deliver(now)
 	a.ask(now)
 	a.showStatus(now)
+	a.noteBusy()
 	return nil
 }
 

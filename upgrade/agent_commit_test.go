@@ -270,7 +270,10 @@ func TestAbortedStageCannotBeActivatedAndItsLeavesServeTheNextTry(t *testing.T) 
 		if b := readFile(t, dir, imageName(stage, "fw0")); !bytes.Equal(b, image) {
 			t.Fatal("the stage does not have its name")
 		}
-		if err := s.c.Abort(time.Now(), 0); err != nil {
+		s.mu.Lock()
+		err := s.c.Abort(time.Now(), 0)
+		s.mu.Unlock()
+		if err != nil {
 			t.Fatal(err)
 		}
 		s.tellDecision()

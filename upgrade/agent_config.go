@@ -51,11 +51,21 @@ type AgentConfig struct {
 	Tail          string
 	TailTransport http.RoundTripper // carries HTTP to it; if nil, one without a proxy
 
-	Interface string  // network interface by name or address; empty: the routing table decides
-	Hooks     Hooks   // nil: none
-	Boot      string  // id of this boot of the system; if empty, what the system says
-	Windows   Windows // when the device may activate what is committed; none: at any time
-	Once      bool    // end after one campaign
+	Interface string // network interface by name or address; empty: the routing table decides
+	// UnicastFeedback sends requests to the sender itself, as source-specific groups have it anyhow. It passes routers that do
+	// not route what devices multicast, and TTL 1, with which that is sent.
+	UnicastFeedback bool
+	Hooks           Hooks   // nil: none
+	Boot            string  // id of this boot of the system; if empty, what the system says
+	Windows         Windows // when the device may activate what is committed; none: at any time
+	Once            bool    // end after one campaign
+
+	// SAP has the agent hear campaigns announced by SAP (RFC 2974), which make it ask the server. While nothing is under way
+	// it asks rarely without, in place of waiting at the server all the time.
+	SAP bool
+	// GroupSize is how many devices there are, about: they spread their questions after an announcement over a millisecond
+	// for each. If zero, 10,000.
+	GroupSize int
 
 	// Silence is how long nothing may be heard of a sender that should be sending before the rest is fetched by HTTP. If
 	// zero, 30 s.
@@ -68,6 +78,8 @@ type AgentConfig struct {
 	Trace session.Tracer
 	// Conn opens the sockets of a session. If nil, UDP.
 	Conn func(*manifest.Session) (session.Conn, error)
+	// SAPConns opens a socket in each group where sessions are announced. If nil, UDP.
+	SAPConns func() ([]discovery.PacketConn, error)
 }
 
 // resolve returns the config with its defaults filled in.
@@ -86,6 +98,8 @@ func (c AgentConfig) resolve() (AgentConfig, error) {
 		return c, fmt.Errorf("device key: %w: want a device key", manifest.ErrKeyRole)
 	case c.EnrolToken != "" && c.Key == nil && !c.MakeKey:
 		return c, errors.New("an enrolment token is for a device key: give one, or have one made")
+	case c.GroupSize < 0:
+		return c, fmt.Errorf("a group of %d devices", c.GroupSize)
 	case c.Dir == "" && c.FS == nil:
 		return c, errors.New("a directory is required")
 	}
@@ -125,6 +139,9 @@ func (c AgentConfig) resolve() (AgentConfig, error) {
 		c.Conn = func(s *manifest.Session) (session.Conn, error) {
 			return udp.Open(udp.Config{Group: s.Group, Interface: c.Interface, Source: s.Source})
 		}
+	}
+	if c.SAPConns == nil {
+		c.SAPConns = func() ([]discovery.PacketConn, error) { return discovery.OpenSAPListeners(c.Interface) }
 	}
 	return c, nil
 }

@@ -55,7 +55,16 @@ func (a *Agent) follow(ctx context.Context) {
 	down := false
 	a.client.Follow(ctx, func(n *discovery.Notice) {
 		down = false
-		a.do(func(now time.Time) { a.notice(now, n) })
+		taken := make(chan struct{})
+		a.do(func(now time.Time) {
+			defer close(taken)
+			a.notice(now, n)
+			a.noteBusy()
+		})
+		select {
+		case <-taken: // before it is known whether the server is to be waited at
+		case <-ctx.Done():
+		}
 	}, func(err error) {
 		a.greet.again() // it may come back as another one
 		if !down {      // once each time it goes away
@@ -90,6 +99,7 @@ func (a *Agent) notice(now time.Time, n *discovery.Notice) {
 		a.turnDown(n, err)
 		return
 	}
+	a.knowSession(s)
 	round := commit.Round{Campaign: s.Campaign, Manifest: s.Manifest}
 	if held, ok := a.p.Holds(); ok && held == round {
 		a.reissued(a.held, s, n)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -269,8 +270,8 @@ func TestNoMulticastAtAll(t *testing.T) {
 		s.publish() // and nothing is sent
 		s.decideAndTell()
 		eventually(t, 2*time.Minute, "activation", w.has(EventActivated))
-		if e, ok := w.find(EventTrouble); !ok || e.Group != testGroup.String() {
-			t.Errorf("trouble %+v, want the silent group named", e)
+		if e, ok := w.find(EventTrouble); !ok || e.Group != testGroup.String() || !strings.Contains(e.Detail, "normrecv doctor --group "+testGroup.String()) {
+			t.Errorf("trouble %+v, want the silent group named, and who finds out why", e)
 		}
 		if !bytes.Equal(readFile(t, dir, "current/fw0"), rel.images[0]) {
 			t.Error("the image is wrong")

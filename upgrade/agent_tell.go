@@ -141,23 +141,44 @@ func turnedAway(err error) (*discovery.Refusal, bool) {
 
 // A greeting shows the device to the server, once for each start of the agent and once more for each campaign.
 type greeting struct {
-	mu       sync.Mutex
-	done     bool
-	instance []byte
+	turn     chan struct{} // buffered, one: holds who greets, while it waits for the server
+	instance []byte        // likewise
+
+	mu         sync.Mutex // guards all below
+	asked, met uint64     // how often it is to be done, and was
 }
+
+func newGreeting() greeting { return greeting{turn: make(chan struct{}, 1), asked: 1} }
 
 func (g *greeting) again() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.done = false
+	g.asked++
+}
+
+func (g *greeting) due() (asked uint64, due bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.asked, g.met < g.asked
+}
+
+func (g *greeting) done(asked uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.met = asked
 }
 
 // hello greets the server if that is still to be done.
 func (a *Agent) hello(ctx context.Context) error {
 	g := &a.greet
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.done {
+	select {
+	case g.turn <- struct{}{}:
+		defer func() { <-g.turn }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	asked, due := g.due()
+	if !due {
 		return nil
 	}
 	if g.instance == nil {
@@ -171,7 +192,9 @@ func (a *Agent) hello(ctx context.Context) error {
 		}
 	}
 	err := a.client.Hello(ctx, h)
-	g.done = err == nil
+	if err == nil {
+		g.done(asked)
+	}
 	return err
 }
 

@@ -75,6 +75,9 @@ type CampaignConfig struct {
 	Listen    string // address and port of the rendezvous. If empty, ":8443"
 	Advertise string // its URL, as devices know it. If empty, made from Listen; required if that names no host
 
+	// SAP has the campaign announced by SAP (RFC 2974) as long as it runs, and said to be over when it ends.
+	SAP bool
+
 	// Auth says whether packets are authenticated by a group key of the campaign (RFC 6584): AuthOn, AuthOff, or empty for
 	// on if all Targets have public keys. Devices are given the key at the rendezvous, when they prove theirs.
 	Auth string
@@ -106,13 +109,15 @@ type CampaignConfig struct {
 	// the campaign is decided only by what devices show.
 	Restored bool
 
-	Open   func(image string) (Content, error)                 // opens an image by its name, in place of Images
-	Trace  session.Tracer                                      // told of the datagrams and events of the session. May be nil
-	Conn   func() (session.Conn, error)                        // opens the socket. If nil, udp.Open
-	Bind   func(network, address string) (net.Listener, error) // opens listeners. If nil, net.Listen
-	Event  func(Event)                                         // is told what happens, by one goroutine. If nil, nobody is
-	Log    *slog.Logger                                        // is told what an operator of the server should know. If nil, nobody is
-	random func([]byte)                                        // fills its argument. If nil, crypto/rand
+	Open  func(image string) (Content, error)                 // opens an image by its name, in place of Images
+	Trace session.Tracer                                      // told of the datagrams and events of the session. May be nil
+	Conn  func() (session.Conn, error)                        // opens the socket. If nil, udp.Open
+	Bind  func(network, address string) (net.Listener, error) // opens listeners. If nil, net.Listen
+	// SAPConn opens the socket to announce on, and says which address that is. If nil, UDP.
+	SAPConn func() (discovery.PacketConn, netip.Addr, error)
+	Event   func(Event)  // is told what happens, by one goroutine. If nil, nobody is
+	Log     *slog.Logger // is told what an operator of the server should know. If nil, nobody is
+	random  func([]byte) // fills its argument. If nil, crypto/rand
 }
 
 // A Campaign brings one release to its targets: rendezvous, announcement, transfer, votes, decision, outcomes. Whatever
@@ -126,6 +131,7 @@ type Campaign struct {
 	listener net.Listener
 	control  net.Listener
 	conn     session.Conn // nil once the session has it
+	sap      sapAnnouncer
 	publish  func(discovery.Notice)
 	clock    *SignedClock
 
@@ -207,6 +213,9 @@ func (c *Campaign) open(now time.Time) error {
 		return err
 	}
 	if err := c.openConn(); err != nil {
+		return err
+	}
+	if err := c.openSAP(); err != nil {
 		return err
 	}
 	if c.state.exists {
@@ -321,6 +330,7 @@ func (c *Campaign) Close() error {
 		if c.conn != nil {
 			c.conn.Close()
 		}
+		c.sap.close()
 		if c.release != nil {
 			c.release.close()
 		}

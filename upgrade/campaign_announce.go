@@ -57,7 +57,7 @@ func (c *Campaign) issue(now time.Time, plan commit.Plan) error {
 	next := c.state.issue
 	next.Serial++
 	if next.Start.IsZero() {
-		next.Start = now.UTC().Add(c.cfg.Lead + time.Second - 1).Truncate(time.Second)
+		next.Start = now.UTC().Add(c.lead() + time.Second - 1).Truncate(time.Second)
 	}
 	if !next.Start.Before(c.frozen.Deadline) {
 		return nil // too late to begin: the deadline ends it
@@ -71,6 +71,7 @@ func (c *Campaign) issue(now time.Time, plan commit.Plan) error {
 		return err
 	}
 	c.announced = &announcement{session: signed, start: next.Start}
+	c.announceSAP(now, s)
 	c.emit(now, Event{Kind: EventCampaign, State: CampaignAnnounced, Counts: c.counts(), Total: c.release.manifest.Size(),
 		Version: c.release.manifest.Version, Group: s.Group.String(), Server: c.frozen.URL})
 	return nil

@@ -30,7 +30,9 @@ func (c *Campaign) Run(ctx context.Context) (result Result, err error) {
 	}
 	result = c.result()
 	cancel()
+	endSAP := c.sap.end(err == nil)
 	c.sender.end(err == nil)
+	endSAP()
 	stop()
 	return result, err
 }

@@ -2,7 +2,6 @@ package upgrade
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -82,9 +81,16 @@ func (c *Campaign) transmit(ctx context.Context, now time.Time) error {
 
 func (c *Campaign) openSender() error {
 	s := c.frozen.Settings
+	rate, control := s.Rate, s.control()
+	switch {
+	case c.rate > 0 && control != nil:
+		control.MaxRate, control.StartRate, control.MinRate = c.rate, min(control.StartRate, c.rate), min(control.MinRate, c.rate)
+	case c.rate > 0:
+		rate = c.rate
+	}
 	tx, err := session.Open(session.Config{Conn: c.conn, Log: c.cfg.Log, Trace: c.cfg.Trace, Send: &norm.SenderConfig{
 		Node: norm.NodeID(c.frozen.NodeID), Instance: c.frozen.instance(c.state.Serial), Group: s.Group,
-		FEC: s.code(), SegmentSize: s.SegmentSize, AutoParity: s.AutoParity, Rate: cmp.Or(c.rate, s.Rate), Control: s.control(), Burst: s.Burst,
+		FEC: s.code(), SegmentSize: s.SegmentSize, AutoParity: s.AutoParity, Rate: rate, Control: control, Burst: s.Burst,
 		GRTT: s.GRTT, BackoffFactor: s.BackoffFactor, GroupSize: s.GroupSize,
 		FirstObject: norm.TransportID(c.release.objects.Hashes), Auth: c.frozen.auth(),
 	}})
@@ -98,7 +104,8 @@ func (c *Campaign) openSender() error {
 	return nil
 }
 
-// SetRate changes what the campaign sends with, in bits per second, until it is changed again or the process ends.
+// SetRate changes what the campaign sends with, in bits per second, until it is changed again or the process ends. Where
+// congestion control sets the rate, it is what that does not exceed.
 func (c *Campaign) SetRate(ctx context.Context, rate float64) error {
 	if !(rate > 0) {
 		return fmt.Errorf("rate %g: want more than nothing", rate)

@@ -278,7 +278,7 @@ func (c *Campaign) sending() Sending {
 	s.Begun, s.Once = true, t.sentAll
 	ctx := context.Background() // the session's loop answers at once, or has ended
 	if st, err := t.session.Stats(ctx); err == nil {
-		s.Nacks = st.Sender.NacksHeard
+		s.Nacks, s.Rate = st.Sender.NacksHeard, st.Sender.Rate
 	}
 	for _, h := range t.objects[min(1, len(t.objects)):] {
 		if o, err := t.session.Sent(ctx, h); err == nil {

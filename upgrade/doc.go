@@ -14,6 +14,7 @@
 // What the agent keeps lies beneath one directory:
 //
 //	lock                one agent at a time
+//	device.key          the device key, if the agent made it, and device.pub
 //	commit.log          the log of the commit: votes, decisions, outcomes, floors
 //	stage/ID/release    the signed manifest of a stage; ID begins its digest
 //	stage/ID/session    the signed session description last followed

@@ -14,6 +14,7 @@ const (
 	// Of an agent.
 
 	EventListening    EventKind = "listening"     // ready to hear of campaigns: Server
+	EventHinted       EventKind = "hinted"        // somebody says that there is a campaign, and the server is asked: Group, Detail
 	EventAnnounced    EventKind = "announced"     // a campaign was accepted, its documents hold: Version, Total, Group
 	EventRefused      EventKind = "refused"       // and will not be installed: Reason, Detail
 	EventReceiving    EventKind = "receiving"     // the transfer begins: Bytes that were on disk already, Total

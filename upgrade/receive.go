@@ -3,6 +3,7 @@ package upgrade
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -242,7 +243,7 @@ func (r *reception) tick(ctx context.Context, now time.Time) {
 	if !r.quiet && r.health.silent(now) > 10*time.Second && r.health.never() {
 		r.quiet = true
 		r.a.tell.tell(Event{Kind: EventTrouble, Campaign: r.c.round.Campaign.String(), Group: r.s.Group.String(),
-			Detail: "no datagram was heard in 10 s on interface " + r.a.interfaceName() + ", group " + r.s.Group.String()})
+			Detail: fmt.Sprintf("no datagram was heard in 10 s on interface %s, group %v; normrecv doctor --group %[2]v finds out why", r.a.interfaceName(), r.s.Group)})
 	}
 	if why := r.health.useless(now, r.a.cfg.Silence); why != "" {
 		r.fallBack(now, why)

@@ -28,6 +28,10 @@ func (r *reception) join(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	feedback := norm.FeedbackAuto
+	if r.a.cfg.UnicastFeedback {
+		feedback = norm.FeedbackUnicast
+	}
 	m := &multicast{objects: map[norm.Handle]int{}, handles: map[int]norm.Handle{}}
 	m.offers = offers{s: r.s, sinks: map[norm.Handle]*memory{}}
 	m.Session, err = session.Open(session.Config{
@@ -36,7 +40,7 @@ func (r *reception) join(ctx context.Context) error {
 			Node: r.node, Group: r.s.Group,
 			Sender: norm.NodeID(r.s.NodeID), SenderAddr: r.s.Source,
 			Join: norm.JoinAll, Patience: r.late, Dialect: dialectOf(r.s.FEC),
-			Buffer: receiveBuffer, Auth: authenticated,
+			Buffer: receiveBuffer, Auth: authenticated, Feedback: feedback,
 		},
 		Offer: m.offers.offer,
 		Trace: r.a.cfg.Trace,

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit/disk"
+	"github.com/multicast-upgrade/tool/discovery"
 	"github.com/multicast-upgrade/tool/internal/cli"
 	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/norm/udp"
@@ -33,6 +34,10 @@ UPGRADE_VERSION and more. The verify hook says whether the image may be installe
 restart the system, health says whether it works, rollback makes the old one run again. Without an activate hook the
 images are renamed into DIR/current.
 
+With --discover sap it hears announcements (RFC 2974) on --interface, and asks the server when there is one of a campaign
+by the trusted server key; unasked it does so every quarter of an hour or so, and waits at the server only while a
+campaign is under way. An announcement makes it ask, and nothing else.
+
 Without --once it runs until it is ended by a signal. With --once the exit status is 0 if the release was committed
 here, and 1 if not.`,
 		Example: `  normrecv agent --server https://updates.example.net:8443 --trust release.pub --trust-server server.pub \
@@ -51,6 +56,9 @@ here, and 1 if not.`,
 	fs.StringVar(&a.config.Device, "device-id", "", "its name")
 	fs.StringVar(&a.config.Dir, "dir", "", "`directory` for everything that is kept")
 	fs.StringVar(&a.config.Interface, "interface", "", "network `interface` by name or address; if empty, the routing table decides")
+	fs.StringVar(&a.discover, "discover", discoverServer, "how to hear of campaigns: server waits at the server, sap for announcements as well")
+	fs.IntVar(&a.config.GroupSize, "group-size", discovery.DefaultGroupSize, "with --discover sap, how many devices there are, about: they ask in turn, 1000 a second")
+	fs.BoolVar(&a.config.UnicastFeedback, "unicast-feedback", false, "send requests to the sender itself, not to the group: for devices behind a router")
 	fs.StringVar(&a.key, "key", "", "device key `file`; without it votes are unsigned, which a campaign has to allow")
 	fs.BoolVar(&a.config.MakeKey, "make-key", false, "without --key, make a device key in DIR; it counts once its fingerprint is approved at the server")
 	fs.StringVar(&a.tokenFile, "enrol-token-file", "", "`file` with a one-time token by which the server takes the device key at once; implies --make-key")
@@ -77,6 +85,12 @@ here, and 1 if not.`,
 	return c
 }
 
+// What --discover can be.
+const (
+	discoverServer = "server"
+	discoverSAP    = "sap"
+)
+
 // An agent is one run of normrecv agent.
 type agent struct {
 	world  cli.World
@@ -91,6 +105,7 @@ type agent struct {
 	zone                    string
 	slots, slotCurrent      string
 	slotImage               string
+	discover                string
 	json                    bool
 	gateway                 gateway
 	service                 cli.Service
@@ -154,6 +169,12 @@ func (a *agent) follow(ctx context.Context, device *upgrade.Agent) error {
 // resolve fills the config from the flags.
 func (a *agent) resolve() (err error) {
 	cfg := &a.config
+	if cfg.SAP = a.discover == discoverSAP; !cfg.SAP && a.discover != discoverServer {
+		return fmt.Errorf("--discover %q: want %s or %s", a.discover, discoverServer, discoverSAP)
+	}
+	if cfg.GroupSize < 1 {
+		return fmt.Errorf("--group-size %d: want 1 or more", cfg.GroupSize)
+	}
 	for _, path := range a.trust {
 		key, err := manifest.LoadPublicKey(path, manifest.RoleRelease)
 		if err != nil {
@@ -306,6 +327,8 @@ func describe(e upgrade.Event) string {
 		reason += ": " + e.Detail
 	}
 	switch e.Kind {
+	case upgrade.EventHinted:
+		return fmt.Sprintf("campaign %s is said to be there (%s); asking the server", e.Campaign, e.Detail)
 	case upgrade.EventAnnounced:
 		return fmt.Sprintf("campaign %s: version %s, %s, by %s", e.Campaign, e.Version, cli.HumanBytes(e.Total), e.Group)
 	case upgrade.EventRefused:

@@ -115,8 +115,22 @@ func (f *fileReceiver) run(ctx context.Context) error {
 		ctx, cancel = context.WithTimeoutCause(ctx, f.timeout, late)
 		defer cancel()
 	}
-	return f.receive(ctx, s, fmt.Sprintf("no datagram heard in %v on %s from %v: is a sender running, with enough --ttl, and does the "+
-		"network carry multicast to this interface?", silence, on, config.Group))
+	return f.receive(ctx, s, fmt.Sprintf("no datagram heard in %v on %s from %v: %s", silence, on, config.Group, f.advice(config.Group)))
+}
+
+// advice says what to do when nothing is heard: doctor looks where we listen.
+func (f *fileReceiver) advice(group netip.AddrPort) string {
+	if !group.Addr().IsMulticast() {
+		return "is a sender running, and does a firewall let it in?"
+	}
+	flags := " --group " + f.group
+	if f.ifi != "" {
+		flags += " --interface " + f.ifi
+	}
+	if f.source != "" {
+		flags += " --source " + f.source
+	}
+	return "normrecv doctor" + flags + " finds out why"
 }
 
 func (f *fileReceiver) config() (c norm.ReceiverConfig, err error) {

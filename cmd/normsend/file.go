@@ -125,8 +125,8 @@ func (f *fileSender) run(ctx context.Context, paths []string) (err error) {
 	}
 	defer s.Close()
 	defer f.progress.Clear()
-	f.progress.Line("sending %d files, %s, to %v on %s, TTL %d, %s",
-		len(f.waiting), cli.HumanBytes(f.total), conn.Group(), interfaceName(conn), conn.TTL(),
+	f.progress.Line("sending %s, %s, to %v on %s, TTL %d, %s",
+		cli.Count(len(f.waiting), "file"), cli.HumanBytes(f.total), conn.Group(), interfaceName(conn), conn.TTL(),
 		describeRate(f.transport.rate.auto, float64(f.transport.rate.fixed)))
 	return f.drive(ctx, s)
 }
@@ -250,7 +250,7 @@ func (f *fileSender) report(ctx context.Context, s *session.Session) (asked bool
 		return false, err
 	}
 	bytes := min(int64(st.Sender.Data)*int64(f.transport.segmentSize), f.total)
-	f.progress.Update("sending", bytes, f.total, fmt.Sprintf("%d NACKs, %d repairs", st.Sender.NacksHeard, st.Sender.Repairs))
+	f.progress.Update("sending", bytes, f.total, cli.Count(st.Sender.NacksHeard, "NACK")+", "+cli.Count(st.Sender.Repairs, "repair"))
 	f.events.Emit("progress", cli.Fields{
 		"bytes": bytes, "total": f.total, "nacks": st.Sender.NacksHeard, "repairs": st.Sender.Repairs,
 		"rate": st.Sender.Rate, "datagram_bytes": st.Sender.Bytes,
@@ -266,8 +266,8 @@ func (f *fileSender) finish(ctx context.Context, s *session.Session) error {
 	if err != nil {
 		return err
 	}
-	f.progress.Line("sent %s in %d datagrams (%s), %d of them repairs; %d NACKs heard",
-		cli.HumanBytes(f.sent), st.Sender.Datagrams, cli.HumanBytes(int64(st.Sender.Bytes)), st.Sender.Repairs, st.Sender.NacksHeard)
+	f.progress.Line("sent %s in %d datagrams (%s), %d of them repairs; %s heard",
+		cli.HumanBytes(f.sent), st.Sender.Datagrams, cli.HumanBytes(int64(st.Sender.Bytes)), st.Sender.Repairs, cli.Count(st.Sender.NacksHeard, "NACK"))
 	f.events.Emit("stats", cli.Fields{"sender": cli.Counters(st.Sender), "udp": cli.Counters(st.UDP)})
 	for h := range f.open {
 		f.close(h)

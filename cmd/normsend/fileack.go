@@ -100,7 +100,7 @@ func (a *fileAcks) result() error {
 	if a.missed == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d files were not acknowledged by all nodes of --ack", a.missed)
+	return fmt.Errorf("not acknowledged by all nodes of --ack: %s", cli.Count(a.missed, "file"))
 }
 
 // join lists node ids, separated by commas.

@@ -27,3 +27,27 @@ func TestEveryStartIsAnotherInstance(t *testing.T) {
 		t.Errorf("%d instances in %d starts", len(seen), starts)
 	}
 }
+
+// TestCongestionControlIsTheDefault: "This congestion control scheme is REQUIRED for operation within the general Internet"
+// (RFC 5740, Section 5.5.2). A rate that is fixed takes a flag.
+func TestCongestionControlIsTheDefault(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		auto bool
+	}{
+		{nil, true}, // N-5.5.2-01 N-2.1-03
+		{[]string{"--rate", "auto", "--max-rate", "20M"}, true},
+		{[]string{"--rate", "10M"}, false}, // N-5.1-05 N-5.5.1-07
+	} {
+		flags := transportFlags{dialect: "rfc"}
+		command := &cobra.Command{}
+		flags.register(command)
+		if err := command.ParseFlags(test.args); err != nil {
+			t.Fatal(err)
+		}
+		c, err := flags.config(netip.MustParseAddrPort("239.1.2.3:6003"))
+		if err != nil || (c.Control != nil) != test.auto || (c.Rate == 0) != test.auto {
+			t.Errorf("%v: rate %v, control %+v, %v", test.args, c.Rate, c.Control, err)
+		}
+	}
+}

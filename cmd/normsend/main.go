@@ -1,3 +1,5 @@
+//go:build !man
+
 // Command normsend sends files and firmware images to many receivers at once by NORM (RFC 5740).
 package main
 
@@ -5,24 +7,6 @@ import (
 	"os"
 
 	"github.com/multicast-upgrade/tool/internal/cli"
-	"github.com/spf13/cobra"
 )
 
 func main() { os.Exit(run(os.Args[1:], cli.OSWorld())) }
-
-// run executes the command with the given arguments and returns its exit status.
-func run(args []string, w cli.World) int {
-	root := &cobra.Command{
-		Use:   "normsend",
-		Short: "Send files and signed firmware images to many receivers at once",
-		Long: `normsend sends files (file) and signed firmware images (upgrade) to any number of
-receivers in one multicast session by NORM, RFC 5740.
-
-Exit status: 0 done, 1 failed, 2 usage, 3 timed out, 4 committed but not on every target.
-Every flag can be set by an environment variable, NORMSEND_ and its name (NORMSEND_RATE=50M),
-and in a TOML file given by --config.`,
-	}
-	root.AddCommand(fileCommand(w), keygenCommand(w), signCommand(w), inspectCommand(w), initCommand(w), upgradeCommand(w))
-	root.AddCommand(controlCommands(w)...)
-	return cli.Run(root, args, w)
-}

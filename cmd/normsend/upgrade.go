@@ -27,6 +27,10 @@ All that matters is in the state directory. A campaign that was interrupted or h
 
   normsend upgrade --state DIR --key server.key
 
+With --sap it is also announced to the group of its scope (224.2.127.254, 239.195.255.255 for 239.0.0.0/8 but 239.255.255.255
+for 239.255.0.0/16, FF0X::2:7FFE), port 9875, with --ttl; devices spread their questions over a millisecond for each of
+--group-size, and sending begins after that.
+
 and its settings stay as they were. From another terminal, normsend status shows it, commit approves it, abort ends
 it, and hold and resume stop and release devices that have not begun to activate.
 
@@ -60,6 +64,7 @@ Exit status: 0 committed on all devices, 1 aborted, 2 usage, 3 aborted by the de
 	fs.StringVar(&u.config.Listen, "listen", ":8443", "`address` and port of the rendezvous")
 	fs.StringVar(&u.config.Auth, "auth", "", "authenticate packets by a group key of the campaign: on, off; default: on if all of --devices have keys")
 	fs.StringVar(&u.config.Advertise, "advertise", "", "`URL` of the rendezvous as devices know it; default: made from --listen and --interface")
+	fs.BoolVar(&u.config.SAP, "sap", false, "announce the campaign by SAP (RFC 2974) while it runs, for agents with --discover sap")
 	fs.StringVar(&u.tlsCert, "tls-cert", "", "TLS certificate `file` of the rendezvous; default: one certified by the server key")
 	fs.StringVar(&u.tlsKey, "tls-key", "", "its key `file`")
 	fs.DurationVar(&u.config.Linger, "linger", 10*time.Second, "stay so long for devices that are late when all others are done")

@@ -93,6 +93,14 @@ func HumanBytes(n int64) string {
 	return fmt.Sprintf("%d B", n)
 }
 
+// Count says how many there are of something for people: "1 file", "3 files".
+func Count[N int | uint64](n N, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
 // A Duration is a flag as Go writes durations, and in days: 90m, 180d, 1d12h.
 type Duration time.Duration
 

@@ -14,10 +14,10 @@ import (
 	"github.com/multicast-upgrade/tool/internal/netns"
 )
 
-// A fleet is one server, host 0, and devices that each run an agent on a host of their own.
+// A fleet is one server and devices that each run an agent on a host of their own.
 type fleet struct {
 	t       testing.TB
-	net     *netns.Net
+	server  *netns.Host
 	group   netip.AddrPort
 	dir     string // keys, release and image
 	state   string // of the campaign
@@ -44,17 +44,27 @@ echo "$1 $UPGRADE_ACTIVATION_ID" >>"$2/calls"
 test ! -e "$2/fail-$1"
 `
 
-// newFleet makes keys, a release of size bytes, and devices on hosts that lose a twentieth of what is multicast.
+// fleetGroup is where fleets are served.
+var fleetGroup = netip.MustParseAddrPort("239.77.2.1:6003")
+
+// newFleet makes a server, host 0, and devices on the hosts behind it.
 func newFleet(t *testing.T, devices, size int) *fleet {
-	f := &fleet{t: t, group: netip.MustParseAddrPort("239.77.2.1:6003"), dir: t.TempDir()}
-	f.net = lossyNet(t, devices, f.group, 0.05)
+	netns.Require(t)
+	hosts := netns.New(t, 1+devices).Hosts()
+	return newFleetOn(t, hosts[0], hosts[1:], size)
+}
+
+// newFleetOn makes keys, a release of size bytes, and devices on hosts that lose a twentieth of what is multicast.
+func newFleetOn(t *testing.T, server *netns.Host, hosts []*netns.Host, size int) *fleet {
+	f := &fleet{t: t, server: server, group: fleetGroup, dir: t.TempDir()}
 	f.state = filepath.Join(f.dir, "state")
 	f.image = filepath.Join(f.dir, "fw.bin")
 	f.sum = writeImage(t, f.image, size, 2)
-	f.normsend("init", "--devices", fmt.Sprint(devices), f.path("keys"))
+	f.normsend("init", "--devices", fmt.Sprint(len(hosts)), f.path("keys"))
 	f.sign()
-	for i := range devices {
-		d := &device{fleet: f, host: f.net.Host(i + 1), name: fmt.Sprint("device-", i+1), dir: t.TempDir(), hooks: t.TempDir()}
+	for i, host := range hosts {
+		host.Lose(netns.Loss{Share: 0.05, Group: f.group.Addr(), Port: f.group.Port()})
+		d := &device{fleet: f, host: host, name: fmt.Sprint("device-", i+1), dir: t.TempDir(), hooks: t.TempDir()}
 		program := filepath.Join(d.hooks, "hook")
 		if err := os.WriteFile(program, []byte(hook), 0o755); err != nil {
 			t.Fatal(err)
@@ -69,12 +79,12 @@ func newFleet(t *testing.T, devices, size int) *fleet {
 
 func (f *fleet) path(name string) string { return filepath.Join(f.dir, name) }
 
-func (f *fleet) url() string { return fmt.Sprintf("https://%v:8443", f.net.Host(0).IPv4()) }
+func (f *fleet) url() string { return fmt.Sprintf("https://%v:8443", f.server.IPv4()) }
 
 // normsend runs a command on the server's host to its end.
 func (f *fleet) normsend(args ...string) (stdout string) {
 	f.t.Helper()
-	cmd := f.net.Host(0).Exec(filepath.Join(bin, "normsend"), args...)
+	cmd := f.server.Exec(filepath.Join(bin, "normsend"), args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -94,16 +104,16 @@ func (f *fleet) sign() {
 // serve starts a new campaign.
 func (f *fleet) serve(args ...string) *process {
 	f.t.Helper()
-	return start(f.t, f.net.Host(0), "normsend", append([]string{"upgrade", "--manifest", f.path("fw.manifest"), "--key", f.path("keys/server.key"),
+	return start(f.t, f.server, "normsend", append([]string{"upgrade", "--manifest", f.path("fw.manifest"), "--key", f.path("keys/server.key"),
 		"--devices", f.path("keys/devices"), "--state", f.state, "--group", f.group.String(), "--interface", netns.Interface,
-		"--listen", fmt.Sprintf("%v:8443", f.net.Host(0).IPv4()), "--commit", "auto", "--rate", "40M", "--grtt", "20ms", "--group-size", "10",
+		"--listen", fmt.Sprintf("%v:8443", f.server.IPv4()), "--commit", "auto", "--rate", "40M", "--grtt", "20ms", "--group-size", "10",
 		"--linger", "1s", f.image}, args...)...)
 }
 
 // resume starts the server's process again.
 func (f *fleet) resume() *process {
 	f.t.Helper()
-	return start(f.t, f.net.Host(0), "normsend", "upgrade", "--state", f.state, "--key", f.path("keys/server.key"), "--linger", "1s")
+	return start(f.t, f.server, "normsend", "upgrade", "--state", f.state, "--key", f.path("keys/server.key"), "--linger", "1s")
 }
 
 // join starts an agent for one campaign.

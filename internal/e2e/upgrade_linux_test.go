@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/multicast-upgrade/tool/internal/netns"
 )
 
 const fleetImage = 8 << 20
@@ -31,6 +33,26 @@ func TestUpgradeReachesAllDevices(t *testing.T) {
 	}
 	if n := len(server.all("decision")); n != 1 {
 		t.Errorf("%d decisions, want 1", n)
+	}
+}
+
+// Devices behind a router hear a server that sends far enough, and have losses repaired by asking it, not the group.
+func TestUpgradeBehindARouter(t *testing.T) {
+	netns.Require(t)
+	near, far := netns.Routed(t, 1, 3, fleetGroup.Addr())
+	f := newFleetOn(t, near.Host(0), far.Hosts(), fleetImage)
+	for _, d := range f.devices {
+		d.args = append(d.args, "--unicast-feedback")
+	}
+	f.join()
+	server := f.serve("--ttl", "4")
+	server.wantExit(0)
+	for _, d := range f.devices {
+		d.wantExit(0)
+		d.wantCalls("verify", "activate", "health")
+		if n := len(d.all("fallback")); n != 0 {
+			t.Errorf("%s fetched by HTTP what could be repaired", d.name)
+		}
 	}
 }
 

@@ -92,7 +92,7 @@ func (h *Host) LimitSend(bitsPerSecond int64) {
 // LimitReceive limits what the bridge sends to the host, likewise.
 func (h *Host) LimitReceive(bitsPerSecond int64) {
 	h.t.Helper()
-	h.limit(h.hub, fmt.Sprintf("p%d", h.index), bitsPerSecond)
+	h.limit(h.net.hub, fmt.Sprintf("p%d", h.index), bitsPerSecond)
 }
 
 func (h *Host) limit(ns, dev string, bitsPerSecond int64) {
@@ -107,11 +107,11 @@ func (h *Host) limit(ns, dev string, bitsPerSecond int64) {
 // Disconnect takes the host off the bridge, as if its cable were pulled.
 func (h *Host) Disconnect() {
 	h.t.Helper()
-	must(h.t, "", "ip", "-n", h.hub, "link", "set", fmt.Sprintf("p%d", h.index), "nomaster")
+	must(h.t, "", "ip", "-n", h.net.hub, "link", "set", fmt.Sprintf("p%d", h.index), "nomaster")
 }
 
 // Connect puts the host back on the bridge.
 func (h *Host) Connect() {
 	h.t.Helper()
-	must(h.t, "", "ip", "-n", h.hub, "link", "set", fmt.Sprintf("p%d", h.index), "master", "br0")
+	must(h.t, "", "ip", "-n", h.net.hub, "link", "set", fmt.Sprintf("p%d", h.index), "master", "br0")
 }

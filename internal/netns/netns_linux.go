@@ -30,7 +30,8 @@ const (
 	maxHosts = 200
 )
 
-// Prefixes of the hosts' addresses. Host i has number i+1 in both.
+// Prefixes of the hosts' addresses in the first network; the second, of Routed,
+// has the next ones. Host i has number i+1 in both.
 var (
 	Prefix4 = netip.MustParsePrefix("10.77.0.0/24")
 	Prefix6 = netip.MustParsePrefix("fd77::/64")
@@ -73,8 +74,9 @@ func unable() string {
 
 // A Net is hosts joined by a bridge, which is in a namespace of its own.
 type Net struct {
-	hosts []*Host
-	hub   string // the bridge's namespace
+	hosts            []*Host
+	hub              string // the bridge's namespace
+	prefix4, prefix6 netip.Prefix
 }
 
 // A Host is one network namespace with one interface.
@@ -82,7 +84,7 @@ type Host struct {
 	t     testing.TB
 	index int
 	ns    string
-	hub   string
+	net   *Net
 }
 
 // New makes n hosts, which are removed with all processes in them when the
@@ -91,18 +93,23 @@ type Host struct {
 // datagram by itself.
 func New(t testing.TB, n int) *Net {
 	t.Helper()
+	return newNet(t, n, Prefix4, Prefix6)
+}
+
+func newNet(t testing.TB, n int, prefix4, prefix6 netip.Prefix) *Net {
+	t.Helper()
 	if n < 1 || n > maxHosts {
 		t.Fatalf("netns: %d hosts, not 1 to %d", n, maxHosts)
 	}
 	sweep()
-	net := &Net{hub: newName("hub")}
+	net := &Net{hub: newName("hub"), prefix4: prefix4, prefix6: prefix6}
 	t.Cleanup(func() { remove(net.hub) })
 	must(t, "", "ip", "netns", "add", net.hub)
 	must(t, "link add br0 type bridge stp_state 0 mcast_snooping 0\nlink set br0 mtu 1500 up\n", "ip", "-n", net.hub, "-batch", "-")
 	for i := range n {
-		net.hosts = append(net.hosts, newHost(t, i, net.hub))
+		net.hosts = append(net.hosts, newHost(t, i, net))
 	}
-	net.awaitBridge(t)
+	net.awaitBridge(t, n)
 	return net
 }
 
@@ -112,8 +119,8 @@ func (n *Net) Host(i int) *Host { return n.hosts[i] }
 // Hosts are all hosts.
 func (n *Net) Hosts() []*Host { return n.hosts }
 
-func newHost(t testing.TB, i int, hub string) *Host {
-	h := &Host{t: t, index: i, ns: newName("h" + strconv.Itoa(i)), hub: hub}
+func newHost(t testing.TB, i int, n *Net) *Host {
+	h := &Host{t: t, index: i, ns: newName("h" + strconv.Itoa(i)), net: n}
 	t.Cleanup(func() { remove(h.ns) })
 	must(t, "", "ip", "netns", "add", h.ns)
 	// Addresses are used at once, not after the detection of duplicates.
@@ -127,27 +134,27 @@ addr add %[7]v/%[8]d dev %[1]s nodad
 link set %[1]s up
 route add 224.0.0.0/4 dev %[1]s
 route add ff00::/8 dev %[1]s table local
-`, Interface, MTU, port, hub, h.IPv4(), Prefix4.Bits(), h.IPv6(), Prefix6.Bits()), "ip", "-n", h.ns, "-batch", "-")
-	must(t, fmt.Sprintf("link set %[1]s master br0 up\n", port), "ip", "-n", hub, "-batch", "-")
+`, Interface, MTU, port, n.hub, h.IPv4(), n.prefix4.Bits(), h.IPv6(), n.prefix6.Bits()), "ip", "-n", h.ns, "-batch", "-")
+	must(t, fmt.Sprintf("link set %[1]s master br0 up\n", port), "ip", "-n", n.hub, "-batch", "-")
 	return h
 }
 
-// awaitBridge waits until the bridge forwards on all ports: the kernel notices
-// the carrier of a new link some time after it is up.
-func (n *Net) awaitBridge(t testing.TB) {
+// awaitBridge waits until the bridge forwards on all its ports: the kernel
+// notices the carrier of a new link some time after it is up.
+func (n *Net) awaitBridge(t testing.TB, ports int) {
 	t.Helper()
 	for start := time.Now(); time.Since(start) < 10*time.Second; {
-		var ports []struct{ State string }
+		var links []struct{ State string }
 		forwarding := 0
-		if err := json.Unmarshal(must(t, "", "bridge", "-n", n.hub, "-j", "link"), &ports); err != nil {
+		if err := json.Unmarshal(must(t, "", "bridge", "-n", n.hub, "-j", "link"), &links); err != nil {
 			t.Fatalf("netns: bridge -j link: %v", err)
 		}
-		for _, p := range ports {
+		for _, p := range links {
 			if p.State == "forwarding" {
 				forwarding++
 			}
 		}
-		if forwarding == len(n.hosts) {
+		if forwarding == ports {
 			return
 		}
 	}
@@ -156,16 +163,20 @@ func (n *Net) awaitBridge(t testing.TB) {
 
 // IPv4 is the host's address.
 func (h *Host) IPv4() netip.Addr {
-	a := Prefix4.Addr().As4()
-	a[3] = byte(h.index + 1)
-	return netip.AddrFrom4(a)
+	return number(h.net.prefix4, h.index+1)
 }
 
 // IPv6 is the host's address.
 func (h *Host) IPv6() netip.Addr {
-	a := Prefix6.Addr().As16()
-	a[15] = byte(h.index + 1)
-	return netip.AddrFrom16(a)
+	return number(h.net.prefix6, h.index+1)
+}
+
+// number is the ith address of a prefix.
+func number(p netip.Prefix, i int) netip.Addr {
+	b := p.Addr().AsSlice()
+	b[len(b)-1] = byte(i)
+	a, _ := netip.AddrFromSlice(b)
+	return a
 }
 
 // Exec returns a command to run on the host. The caller starts it and waits

@@ -122,11 +122,12 @@ static NormObjectHandle enqueue(NormSessionHandle session, const string& object)
     return s.handle;
 }
 
-// enqueueMany adds objects as far as the queue has room: many= of them in all, the content of each its number in decimal.
+static size_t allowed = 0; // of the objects that many= asks for; each byte of input allows as many again
+
+// enqueueMany adds objects as far as they are allowed and the queue has room. The content of each is its number in decimal.
 static void enqueueMany(NormSessionHandle session) {
     static size_t next = 0;
-    static const size_t many = size_t(number("many"));
-    while (next < many) {
+    while (next < allowed) {
         kept.push_back(std::to_string(next));
         if (NormDataEnqueue(session, kept.back().data(), kept.back().size()) == NORM_OBJECT_INVALID) return;
         next++;
@@ -156,7 +157,6 @@ static void startSender(NormSessionHandle session, const vector<string>& objects
         last = enqueue(session, object);
         if (last == NORM_OBJECT_INVALID) fail("not enqueued: " + object);
     }
-    enqueueMany(session);
     if (has("ack") && !NormSetWatermark(session, last)) fail("NormSetWatermark refused");
 }
 
@@ -318,7 +318,12 @@ int main(int argc, char** argv) {
     pollfd waits[] = {{NormGetDescriptor(instance), POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}};
     for (;;) {
         if (poll(waits, 2, -1) < 0) fail("poll");
-        if (waits[1].revents) break; // the test is done with us
+        if (waits[1].revents) {
+            char more;
+            if (read(STDIN_FILENO, &more, 1) <= 0) break; // the test is done with us
+            allowed += size_t(number("many"));
+            enqueueMany(session);
+        }
         NormEvent e;
         while (NormGetNextEvent(instance, &e, false)) tell(session, e);
     }

@@ -70,7 +70,7 @@ const calm = 1.25
 // loss would allow, so that rate and queue do not rock each other: RFC 5348, Section 4.5 has
 // X_inst = X * R_sqmean / sqrt(R_sample), which here only slows.
 func (c *Controller) Rate() float64 {
-	if c.slowStart || c.clr < 0 {
+	if c.slowStart || c.clr < 0 || c.sample == 0 { // of a CLR whose timestamps are of no use nothing is known
 		return c.rate
 	}
 	queue := float64(c.sample) / float64(c.nodes[c.clr].RTT) / calm

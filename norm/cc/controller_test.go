@@ -281,6 +281,10 @@ func TestForgedFeedback(t *testing.T) {
 	if r.Rate() < before/2 {
 		t.Errorf("rate %.0f, was %.0f", r.Rate(), before)
 	}
+	r.say(667, 1, 1, func(x *Report) { x.Sample, x.RTT = 0, 0 }) // a CLR of which no round trip time is known
+	if r.wantCLR(667, "the lowest"); !(r.Rate() >= 1000) {
+		t.Errorf("rate %.0f", r.Rate())
+	}
 	for id := range uint32(10_000) {
 		r.say(1000+id, 0.5, 1, nil)
 	}

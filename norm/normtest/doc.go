@@ -37,10 +37,11 @@
 //	                       s and the receivers; with the word auth all nodes but strangers share a group key.
 //	sender NAME KEY=…      another sender. Keys: node instance first k grtt mingrtt maxgrtt gsize robust rate segment autoparity
 //	                       probe maxobjects maxbytes flow track (none, receivers, all) tracked buffer code (K,P; 129:K,P; none:K) site. The code is 8,4 unless given.
-//	receiver NAME KEY=…    another receiver. Keys: node sender join (current, object, all) patience (no, yes) robust maxsenders
-//	                       maxobjects maxsize buffer site feedback (auto, group, unicast) guard (silence, always, never)
-//	                       nack (all, info, none) boundary (block, object) silent (no, yes) maxdelay purge maxsuppressed,
-//	                       and those of a link
+//	                       With rate=auto (NORM-CC) also: start least most (rates) plr (node ids)
+//	receiver NAME KEY=…    another receiver. Keys: node sender join (current, object, stream, all) patience (no, yes) robust maxsenders
+//	                       maxobjects maxsize buffer streambuffer least (rate) site feedback (auto, group, unicast) guard (silence,
+//	                       always, never) nack (all, info, none) boundary (block, object) silent (no, yes) maxdelay purge
+//	                       maxsuppressed, and those of a link; word live
 //	kill NAME              the node vanishes      restart NAME KEY=…  it is back without its memory; a sender with the next instance_id
 //	move NAME ADDRESS:PORT a host is seen at another address, and lost at its old one
 //	detach NAME…           the cable is out       attach NAME…        and in again
@@ -59,11 +60,17 @@
 //	ackreq type=N nodes=…  Sender.RequestAcks     command TEXT         Sender.Command; key from, word once
 //	answer R type=N TEXT   Receiver.Answer        acknowledge R type=N id=N TEXT   Receiver.Acknowledge; key from
 //	abort R object=N       Receiver.Abort         refuse R            refuses what it is offered from now on
+//	stream KEY=…           Sender.OpenStream. Keys: from buffer (in bytes) info block offset (of its beginning); word push
+//	write object=N KEY=…   to a stream. Keys: size, or data (in segments); words for what follows, in this order: message (ends), passive or
+//	                       flush, end (of the stream)
+//	hold R                 a receiver reads streams as soon as it can, but not from now on
+//	read R                 and from now on again
+//	leave R                Receiver.Leave
 //	inject WHO HEX…        a stranger sends a datagram to the group      garbage WHO count=N    … of random bytes
 //	nack WHO REQUEST, …    … a NACK, in the words of a trace: segment 1/0/8-10, block 1/2; keys node server instance from
 //	ack WHO 1/0/7          … an ACK of a watermark, or with type= and id= of another request; keys node server instance from count
 //	eot WHO                … an EOT in the name of a sender; keys instance from
-//	trace +KIND -KIND      what a run prints: data repair info flush eot squelch cc repair_adv nack ack other lost event begin written count
+//	trace +KIND -KIND      what a run prints: data repair info flush eot squelch cc repair_adv nack ack other lost event begin written read count
 //	run D [until complete] time passes; with the words, until each receiver has what each sender sent, which it must within D
 //	show stats NODE FIELD…            counters of SenderStats or ReceiverStats
 //	show objects R…        what receivers have

@@ -23,10 +23,11 @@ var Epoch = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
 // The same calls with the same seed give the same run, to the last datagram.
 type Net struct {
 	// What a test may watch; each may be nil. None may keep the packet.
-	OnSend    func(p *Packet)             // a host sent a packet
-	OnDeliver func(p *Packet, to *Host)   // it arrived
-	OnLose    func(p *Packet, to *Host)   // it did not, by loss or rule; not called for what a site's link loses
-	OnEvent   func(h *Host, e norm.Event) // a node told its application
+	OnSend    func(p *Packet)                          // a host sent a packet
+	OnDeliver func(p *Packet, to *Host)                // it arrived
+	OnLose    func(p *Packet, to *Host)                // it did not, by loss or rule; not called for what a site's link loses
+	OnEvent   func(h *Host, e norm.Event)              // a node told its application
+	OnRead    func(h *Host, o *Received, p norm.Piece) // it read from a stream
 
 	now    time.Duration
 	queue  queue

@@ -17,6 +17,7 @@ type Receiver struct {
 	Log     []norm.Event
 
 	Refuse func(norm.ReceivedObject) bool // nil: refuses nothing
+	Hold   bool                           // do not read streams
 	Create func(norm.ReceivedObject) File // where to store an object; nil: [Content], which checks every byte
 }
 
@@ -27,6 +28,10 @@ type Received struct {
 	File     File
 	Complete bool
 	Err      error // why it was aborted
+
+	// Of a stream, which has no File:
+	Read  int64 // bytes read
+	Ended bool  // read to its end
 }
 
 // AddReceiver adds a host with a receiver to the site. Its Group is filled in.
@@ -109,7 +114,7 @@ func (r *Receiver) Completed() (n int) {
 
 func (r *Receiver) add(h norm.Handle, info norm.ReceivedObject, f File) {
 	switch {
-	case f != nil:
+	case f != nil || info.Kind == norm.Stream:
 	case r.Create != nil:
 		f = r.Create(info)
 	default:
@@ -147,6 +152,10 @@ func (r *Receiver) note(e norm.Event) {
 		o.Complete = true
 		if f, ok := o.File.(*Pattern); ok && !f.Whole() {
 			r.Host.net.fault("%s completed an object that differs from what was sent: %v", r.Host.Name, o)
+		}
+	case norm.StreamReadable:
+		if !r.Hold {
+			r.Read(o)
 		}
 	case norm.ObjectAborted:
 		o.Err = e.Err

@@ -101,7 +101,7 @@ var commands map[string]command
 
 func init() {
 	commands = make(map[string]command)
-	for _, m := range []map[string]command{nodeCommands, objectCommands, ackCommands, networkCommands, showCommands} {
+	for _, m := range []map[string]command{nodeCommands, objectCommands, ackCommands, streamCommands, networkCommands, showCommands} {
 		maps.Copy(commands, m)
 	}
 }

@@ -3,6 +3,7 @@ package normtest
 import (
 	"cmp"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,7 +26,7 @@ func (r *runner) group(a *args) ([]string, error) {
 		net: New(uint64(seed)), sites: make(map[string]*Site), senders: make(map[string]*Sender),
 		receivers: make(map[string]*Receiver), strangers: make(map[string]*stranger), counts: make(map[*Host]map[string]uint64),
 	}
-	r.trace = NewTrace(r.net, "repair", "flush", "eot", "squelch", "repair_adv", "nack", "event", "count", "other")
+	r.trace = NewTrace(r.net, "repair", "flush", "eot", "squelch", "repair_adv", "nack", "event", "count", "other", "read")
 	for _, kind := range a.list("trace") {
 		if err := r.trace.Set(kind, true); err != nil {
 			return nil, err
@@ -148,7 +149,7 @@ func senderConfig(a *args, c norm.SenderConfig) norm.SenderConfig {
 	c.MaxGRTT = a.duration("maxgrtt", c.MaxGRTT)
 	c.GroupSize = a.int("gsize", c.GroupSize)
 	c.RobustFactor = a.int("robust", c.RobustFactor)
-	c.Rate = a.rate("rate", c.Rate)
+	controlConfig(a, &c)
 	c.SegmentSize = a.int("segment", c.SegmentSize)
 	c.AutoParity = a.int("autoparity", c.AutoParity)
 	c.ProbeInterval = a.duration("probe", c.ProbeInterval)
@@ -164,12 +165,30 @@ func senderConfig(a *args, c norm.SenderConfig) norm.SenderConfig {
 	return c
 }
 
+// controlConfig reads the rate, or with rate=auto its bounds.
+func controlConfig(a *args, c *norm.SenderConfig) {
+	if a.keys["rate"] != "auto" {
+		c.Rate = a.rate("rate", c.Rate)
+		return
+	}
+	a.text("rate", "")
+	c.Rate, c.Control = 0, &norm.RateControl{StartRate: a.rate("start", 0), MinRate: a.rate("least", 0), MaxRate: a.rate("most", 0)}
+	for _, id := range a.list("plr") {
+		n, err := strconv.ParseUint(id, 10, 32)
+		if err != nil {
+			a.fail("plr: %v", err)
+		}
+		c.Control.Potential = append(c.Control.Potential, norm.NodeID(n))
+	}
+}
+
 // receiverConfig reads the keys of a receiver, which have the prefix.
 func receiverConfig(a *args, prefix string, c norm.ReceiverConfig) norm.ReceiverConfig {
 	c.Node = norm.NodeID(a.int(prefix+"node", int(c.Node)))
 	c.Sender = norm.NodeID(a.int(prefix+"sender", int(c.Sender)))
 	if a.given(prefix + "join") {
-		c.Join = choice(a, prefix+"join", []string{"current", "object", "all"}, []norm.JoinPolicy{norm.JoinCurrent, norm.JoinObject, norm.JoinAll})
+		c.Join = choice(a, prefix+"join", []string{"current", "object", "stream", "all"},
+			[]norm.JoinPolicy{norm.JoinCurrent, norm.JoinObject, norm.JoinStream, norm.JoinAll})
 	}
 	if a.given(prefix + "patience") {
 		c.Patience = choice(a, prefix+"patience", []string{"no", "yes"}, []bool{false, true})
@@ -195,10 +214,13 @@ func receiverConfig(a *args, prefix string, c norm.ReceiverConfig) norm.Receiver
 	c.PurgeAfter = a.duration(prefix+"purge", c.PurgeAfter)
 	c.MaxSuppressed = a.int(prefix+"maxsuppressed", c.MaxSuppressed)
 	c.RobustFactor = a.int(prefix+"robust", c.RobustFactor)
+	c.MinRate = a.rate(prefix+"least", c.MinRate)
 	c.MaxSenders = a.int(prefix+"maxsenders", c.MaxSenders)
 	c.MaxObjects = a.int(prefix+"maxobjects", c.MaxObjects)
 	c.MaxObjectSize = int64(a.int(prefix+"maxsize", int(c.MaxObjectSize)))
 	c.Buffer = a.int(prefix+"buffer", c.Buffer)
+	c.StreamBuffer = a.int(prefix+"streambuffer", c.StreamBuffer)
+	c.StreamLive = c.StreamLive || a.has(prefix+"live")
 	return c
 }
 

@@ -17,6 +17,7 @@ var objectCommands = map[string]command{
 	"present": (*runner).present,
 	"reject":  (*runner).rejectRange,
 	"abort":   (*runner).abort,
+	"leave":   (*runner).leave,
 	"refuse":  (*runner).refuse,
 }
 
@@ -179,6 +180,15 @@ func (r *runner) refuse(a *args) ([]string, error) {
 	x, err := r.receiver(a)
 	if err == nil {
 		x.Refuse = func(norm.ReceivedObject) bool { return true }
+	}
+	return nil, err
+}
+
+// leave makes a receiver say that it is about to leave.
+func (r *runner) leave(a *args) ([]string, error) {
+	x, err := r.receiver(a)
+	if err == nil {
+		x.Host.Do(func(now time.Time) { x.Core.Leave(now) })
 	}
 	return nil, err
 }

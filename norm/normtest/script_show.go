@@ -63,6 +63,9 @@ func (o *Received) String() string {
 	if o.Info.Info != nil {
 		s += fmt.Sprintf(" info %q", o.Info.Info)
 	}
+	if o.Info.Kind == norm.Stream {
+		s += fmt.Sprintf(" read %d", o.Read)
+	}
 	switch f, ok := o.File.(*Pattern); {
 	case o.Err != nil:
 		s += " aborted"
@@ -79,8 +82,11 @@ func (o *Received) String() string {
 }
 
 func kindName(k norm.Kind) string {
-	if k == norm.File {
+	switch k {
+	case norm.File:
 		return "file"
+	case norm.Stream:
+		return "stream"
 	}
 	return "data"
 }
@@ -101,7 +107,7 @@ func (h *Host) describe(e norm.Event) string {
 		words = append(words, h.Identify(e.Object))
 	}
 	switch e.Kind {
-	case norm.ObjectData:
+	case norm.ObjectData, norm.StreamBreak:
 		words = append(words, fmt.Sprintf("%d+%d", e.Range.Offset, e.Range.Length))
 	case norm.SenderSeen, norm.SenderRestarted, norm.SenderLost, norm.SenderEnded:
 		words = append(words, fmt.Sprintf("%d instance %d", e.Sender, e.Instance))
@@ -129,4 +135,5 @@ func (h *Host) describe(e norm.Event) string {
 
 var objectEvents = []norm.EventKind{
 	norm.ObjectOffered, norm.ObjectInfo, norm.ObjectData, norm.ObjectComplete, norm.ObjectAborted, norm.ObjectSent, norm.ObjectPurged,
+	norm.StreamWritable, norm.StreamReadable, norm.StreamBreak,
 }

@@ -15,7 +15,8 @@ type Sender struct {
 	IDs    map[norm.Handle]norm.TransportID
 	Log    []norm.Event
 
-	files map[norm.Handle]File
+	files   map[norm.Handle]File
+	streams map[norm.Handle]*SentStream
 }
 
 // AddSender adds a host with a sender to the site. Its Group is filled in.
@@ -24,7 +25,7 @@ func (n *Net) AddSender(name string, site *Site, up, down Link, cfg norm.SenderC
 		cfg.Group = Group
 	}
 	s := &Sender{Host: n.Add(name, site, up, down)}
-	s.Host.OnEvent = func(e norm.Event) { s.Log = append(s.Log, e) }
+	s.Host.OnEvent = s.note
 	s.Host.Open = func(h norm.Handle) File { return s.files[h] }
 	s.Host.Identify = func(h norm.Handle) string { return fmt.Sprint(s.IDs[h]) }
 	return s, s.Restart(cfg)
@@ -38,8 +39,18 @@ func (s *Sender) Restart(cfg norm.SenderConfig) error {
 	}
 	s.Core, s.Config = core, cfg
 	s.files, s.IDs = make(map[norm.Handle]File), make(map[norm.Handle]norm.TransportID)
+	s.streams = make(map[norm.Handle]*SentStream)
 	s.Host.Start(core)
 	return nil
+}
+
+func (s *Sender) note(e norm.Event) {
+	s.Log = append(s.Log, e)
+	if st := s.streams[e.Object]; st != nil && e.Kind == norm.StreamWritable {
+		if err := st.goOn(s.Host.net.Now()); err != nil {
+			s.Host.net.fault("%s: %v", s.Host.Name, err)
+		}
+	}
 }
 
 // Send enqueues an object, the bytes of which are in f. A nil f stands for [Content] of its id.

@@ -31,6 +31,14 @@ type Trace struct {
 	repeat int           // how often it came again, or was continued
 	until  time.Duration // when it came last
 	run    segment       // the last of a run of segments
+	read   reading       // or of a run of bytes read
+}
+
+// A reading is what a host read of a stream, up to an offset.
+type reading struct {
+	by     *Host
+	stream norm.Handle
+	end    int64
 }
 
 // The kinds of lines. Those of a message are its type's; repair is NORM_DATA and NORM_INFO with the repair flag.
@@ -39,7 +47,8 @@ var traceKinds = []string{
 	"lost",    // losses
 	"event",   // events but those of the next two
 	"begin",   // sender-seen, object-offered, object-sent
-	"written", // object-data
+	"written", // object-data, and stream-readable and stream-writable
+	"read",    // what is read of streams, in runs that no message start or break divides
 	"count",   // what Stats counts: suppressed NACKs, drops by reason and others
 }
 
@@ -65,12 +74,22 @@ func NewTrace(n *Net, kinds ...string) *Trace {
 	n.OnEvent = func(h *Host, e norm.Event) {
 		kind := "event"
 		switch e.Kind {
-		case norm.ObjectData:
+		case norm.ObjectData, norm.StreamReadable, norm.StreamWritable:
 			kind = "written"
 		case norm.SenderSeen, norm.ObjectOffered, norm.ObjectSent:
 			kind = "begin"
 		}
 		t.add(kind, h, "=", stringer(func() string { return h.describe(e) }))
+	}
+	n.OnRead = func(h *Host, o *Received, p norm.Piece) {
+		now := reading{h, o.Handle, p.Offset + int64(p.Len)}
+		if last := (reading{h, o.Handle, p.Offset}); t.read == last && !p.Start && !p.Gap && !p.End {
+			t.repeat++
+			t.until = t.net.now
+		} else if t.add("read", h, "=", stringer(func() string { return h.describePiece(o, p) })); !t.kinds["read"] {
+			return
+		}
+		t.read = now
 	}
 	return t
 }
@@ -87,7 +106,7 @@ func (t *Trace) Set(kind string, on bool) error {
 // Lines returns what was written since the last call.
 func (t *Trace) Lines() []string {
 	t.flush()
-	t.last, t.run = "", segment{}
+	t.last, t.run, t.read = "", segment{}, reading{}
 	lines := t.lines
 	t.lines = nil
 	return lines
@@ -108,7 +127,7 @@ func (t *Trace) add(kind string, h *Host, sign string, what fmt.Stringer) {
 		return
 	}
 	t.flush()
-	t.last, t.run = line, segment{}
+	t.last, t.run, t.read = line, segment{}, reading{}
 	t.lines = append(t.lines, "+"+round(t.net.now)+" "+line)
 }
 
@@ -152,6 +171,8 @@ func (t *Trace) flush() {
 	switch {
 	case t.repeat > 0 && t.run.from != nil:
 		t.lines = append(t.lines, fmt.Sprintf("+%s ... %d more, to %v", round(t.until), t.repeat, t.run.position))
+	case t.repeat > 0 && t.read.by != nil:
+		t.lines = append(t.lines, fmt.Sprintf("+%s ... %d more, to %d", round(t.until), t.repeat, t.read.end))
 	case t.repeat > 0:
 		t.lines = append(t.lines, fmt.Sprintf("+%s ... %d more", round(t.until), t.repeat))
 	}

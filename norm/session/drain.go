@@ -21,6 +21,9 @@ func (s *Session) drain(now time.Time) {
 // drainReceiver answers offers before it looks at requests: one may be for an object just accepted.
 func (s *Session) drainReceiver(now time.Time) {
 	for e := range s.rx.Events() {
+		if s.streams.wakeReader(e) {
+			continue
+		}
 		s.tell(e)
 		switch e.Kind {
 		case norm.ObjectOffered:
@@ -42,7 +45,7 @@ func (s *Session) drainSender() {
 		s.files.waiting.push(job{io: io, tx: true, source: s.files.sources[io.Object]})
 	}
 	for e := range s.tx.Events() {
-		if s.awaited(e) {
+		if s.awaited(e) || s.streams.wakeWriter(e) {
 			continue
 		}
 		s.tell(e)
@@ -58,7 +61,14 @@ func (s *Session) offer(now time.Time, h norm.Handle) {
 	if !ok {
 		return
 	}
-	if s.cfg.Offer != nil {
+	if info.Kind == norm.Stream {
+		r := &StreamReader{session: s, handle: h, ready: make(chan struct{}, 1)}
+		if s.cfg.OfferStream != nil && s.cfg.OfferStream(r, info) {
+			s.streams.readers[h] = r
+			s.rx.Accept(now, h)
+			return
+		}
+	} else if s.cfg.Offer != nil {
 		if sink := s.cfg.Offer(h, info); sink != nil {
 			s.files.sinks[h] = sink
 			s.rx.Accept(now, h)

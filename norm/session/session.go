@@ -49,6 +49,10 @@ type Config struct {
 	// nil, all are refused.
 	Offer func(norm.Handle, norm.ReceivedObject) Sink
 
+	// OfferStream is asked whether to receive a stream, which r then reads. It runs on the loop, too: reading is for another
+	// goroutine. If nil, all are refused.
+	OfferStream func(r *StreamReader, o norm.ReceivedObject) bool
+
 	// Workers is how many goroutines read and write objects. If zero, 2.
 	Workers int
 
@@ -72,15 +76,16 @@ type Session struct {
 	events queue
 
 	// Owned by the loop; nothing else touches these.
-	tx     *norm.Sender
-	rx     *norm.Receiver
-	due    time.Time     // when one of them waits for the time to be told; zero: never
-	pause  time.Duration // see const pause; zero where there is nothing to be gained
-	files  files
-	waits  map[norm.AckRequest]*ackWait // of callers that wait
-	out    outbox
-	unsent uint64
-	mute   bool // the last datagrams could not be sent
+	tx      *norm.Sender
+	rx      *norm.Receiver
+	due     time.Time     // when one of them waits for the time to be told; zero: never
+	pause   time.Duration // see const pause; zero where there is nothing to be gained
+	files   files
+	waits   map[norm.AckRequest]*ackWait // of callers that wait
+	streams streams
+	out     outbox
+	unsent  uint64
+	mute    bool // the last datagrams could not be sent
 }
 
 // Open starts a session. On error the Conn stays open.
@@ -96,11 +101,12 @@ func Open(cfg Config) (*Session, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Session{
-		cfg:    cfg,
-		calls:  make(chan func(time.Time)),
-		closed: make(chan struct{}),
-		events: newQueue(),
-		waits:  make(map[norm.AckRequest]*ackWait),
+		cfg:     cfg,
+		calls:   make(chan func(time.Time)),
+		closed:  make(chan struct{}),
+		events:  newQueue(),
+		waits:   make(map[norm.AckRequest]*ackWait),
+		streams: newStreams(),
 	}
 	var err error
 	if cfg.Send != nil {

@@ -6,56 +6,21 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/multicast-upgrade/tool/internal/tshark"
 	"github.com/multicast-upgrade/tool/norm/normtest"
 	"github.com/multicast-upgrade/tool/norm/trace"
 	"github.com/multicast-upgrade/tool/norm/wire"
 )
 
-// tshark returns what tshark reads of a capture, a map for each packet from the names of fields to their values in order.
-func tshark(t *testing.T, file []byte, fields ...string) []map[string][]string {
+// readNORM returns what tshark reads of the NORM messages in a capture.
+func readNORM(t *testing.T, capture []byte, fields ...string) []map[string][]string {
 	t.Helper()
-	program, err := exec.LookPath("tshark")
-	if err != nil {
-		if os.Getenv("REQUIRE_TSHARK") != "" {
-			t.Fatal("REQUIRE_TSHARK is set, and there is no tshark")
-		}
-		t.Skip("no tshark on this system; set REQUIRE_TSHARK=1 to make that a failure")
-	}
-	path := filepath.Join(t.TempDir(), "capture.pcapng")
-	if err := os.WriteFile(path, file, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	args := []string{"-r", path, "-d", fmt.Sprintf("udp.port==%d,norm", normtest.Group.Port()), "-T", "fields",
-		"-E", "separator=/t", "-E", "occurrence=a", "-E", "aggregator=,", "-Y", "norm"}
-	for _, f := range fields {
-		args = append(args, "-e", f)
-	}
-	cmd := exec.CommandContext(t.Context(), program, args...)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%v: %s", err, stderr.String())
-	}
-	var packets []map[string][]string
-	for line := range strings.Lines(string(out)) {
-		p := make(map[string][]string)
-		for i, v := range strings.Split(strings.TrimRight(line, "\n"), "\t") {
-			if v != "" {
-				p[fields[i]] = strings.Split(v, ",")
-			}
-		}
-		packets = append(packets, p)
-	}
-	return packets
+	return tshark.Read(t, capture, []string{"-d", fmt.Sprintf("udp.port==%d,norm", normtest.Group.Port()), "-Y", "norm"}, fields...)
 }
 
 // messages returns one message of every type that NORM has, with fec_id 129.
@@ -278,7 +243,7 @@ func TestTshark(t *testing.T) {
 	c := newCapture(t)
 	end := c.simulate(t)
 	c.addMessages(end, messages()...)
-	theirs, mine := tshark(t, c.out.Bytes(), tsharkFields()...), ours(t, c.out.Bytes())
+	theirs, mine := readNORM(t, c.out.Bytes(), tsharkFields()...), ours(t, c.out.Bytes())
 	if len(theirs) != len(mine) {
 		t.Errorf("tshark reads %d messages, we read %d", len(theirs), len(mine))
 	}
@@ -364,7 +329,7 @@ func TestTsharkDiffers(t *testing.T) {
 	for i, d := range differences {
 		c.addMessages(normtest.Epoch.Add(time.Duration(i)*time.Second), d.m)
 	}
-	theirs := tshark(t, c.out.Bytes(), tsharkFields()...)
+	theirs := readNORM(t, c.out.Bytes(), tsharkFields()...)
 	if len(theirs) != len(differences) {
 		t.Fatalf("tshark reads %d messages of %d", len(theirs), len(differences))
 	}

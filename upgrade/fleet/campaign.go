@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	mrand "math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
@@ -63,6 +65,7 @@ func Check(c store.CampaignSettings) error {
 	want(!t.Group.IsValid() || t.Group.Port() != 0, "transport.group %s: it has no port", t.Group)
 	want(t.Rate >= 0 && t.Burst >= 0 && t.SegmentSize >= 0 && t.AutoParity >= 0 && t.GRTT >= 0 && t.GroupSize >= 0,
 		"transport: rate, burst, segment_size, auto_parity, grtt and group_size cannot be negative")
+	want(t.Rate == 0 || t.StartRate == 0 && t.MinRate == 0 && t.MaxRate == 0, "transport: start_rate, min_rate and max_rate go without rate, as congestion control sets it")
 	if t.FEC != "" {
 		_, err := fec.ParseSpec(t.FEC)
 		want(err == nil, "transport.fec %.70q: %v", t.FEC, err)
@@ -161,13 +164,35 @@ func (s *Server) Start(ctx context.Context, id commit.CampaignID, revision int64
 	case len(targets) == 0:
 		return c, fmt.Errorf("%w: of product %s", ErrNoTargets, release.Manifest.Product)
 	}
-	groups := s.cfg.Groups
-	if given := c.Settings.Transport.Group; given.IsValid() {
-		groups = []netip.AddrPort{given}
+	groups := []netip.AddrPort{c.Settings.Transport.Group}
+	if !groups[0].IsValid() {
+		groups = s.groups()
 	}
 	c, err = s.store.StartCampaign(ctx, id, revision, targets, groups, s.by(actor))
 	s.kick()
 	return c, s.told(id, err)
+}
+
+// poolTries is how many groups of a pool are offered to a campaign: all of a small one, of a large one some by chance.
+const poolTries = 64
+
+// groups returns what a campaign may be given that names no group.
+func (s *Server) groups() []netip.AddrPort {
+	groups := slices.Clone(s.cfg.Groups)
+	if s.cfg.Pool == nil {
+		return groups
+	}
+	rng := mrand.New(mrand.NewPCG(mrand.Uint64(), mrand.Uint64()))
+	offered := map[netip.Addr]bool{}
+	for range poolTries {
+		group, err := s.cfg.Pool.Pick(rng, func(a netip.Addr) bool { return offered[a] })
+		if err != nil {
+			break // that were all
+		}
+		offered[group] = true
+		groups = append(groups, netip.AddrPortFrom(group, s.cfg.Port))
+	}
+	return groups
 }
 
 // Discard closes a draft, or a campaign that is scheduled: nobody was told of it. One that runs is to be aborted

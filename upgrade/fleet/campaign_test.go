@@ -15,7 +15,7 @@ import (
 
 // A whole campaign, from the upload to the last device: with losses, real agents, and a node id for each.
 func TestCampaignReachesEveryDevice(t *testing.T) {
-	virtual(t, func(r *rig) {
+	virtual(t, func(t *testing.T, r *rig) {
 		r.lost = 0.02
 		s := r.serve("one")
 		defer s.stop()
@@ -34,6 +34,18 @@ func TestCampaignReachesEveryDevice(t *testing.T) {
 				t.Errorf("agent %d: %v", i, a.err)
 			}
 		}
+		nodes := map[uint32]bool{}
+		for _, name := range names(3) {
+			nodes[r.device(name).Node] = true
+		}
+		for node := range r.nackers {
+			if !nodes[node] {
+				t.Errorf("a NACK came from node %d, which is none of %v", node, nodes)
+			}
+		}
+		if len(nodes) != 3 || len(r.nackers) == 0 {
+			t.Errorf("nodes %v, NACKs of %v", nodes, r.nackers)
+		}
 		snap := r.snapshot(s, c.ID)
 		if snap.Verdict != "COMMIT" || snap.Committed != 3 || snap.Targets != 3 || len(snap.Laggards) != 0 {
 			t.Errorf("snapshot of the closed campaign: %+v", snap)
@@ -42,7 +54,7 @@ func TestCampaignReachesEveryDevice(t *testing.T) {
 }
 
 func TestStartRefuses(t *testing.T) {
-	virtual(t, func(r *rig) {
+	virtual(t, func(t *testing.T, r *rig) {
 		s := r.serve("one")
 		defer s.stop()
 		ctx := t.Context()
@@ -96,7 +108,7 @@ func TestStartRefuses(t *testing.T) {
 }
 
 func TestBadUploadsLeaveNothing(t *testing.T) {
-	virtual(t, func(r *rig) {
+	virtual(t, func(t *testing.T, r *rig) {
 		s := r.serve("one")
 		defer s.stop()
 		ctx := t.Context()
@@ -125,7 +137,7 @@ func TestBadUploadsLeaveNothing(t *testing.T) {
 
 // Two people at two terminals: one commits, the other aborts. One wins and the other is told.
 func TestCommitAndAbortAtOnce(t *testing.T) {
-	virtual(t, func(r *rig) {
+	virtual(t, func(t *testing.T, r *rig) {
 		s := r.serve("one")
 		defer s.stop()
 		r.upload(s)
@@ -163,7 +175,7 @@ func TestCommitAndAbortAtOnce(t *testing.T) {
 
 // A campaign begins when enough of its devices wait, and several run at once, each to its own devices and group.
 func TestSchedulesAndSeveralAtOnce(t *testing.T) {
-	virtual(t, func(r *rig) {
+	virtual(t, func(t *testing.T, r *rig) {
 		s := r.serve("one")
 		defer s.stop()
 		r.upload(s)

@@ -103,15 +103,9 @@ func (s *Server) lookAt(ctx context.Context, work *sync.WaitGroup, c store.Campa
 		return nil
 	}
 	defer func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if err == nil {
-			delete(s.trouble, c.ID)
-			return
+		if err != nil {
+			s.failed(c.ID, err)
 		}
-		pause := min(lookInterval<<min(failed.count, 6), time.Minute)
-		s.trouble[c.ID] = failure{err, now.Add(pause), failed.count + 1}
-		s.hub.changed(Changes{Campaigns: []commit.CampaignID{c.ID}})
 	}()
 	if c.Phase == store.PhaseScheduled {
 		due, err := s.due(ctx, now, c)
@@ -141,6 +135,16 @@ func (s *Server) lookAt(ctx context.Context, work *sync.WaitGroup, c store.Campa
 		return errors.Join(err, s.store.DropLease(context.WithoutCancel(ctx), lease))
 	}
 	return nil
+}
+
+// failed notes why a campaign cannot be led, for people, and that it is to be tried again later.
+func (s *Server) failed(id commit.CampaignID, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	count := s.trouble[id].count
+	pause := min(lookInterval<<min(count, 6), time.Minute)
+	s.trouble[id] = failure{err, time.Now().Add(pause), count + 1}
+	s.hub.changed(Changes{Campaigns: []commit.CampaignID{id}})
 }
 
 // due reports whether a campaign that is scheduled is to be announced.
@@ -197,9 +201,10 @@ func (s *Server) begin(ctx context.Context, work *sync.WaitGroup, c store.Campai
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	l := &lead{id: c.ID, name: c.Name, start: start, rated: make(chan struct{}, 1), demand: demand{c.Settings.Transport.Rate, cmp.Or(c.Settings.Transport.Interface, s.cfg.Interface)}}
+	l := &lead{id: c.ID, name: c.Name, start: start, rated: make(chan struct{}, 1), demand: demand{cmp.Or(c.Settings.Transport.Rate, c.Settings.Transport.MaxRate), cmp.Or(c.Settings.Transport.Interface, s.cfg.Interface)}}
 	// What the campaign still has to write when ctx of the server ends goes under the lease all the same.
 	state := s.store.CampaignState(context.WithoutCancel(ctx), lease)
+	work.Go(func() { s.renew(ctx, lease, cancel) }) // from now on: to read a large image through takes a while
 	cfg, err := s.campaignConfig(ctx, c, l, state)
 	if err == nil {
 		l.campaign, err = upgrade.OpenCampaign(cfg)
@@ -211,7 +216,6 @@ func (s *Server) begin(ctx context.Context, work *sync.WaitGroup, c store.Campai
 	l.answers = l.campaign.Backend()
 	s.take(l)
 	s.divideRates()
-	work.Go(func() { s.renew(ctx, lease, cancel) })
 	work.Go(func() { s.keepRate(ctx, l) })
 	work.Go(func() {
 		defer cancel(nil)
@@ -261,7 +265,8 @@ func (s *Server) campaignConfig(ctx context.Context, c store.Campaign, l *lead, 
 	cfg.NotBefore, cfg.Window, cfg.Spread, cfg.Hold = set.Activation.NotBefore, set.Activation.Window, set.Activation.Spread, set.Activation.Hold
 	tr := set.Transport
 	cfg.Group, cfg.Interface, cfg.Source, cfg.TTL = l.start.Group, l.demand.iface, tr.Source, cmp.Or(tr.TTL, s.cfg.TTL)
-	cfg.Rate, cfg.Burst, cfg.SegmentSize = cmp.Or(tr.Rate, s.cfg.Rate), tr.Burst, tr.SegmentSize
+	cfg.Rate, cfg.StartRate, cfg.MinRate, cfg.MaxRate = tr.Rate, tr.StartRate, tr.MinRate, tr.MaxRate
+	cfg.Burst, cfg.SegmentSize = tr.Burst, tr.SegmentSize
 	cfg.AutoParity, cfg.GRTT, cfg.BackoffFactor = tr.AutoParity, tr.GRTT, tr.BackoffFactor
 	cfg.GroupSize, cfg.Auth = cmp.Or(tr.GroupSize, len(cfg.Targets)), tr.Auth
 	if tr.FEC != "" {
@@ -346,6 +351,9 @@ func (s *Server) finish(ctx context.Context, l *lead, lease store.Lease, result 
 	}
 	if err != nil {
 		s.cfg.Log.Info("leads a campaign no more", "campaign", l.id, "err", err)
+	}
+	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, store.ErrFenced) {
+		s.failed(l.id, err)
 	}
 	s.let(l)
 }

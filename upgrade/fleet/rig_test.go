@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -20,6 +21,7 @@ import (
 	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/norm/normtest/hub"
 	"github.com/multicast-upgrade/tool/norm/session"
+	"github.com/multicast-upgrade/tool/norm/wire"
 	"github.com/multicast-upgrade/tool/upgrade"
 	"github.com/multicast-upgrade/tool/upgrade/fleet"
 	"github.com/multicast-upgrade/tool/upgrade/store"
@@ -56,7 +58,9 @@ type rig struct {
 	front http.Handler
 	last  byte
 	lost  float64
-	rng   *rand.Rand
+	// nackers are the NormNodeIds of those who have sent a NORM_NACK.
+	nackers map[uint32]bool
+	rng     *rand.Rand
 }
 
 func newRig(t *testing.T) *rig {
@@ -65,7 +69,7 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { st.Close() })
-	return &rig{T: t, store: st, groups: map[string]*hub.Hub{}, rng: rand.New(rand.NewPCG(1, 2)), image: pattern(300_000)}
+	return &rig{T: t, store: st, groups: map[string]*hub.Hub{}, nackers: map[uint32]bool{}, rng: rand.New(rand.NewPCG(1, 2)), image: pattern(300_000)}
 }
 
 func pattern(n int) []byte {
@@ -96,16 +100,19 @@ func (r *rig) open(group netip.AddrPort) session.Conn {
 	h := r.groups[group.String()]
 	if h == nil {
 		h = new(hub.Hub)
-		h.Lose(func(_, _ netip.AddrPort, _ []byte) bool { return r.loses() })
+		h.Lose(func(_, _ netip.AddrPort, b []byte) bool { return r.loses(b) })
 		r.groups[group.String()] = h
 	}
 	r.last++
 	return h.Open(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, r.last}), 6003))
 }
 
-func (r *rig) loses() bool {
+func (r *rig) loses(b []byte) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if typ := b[0] & 0x0f; typ == uint8(wire.TypeNack) {
+		r.nackers[binary.BigEndian.Uint32(b[4:])] = true // source_id (RFC 5740, Section 4.1)
+	}
 	return r.rng.Float64() < r.lost
 }
 
@@ -312,10 +319,10 @@ func (r *rig) kill(s *server, id commit.CampaignID) {
 	s.stop()
 }
 
-func virtual(t *testing.T, f func(r *rig)) {
+func virtual(t *testing.T, f func(t *testing.T, r *rig)) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		f(r)
+		f(t, r)
 		r.agents.Wait()
 		if err := r.store.Close(); err != nil {
 			t.Error(err)
@@ -329,4 +336,3 @@ func names(n int) (all []string) {
 	}
 	return all
 }
-

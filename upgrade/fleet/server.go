@@ -29,8 +29,11 @@ type Config struct {
 	URL   string               // of the rendezvous, as devices know it; required
 	Name  string               // of this server among those on the store, as people see it. If empty, the host's name
 
-	// Groups are what campaigns are given that do not name one: no two that are open have the same.
+	// Groups are what campaigns are given that do not name one, and then those of Pool with Port: no two campaigns that are
+	// open have the same.
 	Groups []netip.AddrPort
+	Pool   *discovery.Pool // nil: there is none
+	Port   uint16
 	// Interface and TTL are for campaigns that do not name theirs; see [upgrade.CampaignConfig].
 	Interface string
 	TTL       int
@@ -61,6 +64,8 @@ func (cfg Config) resolve() (Config, error) {
 		return cfg, fmt.Errorf("fleet: %d of %d release keys are to be trusted", cfg.Trust.Threshold, len(cfg.Trust.Keys))
 	case cfg.URL == "":
 		return cfg, errors.New("fleet: devices have to know the URL of the rendezvous")
+	case cfg.Pool != nil && cfg.Port == 0:
+		return cfg, errors.New("fleet: a pool of groups needs a port")
 	case cfg.Rate < 0 || cfg.Lease < 0 || cfg.MaxPolls < 0 || cfg.MaxPending < 0:
 		return cfg, errors.New("fleet: rate, lease and limits cannot be negative")
 	}

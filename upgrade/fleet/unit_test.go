@@ -1,0 +1,86 @@
+package fleet
+
+import (
+	"context"
+	"maps"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/upgrade"
+)
+
+func TestShares(t *testing.T) {
+	a, b, c := commit.CampaignID{1}, commit.CampaignID{2}, commit.CampaignID{3}
+	for name, tt := range map[string]struct {
+		demands map[commit.CampaignID]demand
+		limits  map[string]float64
+		want    map[commit.CampaignID]float64
+	}{
+		"alone":               {map[commit.CampaignID]demand{a: {}}, nil, map[commit.CampaignID]float64{a: 12}},
+		"no more than wanted": {map[commit.CampaignID]demand{a: {most: 2}, b: {}, c: {most: 20}}, nil, map[commit.CampaignID]float64{a: 2, b: 5, c: 5}},
+		"a slow interface": {map[commit.CampaignID]demand{a: {iface: "wan"}, b: {iface: "wan"}, c: {iface: "lan"}}, map[string]float64{"wan": 3},
+			map[commit.CampaignID]float64{a: 1.5, b: 1.5, c: 9}},
+		"none": {nil, nil, map[commit.CampaignID]float64{}},
+	} {
+		if got := shares(tt.demands, 12, tt.limits); !maps.Equal(got, tt.want) {
+			t.Errorf("%s: %v, want %v", name, got, tt.want)
+		}
+	}
+}
+
+func TestCauses(t *testing.T) {
+	for want, tt := range map[string]struct {
+		device  upgrade.DeviceState
+		verdict string
+	}{
+		"never joined":                  {upgrade.DeviceState{}, ""},
+		"joined, no data":               {upgrade.DeviceState{State: commit.StateReceiving}, ""},
+		"losing 12 %":                   {upgrade.DeviceState{State: commit.StateReceiving, Heard: 88, Loss: 0.12}, ""},
+		"receiving":                     {upgrade.DeviceState{State: commit.StateReceiving, Heard: 1000, Loss: 0.01, Overruns: 1}, ""},
+		"socket overruns: 30 datagrams": {upgrade.DeviceState{State: commit.StateReceiving, Heard: 100, Loss: 0.3, Overruns: 30}, ""},
+		"disk full":                     {upgrade.DeviceState{State: commit.StateRefused, Reason: commit.ReasonDiskFull}, ""},
+		"signature refused":             {upgrade.DeviceState{State: commit.StateRefused, Reason: commit.ReasonSignature}, "COMMIT"},
+		"other hardware":                {upgrade.DeviceState{State: commit.StateRefused, Reason: commit.ReasonHardware}, ""},
+		"its key lives in two agents":   {upgrade.DeviceState{State: commit.StateReady, Duplicate: true}, ""},
+		"READY, and has not said what became of it": {upgrade.DeviceState{State: commit.StateReady}, "COMMIT"},
+		"": {upgrade.DeviceState{State: commit.StateReady}, ""},
+		"multicast does not reach it; it fetches the rest": {upgrade.DeviceState{State: commit.StateReceiving, ByHTTP: true, Bytes: 5}, ""},
+	} {
+		if _, got := causeOf(tt.device, upgrade.CampaignStatus{Verdict: tt.verdict}); got != want {
+			t.Errorf("%+v after %q: %q, want %q", tt.device, tt.verdict, got, want)
+		}
+	}
+}
+
+// Whoever is slow holds so many events and each campaign once.
+func TestSubscriptionsCoalesce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Server{}
+		sub := s.Subscribe()
+		other := s.Subscribe()
+		other.Close()
+		one, two := commit.CampaignID{1}, commit.CampaignID{2}
+		for range maxEvents + 5 {
+			s.hub.changed(Changes{Campaigns: []commit.CampaignID{two, one}, Events: []upgrade.Event{{}}})
+		}
+		c, err := sub.Next(t.Context())
+		if err != nil || len(c.Campaigns) != 2 || c.Campaigns[0] != one || len(c.Events) != maxEvents || c.Lost != 5 || c.Devices {
+			t.Errorf("%d campaigns, %d events, %d lost, %v", len(c.Campaigns), len(c.Events), c.Lost, err)
+		}
+		begun := time.Now()
+		s.hub.changed(Changes{Devices: true})
+		if c, err := sub.Next(t.Context()); err != nil || !c.Devices || len(c.Campaigns) != 0 || time.Since(begun) != restInterval {
+			t.Errorf("%+v, %v after %v; want what came since, after a rest", c, err, time.Since(begun))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if _, err := sub.Next(ctx); err == nil {
+			t.Error("something was told that has not changed")
+		}
+		if len(other.held.Events) != 0 {
+			t.Error("a closed subscription holds events")
+		}
+	})
+}
