@@ -175,6 +175,12 @@ func (a *agent) resolve() (err error) {
 	if cfg.GroupSize < 1 {
 		return fmt.Errorf("--group-size %d: want 1 or more", cfg.GroupSize)
 	}
+	if err := a.resolveWindows(); err != nil {
+		return err
+	}
+	if err := a.resolveSlots(); err != nil {
+		return err
+	}
 	for _, path := range a.trust {
 		key, err := manifest.LoadPublicKey(path, manifest.RoleRelease)
 		if err != nil {
@@ -212,12 +218,6 @@ func (a *agent) resolve() (err error) {
 		if _, _, err := udp.InterfaceFor(cfg.Interface); err != nil { // found out now, not when a campaign begins
 			return err
 		}
-	}
-	if err := a.resolveWindows(); err != nil {
-		return err
-	}
-	if err := a.resolveSlots(); err != nil {
-		return err
 	}
 	if a.tlsCA != "" {
 		if cfg.Transport, err = transport(a.tlsCA); err != nil {
