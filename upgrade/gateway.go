@@ -17,6 +17,7 @@ import (
 	"github.com/multicast-upgrade/tool/commit"
 	"github.com/multicast-upgrade/tool/commit/disk"
 	"github.com/multicast-upgrade/tool/manifest"
+	"golang.org/x/net/netutil"
 )
 
 // A Gateway offers what an agent has proved to others of its site: the images in DIR/current by name, to whoever can do
@@ -137,9 +138,12 @@ func (g *Gateway) Handler() http.Handler {
 	return mux
 }
 
+// maxGatewayConnections bounds those to a gateway: one for each device of a site, and more wait.
+const maxGatewayConnections = 256
+
 // Serve answers by HTTP until ctx ends. It closes l.
 func (g *Gateway) Serve(ctx context.Context, l net.Listener) {
-	wait := serveHTTP(ctx, g.a.log, l, g.Handler(), nil)
+	wait := serveHTTP(ctx, g.a.log, netutil.LimitListener(l, maxGatewayConnections), g.Handler(), nil)
 	<-ctx.Done()
 	wait()
 }
