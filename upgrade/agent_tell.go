@@ -220,11 +220,12 @@ func (a *Agent) greetServer(ctx context.Context) {
 type statusBox struct {
 	busy bool
 	next *discovery.Status
-	rest time.Time // none is shown before this
+	said discovery.Status // last
+	rest time.Time        // none is shown before this, unless the state is another
 }
 
-// statusInterval is the time between two reports of a device, and as much again at random, so that those of many do not
-// come together.
+// statusInterval is the time between two reports of a device in one state, and as much again at random, so that those of
+// many do not come together.
 const statusInterval = 10 * time.Second
 
 // due returns when the box has something to show; zero if nothing.
@@ -242,6 +243,9 @@ func (a *Agent) sendStatus(round commit.Round, state commit.State, reason commit
 		s.Received, s.Lost, s.Overruns, s.ByHTTP = c.traffic.received, c.traffic.lost, c.traffic.overruns, c.traffic.byHTTP
 	}
 	a.status.next = &s
+	if s.Campaign != a.status.said.Campaign || s.State != a.status.said.State {
+		a.status.rest = time.Time{}
+	}
 }
 
 // showStatus shows the latest status, if that is due.
@@ -250,7 +254,7 @@ func (a *Agent) showStatus(now time.Time) {
 		return
 	}
 	s := *a.status.next
-	a.status = statusBox{busy: true, rest: now.Add(statusInterval + rand.N(statusInterval))}
+	a.status = statusBox{busy: true, said: s, rest: now.Add(statusInterval + rand.N(statusInterval))}
 	a.work.Go(func() {
 		if err := a.client.Status(a.ctx, s); err != nil {
 			a.log.Debug("the status was not taken", "error", err)

@@ -132,6 +132,23 @@ func TestBadUploadsLeaveNothing(t *testing.T) {
 		if err := s.AddImage(ctx, id, "fw", bytes.NewReader(r.image), "alice"); err != nil {
 			t.Error(err)
 		}
+
+		// A manifest that has the hash of this image and the leaves of another: no device could ever verify it.
+		im, _, err := manifest.NewImage("fw", bytes.NewReader(other), int64(len(other)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		im.SHA256 = rel.Manifest.Images[0].SHA256
+		odd, err := s.AddRelease(ctx, r.sign(releaseKey, 6, im), "alice")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.AddImage(ctx, odd.ID, "fw", bytes.NewReader(r.image), "alice"); !errors.Is(err, manifest.ErrImage) {
+			t.Errorf("an image with other leaves: %v", err)
+		}
+		if rel, err := r.store.Release(ctx, odd.ID); err != nil || len(rel.Missing) != 1 {
+			t.Errorf("missing %q, %v", rel.Missing, err)
+		}
 	})
 }
 

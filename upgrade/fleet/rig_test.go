@@ -173,6 +173,10 @@ func (r *rig) signed(key *manifest.PrivateKey, sequence uint64) []byte {
 	if err != nil {
 		r.Fatal(err)
 	}
+	return r.sign(key, sequence, im)
+}
+
+func (r *rig) sign(key *manifest.PrivateKey, sequence uint64, im manifest.Image) []byte {
 	now := time.Now().UTC().Truncate(time.Second)
 	m := &manifest.Manifest{Product: "phone", Hardware: []string{manifest.AnyHardware}, Version: "2.0", Sequence: sequence,
 		Created: now, Expires: now.AddDate(0, 6, 0), Images: []manifest.Image{im}}

@@ -1,7 +1,7 @@
 package store_test
 
 import (
-	"io/fs"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -110,19 +110,21 @@ func TestNewerDatabaseIsRefused(t *testing.T) {
 
 func TestMigrationIsAllOrNothing(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store.Store) {
-		first := must(fs.ReadFile(os.DirFS("."), "migrations/0001_first.sql"))(t)
-		files := fstest.MapFS{
-			"migrations/0001_first.sql":  {Data: first},
-			"migrations/0002_second.sql": {Data: []byte("CREATE TABLE extra (n BIGINT); INSERT INTO extra (n) VALUES (1); INSERT INTO nowhere (n) VALUES (1);")},
+		names := must(filepath.Glob("migrations/*.sql"))(t)
+		files := fstest.MapFS{}
+		for _, name := range names {
+			files[filepath.ToSlash(name)] = &fstest.MapFile{Data: must(os.ReadFile(name))(t)}
 		}
+		next := fmt.Sprintf("migrations/%04d_next.sql", len(names)+1)
+		files[next] = &fstest.MapFile{Data: []byte("CREATE TABLE extra (n BIGINT); INSERT INTO extra (n) VALUES (1); INSERT INTO nowhere (n) VALUES (1);")}
 		err := s.Migrate(t.Context(), files)
-		if err == nil || !strings.Contains(err.Error(), "0002_second.sql") {
+		if err == nil || !strings.Contains(err.Error(), "_next.sql") {
 			t.Fatalf("error %v", err)
 		}
-		files["migrations/0002_second.sql"].Data = []byte("CREATE TABLE extra (n BIGINT); INSERT INTO extra (n) VALUES (1);") // fails if there is one already
+		files[next].Data = []byte("CREATE TABLE extra (n BIGINT); INSERT INTO extra (n) VALUES (1);") // fails if there is one already
 		wantNil(t, s.Migrate(t.Context(), files))
 		wantNil(t, s.Migrate(t.Context(), files))
-		delete(files, "migrations/0001_first.sql")
+		delete(files, filepath.ToSlash(names[0]))
 		if err := s.Migrate(t.Context(), files); err == nil || !strings.Contains(err.Error(), "want number 1") {
 			t.Errorf("error %v with a gap", err)
 		}
