@@ -38,6 +38,10 @@ With --discover sap it hears announcements (RFC 2974) on --interface, and asks t
 by the trusted server key; unasked it does so every quarter of an hour or so, and waits at the server only while a
 campaign is under way. An announcement makes it ask, and nothing else.
 
+With --slots the image goes to the one of two slots that does not run, while it is received. --window has the device
+activate at some hours only. With --serve it is the gateway of its site: other agents ask it for missing leaves (--tail),
+phones and boot loaders fetch the images in DIR/current from it.
+
 Without --once it runs until it is ended by a signal. With --once the exit status is 0 if the release was committed
 here, and 1 if not.`,
 		Example: `  normrecv agent --server https://updates.example.net:8443 --trust release.pub --trust-server server.pub \

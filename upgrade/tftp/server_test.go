@@ -35,9 +35,18 @@ func (m memory) Open(name string) (File, error) {
 // serve starts a server on loopback.
 func serve(t testing.TB, files Files) (*Server, *net.UDPAddr) {
 	t.Helper()
-	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	return serveAt(t, files, "127.0.0.1:0")
+}
+
+func serveAt(t testing.TB, files Files, at string) (*Server, *net.UDPAddr) {
+	t.Helper()
+	addr, err := net.ResolveUDPAddr("udp", at)
 	if err != nil {
 		t.Fatal(err)
+	}
+	conn, err := net.ListenUDP("udp", addr)
+	if err != nil {
+		t.Skipf("no such address here: %v", err)
 	}
 	s := &Server{Files: files}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -119,6 +128,32 @@ func TestServesWithoutOptions(t *testing.T) {
 		if got := c.fetch(nil, 512); !bytes.Equal(got, want) {
 			t.Errorf("%d bytes came, want %d", len(got), size)
 		}
+	}
+}
+
+// TestServesWhereItListens: the answers come from a port of the transfer, and the address that was asked.
+func TestServesWhereItListens(t *testing.T) {
+	want := bytes.Repeat([]byte("x"), 1000)
+	for _, test := range []struct{ listen, from, to string }{
+		{":0", "127.0.0.1:0", "127.0.0.1"}, {"0.0.0.0:0", "127.0.0.1:0", "127.0.0.1"}, {"[::1]:0", "[::1]:0", "::1"},
+	} {
+		t.Run(test.listen, func(t *testing.T) {
+			_, addr := serveAt(t, memory{"fw": want}, test.listen)
+			from, err := net.ResolveUDPAddr("udp", test.from)
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn, err := net.ListenUDP("udp", from)
+			if err != nil {
+				t.Skip(err)
+			}
+			defer conn.Close()
+			c := &client{t, conn, &net.UDPAddr{IP: net.ParseIP(test.to), Port: addr.Port}}
+			c.send(readRequest("fw"))
+			if got := c.fetch(nil, 512); !bytes.Equal(got, want) || c.to.Port == addr.Port || !c.to.IP.Equal(net.ParseIP(test.to)) {
+				t.Errorf("%d bytes came from %v, asked was port %d", len(got), c.to, addr.Port)
+			}
+		})
 	}
 }
 
