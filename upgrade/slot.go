@@ -108,10 +108,11 @@ func (a *Agent) stageFS(ctx context.Context, m *manifest.Manifest) disk.FS {
 	return &slotFS{a.fs, ctx, a.cfg.Slots, im}
 }
 
-// isNote reports whether a name is that of a note.
+// isNote reports whether a name is that of a note: the image's, among those on their way or those that are verified.
 func (f *slotFS) isNote(name string) bool {
-	dir, base := path.Split(name)
-	return base == f.image.Name && strings.HasPrefix(dir, stagesDir+"/") && path.Dir(name) != stagesDir
+	dir, ok := strings.CutSuffix(name, "/"+f.image.Name)
+	stage, kind := path.Split(dir)
+	return ok && strings.HasPrefix(stage, stagesDir+"/") && (kind == "part" || kind == "image")
 }
 
 // noted returns the slot that a note names.

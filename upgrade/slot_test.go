@@ -214,6 +214,19 @@ func TestSlotFileIsTheImageOnly(t *testing.T) {
 	}
 }
 
+// TestNotesAreImagesOnly: an image may have the name of another file of the stage.
+func TestNotesAreImagesOnly(t *testing.T) {
+	for name, want := range map[string]bool{
+		"stage/00/part/release": true, "stage/00/image/release": true, "stage/00/release": false, "stage/release": false,
+		"release": false, "current/release": false, "stage/00/part/session": false, "stage/00/part/xrelease": false,
+	} {
+		f := &slotFS{image: &manifest.Image{Name: "release"}}
+		if got := f.isNote(name); got != want {
+			t.Errorf("%s is a note: %v", name, got)
+		}
+	}
+}
+
 func TestParseSlots(t *testing.T) {
 	got, err := ParseSlots("A=/dev/mmcblk0p2,B=/dev/mmcblk0p3")
 	if want := [2]Slot{{"A", "/dev/mmcblk0p2"}, {"B", "/dev/mmcblk0p3"}}; err != nil || got != want {
