@@ -121,8 +121,24 @@ func (p *Participant) instant(now time.Time) time.Time {
 	if utc := p.clock.UTC(now); utc.After(start) {
 		start = utc
 	}
-	return p.cfg.Opens(start)
+	// The windows of many devices open together, and they do not activate together: each has its own instant after that, if
+	// the window is long enough.
+	own := spreadOffset(p.cfg.Device, p.decision.Round, max(p.decision.Spread, windowSpread))
+	opens := p.cfg.Opens(start)
+	opened := opens
+	if opens.Equal(start) { // it is open: since when?
+		if opened = p.cfg.Opens(start.Add(-own)); opened.Equal(start.Add(-own)) {
+			return start // long enough
+		}
+	}
+	if t := opened.Add(own); p.cfg.Opens(t).Equal(t) {
+		return t
+	}
+	return opens
 }
+
+// windowSpread is how long devices that waited for their maintenance window spread over at least.
+const windowSpread = time.Minute
 
 // WaitsUntil returns when this device, which has a COMMIT and is not on hold, may activate by its maintenance window; ok
 // is false if it does not wait for that. The instant is in UTC.

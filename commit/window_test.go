@@ -34,15 +34,17 @@ func TestWindowClosedAndOpen(t *testing.T) {
 		t.Error("it waits until a time, not knowing the time")
 	}
 	must(t, p.Timestamp(at(45), sign(commit.Timestamp{Time: at(60)}, serverKey))) // start is at the full hour
-	if until, ok := p.WaitsUntil(at(45)); !ok || !until.Equal(at(90)) {
-		t.Errorf("it waits until %v, %v; want %v", until, ok, at(90))
+	until, ok := p.WaitsUntil(at(45))
+	if !ok || until.Before(at(90)) || until.After(at(91)) {
+		t.Fatalf("it waits until %v, %v; want its own instant in the minute from %v on", until, ok, at(90))
 	}
-	if got := p.Deadline(); !got.Equal(at(75)) { // of a clock that is a quarter of an hour behind
-		t.Errorf("deadline %v, want %v", got, at(75))
+	due := until.Add(-15 * time.Minute) // of a clock that is a quarter of an hour behind
+	if got := p.Deadline(); !got.Equal(due) {
+		t.Errorf("deadline %v, want %v", got, due)
 	}
-	next(t, p, at(75).Add(-time.Nanosecond), commit.TaskNone)
-	do(t, p, at(75), commit.TaskAskBrake)
-	job := next(t, p, at(75), commit.TaskCheckStage)
+	next(t, p, due.Add(-time.Nanosecond), commit.TaskNone)
+	do(t, p, due, commit.TaskAskBrake)
+	job := next(t, p, due, commit.TaskCheckStage)
 
 	// The window closes while the stage is hashed: the brake is asked again in the next one.
 	must(t, p.Finish(at(105), job, commit.Result{Roots: stage().Roots}))
@@ -50,14 +52,33 @@ func TestWindowClosedAndOpen(t *testing.T) {
 		t.Fatal("ACTIVATING is in the log, and the window is closed")
 	}
 	next(t, p, at(105), commit.TaskNone)
-	if got := p.Deadline(); !got.Equal(at(135)) {
-		t.Errorf("deadline %v, want %v", got, at(135))
+	if got := p.Deadline(); !got.Equal(due.Add(time.Hour)) { // the same instant after the next one opens
+		t.Errorf("deadline %v, want %v", got, due.Add(time.Hour))
 	}
-	do(t, p, at(135), commit.TaskAskBrake)
-	do(t, p, at(135), commit.TaskCheckStage)
-	next(t, p, at(135), commit.TaskActivate)
+	do(t, p, due.Add(time.Hour), commit.TaskAskBrake)
+	do(t, p, due.Add(time.Hour), commit.TaskCheckStage)
+	next(t, p, due.Add(time.Hour), commit.TaskActivate)
 	if _, ok := p.WaitsUntil(at(170)); ok {
 		t.Error("it waits for a window and is activating")
+	}
+}
+
+// TestSpreadBeyondTheWindow: with a spread that the window has no room for, the device activates when it opens.
+func TestSpreadBeyondTheWindow(t *testing.T) {
+	spread := 0
+	for _, length := range []time.Duration{0, 20 * time.Minute, 24 * time.Hour} {
+		p := windowed(t, &memoryLog{}, func(d *commit.Decision) { d.NotBefore, d.Spread = start.Add(-48*time.Hour), length })
+		must(t, p.Timestamp(start, sign(commit.Timestamp{Time: start}, serverKey)))
+		got := p.Deadline().Sub(at(30))
+		if got < 0 || got > max(length, time.Minute) || got >= 30*time.Minute {
+			t.Errorf("spread %v: %v after the window opens", length, got)
+		}
+		if got > 0 {
+			spread++
+		}
+	}
+	if spread < 2 {
+		t.Errorf("%d of 3 are spread", spread)
 	}
 }
 
