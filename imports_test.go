@@ -56,6 +56,11 @@ var rooms = map[string]room{
 		module + "norm/fec", module + "norm/session", module + "manifest", module + "commit", module + "discovery",
 		module + "upgrade", module + "upgrade/store",
 	}},
+	"upgrade/api/rest": {may: []string{"github.com/oapi-codegen/runtime"}},
+	"upgrade/api": {may: []string{
+		module + "manifest", module + "commit", module + "upgrade", module + "upgrade/api/rest", module + "upgrade/fleet", module + "upgrade/store",
+		"golang.org/x/time/rate",
+	}},
 }
 
 // TestAgentLinksNoSQL holds that the database of the server stays out of the program on the devices.

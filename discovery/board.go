@@ -241,12 +241,17 @@ func SendAway(w http.ResponseWriter, devices int) { problem(w, away(devices)) }
 // ends.
 func (h *Handler) poll(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
+	device := query.Get("device")
+	if err := checkPeer(r.Context(), device); err != nil {
+		problem(w, err)
+		return
+	}
 	wait := time.Duration(0)
 	if s, err := strconv.ParseUint(query.Get("wait"), 10, 16); err == nil {
 		wait = min(time.Duration(s)*time.Second, maxWait)
 	}
 	known := r.Header.Get("If-None-Match")
-	n, etag, seat, err := h.board.wait(r.Context(), query.Get("device"), known, wait, h.MaxWaiters)
+	n, etag, seat, err := h.board.wait(r.Context(), device, known, wait, h.MaxWaiters)
 	if err != nil {
 		problem(w, err)
 		return

@@ -105,7 +105,7 @@ func (h *Handler) groupKey(w http.ResponseWriter, r *http.Request) {
 }
 
 // take returns a handler that reads a message and gives it to f.
-func take[M any](f func(context.Context, M) error) http.HandlerFunc {
+func take[M message](f func(context.Context, M) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if m, ok := read[M](w, r); ok {
 			done(w, f(r.Context(), m))
@@ -114,14 +114,19 @@ func take[M any](f func(context.Context, M) error) http.HandlerFunc {
 }
 
 // read returns the message in the body; if there is none, it says so.
-func read[M any](w http.ResponseWriter, r *http.Request) (m M, ok bool) {
+func read[M message](w http.ResponseWriter, r *http.Request) (m M, ok bool) {
 	boundBody(w)
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err == nil {
 		err = decoding.Unmarshal(body, &m)
 	}
 	if err != nil {
-		problem(w, &Refusal{Status: http.StatusBadRequest, Reason: "format", Detail: "the body is not the message this path takes"})
+		err = &Refusal{Status: http.StatusBadRequest, Reason: "format", Detail: "the body is not the message this path takes"}
+	} else {
+		err = checkPeer(r.Context(), m.from())
+	}
+	if err != nil {
+		problem(w, err)
 	}
 	return m, err == nil
 }

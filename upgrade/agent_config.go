@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"cmp"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,6 +28,8 @@ type AgentConfig struct {
 	Server string
 	// Transport carries HTTP. If nil, one is made that trusts no certificate but TrustServer's.
 	Transport http.RoundTripper
+	// Certificates are shown by it to a server that wants to see one.
+	Certificates []tls.Certificate
 
 	Trust       manifest.Keys      // the release keys
 	TrustServer manifest.PublicKey // the server key: announces and decides, never says what may run
@@ -159,6 +162,7 @@ func (c AgentConfig) newClient() (*discovery.Client, error) {
 		t := http.DefaultTransport.(*http.Transport).Clone()
 		t.Proxy = nil // the server's origin and no other
 		t.TLSClientConfig = discovery.ClientTLS(c.TrustServer, u.Hostname(), func() time.Time { return time.Time{} })
+		t.TLSClientConfig.Certificates = c.Certificates
 		transport = t
 	}
 	client, err := discovery.NewClient(c.Server, transport)

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/netutil"
 
 	"github.com/multicast-upgrade/tool/discovery"
+	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/norm/udp"
 )
 
@@ -34,7 +35,7 @@ type Shared struct {
 func (c *Campaign) Backend() discovery.Backend { return backend{c} }
 
 // listen takes the port of the rendezvous; a new campaign gets its address and URL from it.
-func (c *Campaign) listen() error {
+func (c *Campaign) listen() (err error) {
 	if c.cfg.Shared != nil {
 		c.frozen.URL = c.cfg.Shared.URL
 		return nil
@@ -43,8 +44,7 @@ func (c *Campaign) listen() error {
 	if address == "" {
 		address = c.frozen.Settings.Listen
 	}
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
+	if _, _, err = net.SplitHostPort(address); err != nil {
 		return fmt.Errorf("--listen %s: want ADDRESS:PORT", address)
 	}
 	if c.listener, err = c.cfg.Bind("tcp", address); err != nil {
@@ -52,19 +52,22 @@ func (c *Campaign) listen() error {
 	}
 	if c.frozen.Address == "" {
 		c.frozen.Address = c.listener.Addr().String()
-		if c.frozen.URL, err = c.advertised(host); err != nil {
+		s := c.frozen.Settings
+		if c.frozen.URL, err = RendezvousURL(address, c.frozen.Address, s.Advertise, s.Interface, c.cfg.TLS != nil); err != nil {
 			return err
 		}
 	}
-	if c.cfg.TLS != nil || !loopback(c.frozen.Address) {
-		return c.secure(host)
+	if c.cfg.TLS == nil && !Loopback(c.frozen.Address) {
+		c.cfg.TLS, err = RendezvousTLS(c.cfg.Key, c.frozen.URL, address)
 	}
-	return nil
+	return err
 }
 
-// advertised returns the URL of a new campaign's rendezvous.
-func (c *Campaign) advertised(host string) (string, error) {
-	if s := c.frozen.Settings.Advertise; s != "" {
+// RendezvousURL returns the URL by which devices know a rendezvous that was asked to listen at one address and is bound to
+// another: advertise, if it is given; otherwise it is made of the address, or that of an interface if the address is none
+// that devices could use. It is https if secure says so, and beyond this host in any case.
+func RendezvousURL(listen, bound, advertise, iface string, secure bool) (string, error) {
+	if s := advertise; s != "" {
 		u, err := url.Parse(s)
 		switch {
 		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || strings.ContainsAny(s, "?#"):
@@ -74,16 +77,20 @@ func (c *Campaign) advertised(host string) (string, error) {
 		}
 		return strings.TrimSuffix(s, "/"), nil
 	}
-	_, port, err := net.SplitHostPort(c.frozen.Address)
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return "", err
+	}
+	_, port, err := net.SplitHostPort(bound)
 	if err != nil {
 		return "", err
 	}
 	scheme := "https"
-	if c.cfg.TLS == nil && loopback(c.frozen.Address) {
+	if !secure && Loopback(bound) {
 		scheme = "http"
 	}
 	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
-		if host, err = addressOf(c.frozen.Settings.Interface); err != nil {
+		if host, err = addressOf(iface); err != nil {
 			return "", err
 		}
 		if host == "" {
@@ -111,7 +118,8 @@ func addressOf(name string) (string, error) {
 	return "", nil
 }
 
-func loopback(address string) bool {
+// Loopback reports whether an address and port can be reached from this host only.
+func Loopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	return err == nil && loopbackHost(host)
 }
@@ -121,21 +129,22 @@ func loopbackHost(host string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// secure prepares TLS: with what was given, or with a key that the server key certifies.
-func (c *Campaign) secure(host string) (err error) {
-	if c.cfg.TLS != nil {
-		return nil
-	}
-	u, err := url.Parse(c.frozen.URL)
+// RendezvousTLS returns TLS with a key that the server key certifies, for a rendezvous that devices know by its URL and
+// that was asked to listen at an address.
+func RendezvousTLS(key *manifest.PrivateKey, rendezvous, listen string) (*tls.Config, error) {
+	u, err := url.Parse(rendezvous)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	hosts := []string{u.Hostname(), "localhost", "127.0.0.1", "::1"}
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return nil, err
+	}
 	if ip, err := netip.ParseAddr(host); err == nil && !ip.IsUnspecified() || err != nil && host != "" {
 		hosts = append(hosts, host)
 	}
-	c.cfg.TLS, err = discovery.ServerTLS(c.cfg.Key, hosts, time.Now())
-	return err
+	return discovery.ServerTLS(key, hosts, time.Now())
 }
 
 // serve answers devices until ctx ends, and returns what is to be waited for after that.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -80,6 +79,8 @@ here, and 1 if not.`,
 	fs.StringArrayVar(&a.windows, "window", nil, "activate only within these `hours`, such as 02:00-04:00 or \"Mon-Fri 22:00-04:00\"; give it again for more")
 	fs.StringVar(&a.zone, "window-zone", "Local", "time `zone` of --window, such as Europe/Vienna; UTC; Local is the system's")
 	fs.StringVar(&a.tlsCA, "tls-ca", "", "trust the certificates of this `file` for the rendezvous, in place of the server key's")
+	fs.StringVar(&a.tlsCert, "tls-cert", "", "client certificate `file` with the device's name, for a server with --client-ca")
+	fs.StringVar(&a.tlsKey, "tls-key", "", "its key `file`")
 	fs.BoolVar(&a.config.Once, "once", false, "end after one campaign")
 	fs.BoolVar(&a.json, "json", false, "print one JSON event per line to stdout")
 	a.recording.Register(c)
@@ -104,6 +105,7 @@ type agent struct {
 	trust                   []string
 	threshold               int
 	trustServer, key, tlsCA string
+	tlsCert, tlsKey         string
 	tokenFile               string
 	windows                 []string
 	zone                    string
@@ -223,8 +225,11 @@ func (a *agent) resolve() (err error) {
 			return err
 		}
 	}
+	if cfg.Certificates, err = cli.KeyPair(a.tlsCert, a.tlsKey); err != nil {
+		return err
+	}
 	if a.tlsCA != "" {
-		if cfg.Transport, err = transport(a.tlsCA); err != nil {
+		if cfg.Transport, err = transport(a.tlsCA, cfg.Certificates); err != nil {
 			return err
 		}
 	}
@@ -290,19 +295,15 @@ func readToken(file string) (string, error) {
 	return token, nil
 }
 
-// transport returns one that trusts the certificates of a file.
-func transport(file string) (http.RoundTripper, error) {
-	pem, err := os.ReadFile(file)
+// transport returns one that trusts the certificates of a file, and shows certificates to a server that wants one.
+func transport(file string, certificates []tls.Certificate) (http.RoundTripper, error) {
+	roots, err := cli.CertPool("--tls-ca", file)
 	if err != nil {
 		return nil, err
 	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("--tls-ca %s: there is no certificate in it", file)
-	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.Proxy = nil // the server's origin and no other
-	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots}
+	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots, Certificates: certificates}
 	return t, nil
 }
 

@@ -24,5 +24,6 @@ and in a TOML file given by --config.`,
 	root.AddCommand(fileCommand(w), keygenCommand(w), signCommand(w), inspectCommand(w), initCommand(w), upgradeCommand(w),
 		doctorCommand(w))
 	root.AddCommand(controlCommands(w)...)
+	root.AddCommand(serveCommand(w), backupCommand(w), restoreCommand(w), campaignCommand(w), deviceCommand(w), releaseCommand(w), tokenCommand(w))
 	return root
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -161,15 +160,8 @@ func (u *upgrader) resolve(c *cobra.Command, images []string) (err error) {
 	if cfg.Linger == 0 {
 		cfg.Linger = -1 // upgrade's word for none
 	}
-	if (u.tlsCert == "") != (u.tlsKey == "") {
-		return fmt.Errorf("--tls-cert and --tls-key belong together")
-	}
-	if u.tlsCert != "" {
-		pair, err := tls.LoadX509KeyPair(u.tlsCert, u.tlsKey)
-		if err != nil {
-			return err
-		}
-		cfg.TLS = &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}}
+	if cfg.TLS, err = cli.ServerTLS(u.tlsCert, u.tlsKey); err != nil {
+		return err
 	}
 	return u.resolveLink(given)
 }

@@ -104,7 +104,7 @@ func Run(root *cobra.Command, args []string, w World) int {
 }
 
 // ours is a prefix of an error that names one of our packages: of use to programmers, noise to others.
-var ours = regexp.MustCompile(`(^|: )(norm|fec|wire|session|udp|doctor|manifest|merkle|commit|disk|filestore|discovery|upgrade): `)
+var ours = regexp.MustCompile(`(^|: )(norm|fec|wire|session|udp|doctor|manifest|merkle|commit|disk|filestore|discovery|upgrade|store|fleet): `)
 
 // plain returns an error's text for people, in one line.
 func plain(err error) string {

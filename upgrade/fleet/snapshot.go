@@ -118,7 +118,11 @@ func (s *Server) survey(ctx context.Context, id commit.CampaignID) (Snapshot, []
 	}
 	snap := Snapshot{Campaign: id, At: time.Now().UTC(), Phase: c.Phase, Leader: leaderName(c.Lease), Restored: c.Restored == store.Unresolved}
 	if l := s.lead(id); l != nil {
-		return l.survey(ctx, snap)
+		led, views, err := l.survey(ctx, snap)
+		if !errors.Is(err, upgrade.ErrNotRunning) {
+			return led, views, err
+		}
+		// It has ended this very moment, and all that matters is in its log.
 	}
 	s.mu.Lock()
 	w, failed := s.waits[id], s.trouble[id]
@@ -177,9 +181,6 @@ func (l *lead) survey(ctx context.Context, snap Snapshot) (Snapshot, []View, err
 	}
 	v.mu.Unlock()
 	st, err := l.campaign.Status(ctx)
-	if errors.Is(err, upgrade.ErrNotRunning) {
-		err = &NotLeaderError{l.id, ""}
-	}
 	if err != nil {
 		return snap, nil, err
 	}

@@ -33,6 +33,19 @@ type EventFilter struct {
 	Since time.Time
 }
 
+func (f EventFilter) condition() (c condition) {
+	c.equal("actor", f.Actor)
+	c.equal("action", f.Action)
+	c.equal("subject", f.Subject)
+	c.equal("campaign", f.Campaign)
+	if !f.Since.IsZero() {
+		c.add("at >= ?", nano(f.Since))
+	}
+	return c
+}
+
+const eventColumns = `SELECT id, at, actor, action, subject, campaign, detail FROM events`
+
 const maxDetail = 64 << 10
 
 // AddEvents adds to the audit trail, all or none. Their ID is given by the store.
@@ -97,14 +110,7 @@ func take(ctx context.Context, tx *sql.Tx, counter string, n int) (last int64, e
 
 // Events returns a page of the audit trail, oldest first; Page.After is an ID in decimal.
 func (s *Store) Events(ctx context.Context, f EventFilter, p Page) (List[Event], error) {
-	var c condition
-	c.equal("actor", f.Actor)
-	c.equal("action", f.Action)
-	c.equal("subject", f.Subject)
-	c.equal("campaign", f.Campaign)
-	if !f.Since.IsZero() {
-		c.add("at >= ?", nano(f.Since))
-	}
+	c := f.condition()
 	if p.After != "" {
 		after, err := strconv.ParseInt(p.After, 10, 64)
 		if err != nil {
@@ -113,7 +119,7 @@ func (s *Store) Events(ctx context.Context, f EventFilter, p Page) (List[Event],
 		c.add("id > ?", after)
 		p.After = ""
 	}
-	return list(ctx, s.readers, `SELECT id, at, actor, action, subject, campaign, detail FROM events`, "id", c, p, scanEvent,
+	return list(ctx, s.readers, eventColumns, "id", c, p, scanEvent,
 		func(e Event) string { return strconv.FormatInt(e.ID, 10) })
 }
 
@@ -132,4 +138,11 @@ func scanEvent(row scanner) (e Event, err error) {
 		e.Detail = json.RawMessage(detail)
 	}
 	return e, err
+}
+
+// NewestEvent returns the last event that a filter selects, or [ErrNotFound].
+func (s *Store) NewestEvent(ctx context.Context, f EventFilter) (Event, error) {
+	c := f.condition()
+	e, err := scanEvent(s.readers.QueryRowContext(ctx, eventColumns+c.String()+` ORDER BY id DESC LIMIT 1`, c.args...))
+	return e, found(err, "event about", f.Subject+f.Campaign)
 }

@@ -213,3 +213,9 @@ func (s *Store) Enrol(ctx context.Context, secret string, seen Sighting, key man
 		return by.record(ctx, tx, "device.enrol", seen.Device, "", map[string]string{"enrolment": id, "key": key.Fingerprint()})
 	})
 }
+
+// TokenIsGood reports whether a token is there and not revoked, for who has authenticated it a while ago.
+func (s *Store) TokenIsGood(ctx context.Context, id string) (good bool, err error) {
+	err = s.readers.QueryRowContext(ctx, `SELECT COUNT(*) > 0 FROM tokens WHERE id = $1 AND revoked_at = 0`, id).Scan(&good)
+	return good, err
+}

@@ -1,0 +1,300 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/multicast-upgrade/tool/discovery"
+	"github.com/multicast-upgrade/tool/internal/cli"
+	"github.com/multicast-upgrade/tool/manifest"
+	"github.com/multicast-upgrade/tool/norm/udp"
+	"github.com/multicast-upgrade/tool/upgrade"
+	"github.com/multicast-upgrade/tool/upgrade/api"
+	"github.com/multicast-upgrade/tool/upgrade/fleet"
+	"github.com/multicast-upgrade/tool/upgrade/store"
+	"github.com/spf13/cobra"
+	"golang.org/x/net/netutil"
+)
+
+const (
+	defaultDB = "sqlite:fleet.db"
+	// maxConnections is above fleet's bound of long polls, each of which may have a connection of its own.
+	maxConnections = 131072
+	// pruneInterval is how often the store is rid of what is over.
+	pruneInterval = time.Hour
+	// stopTime is how long requests that are under way have when the server ends.
+	stopTime = 5 * time.Second
+)
+
+func serveCommand(w cli.World) *cobra.Command {
+	s := serving{world: w, rate: 10e6}
+	c := &cobra.Command{
+		Use:   "serve --listen ADDRESS:PORT --key server.key --trust release.pub [flags]",
+		Short: "Serve a fleet of devices: REST API, campaigns, rendezvous",
+		Long: `serve keeps releases, devices and campaigns in a database, brings the campaigns to the devices, and lets people do
+all that by a REST API (at /api/, for normsend campaign, device, release and token, and for programs).
+
+The database is a file (sqlite:FILE), or PostgreSQL, for several servers that stand in for each other. Beyond this host
+it speaks TLS only: with a key that the server key certifies, which devices trust, or with --tls-cert.
+All flags can be in a file: --config serve.toml, in a table [serve].`,
+		Example: `  normsend serve --listen 192.0.2.1:8443 --key server.key --trust release.pub --interface eth0 --rate-budget 50M
+  normsend token create --db sqlite:fleet.db --role operator --name anna --out anna.token     # the first token, on the same host`,
+		Args: cli.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return s.run(c) },
+	}
+	fs := c.Flags()
+	fs.StringVar(&s.listen, "listen", ":8443", "`address` and port of everything that is served")
+	fs.StringVar(&s.advertise, "advertise", "", "`URL` of the server as devices know it; default: made from --listen and --interface")
+	fs.StringVar(&s.db, "db", defaultDB, "database: sqlite:`FILE` or postgres://USER@HOST/DATABASE")
+	fs.StringVar(&s.key, "key", "", "server key `file`")
+	fs.StringSliceVar(&s.trust, "trust", nil, "public release key `files`: releases that are uploaded are checked with them")
+	fs.IntVar(&s.threshold, "trust-threshold", 1, "how many of them have to have signed")
+	fs.StringVar(&s.name, "name", "", "of this server among those of one database; default: the host's")
+	fs.Var(&s.rate, "rate-budget", "bit rate that all campaigns share")
+	fs.StringVar(&s.pool, "pool", "239.192.0.0/14", "`prefix` of multicast groups for campaigns that do not name theirs")
+	fs.Uint16Var(&s.port, "pool-port", 6003, "the `port` of these groups")
+	fs.StringVar(&s.ifi, "interface", "", "network `interface` of campaigns that do not name theirs; if empty, the routing table decides")
+	fs.IntVar(&s.ttl, "ttl", 1, "how many routers may pass on what they send; 0 stays on this host")
+	fs.StringVar(&s.tlsCert, "tls-cert", "", "TLS certificate `file`; default: one certified by the server key")
+	fs.StringVar(&s.tlsKey, "tls-key", "", "its key `file`")
+	fs.StringVar(&s.clientCA, "client-ca", "", "`file` with authorities: devices have to show a certificate of theirs with the device's name")
+	fs.Var(&s.keep, "keep", "remove audit entries, reports of closed campaigns and revoked tokens after so long; default: never")
+	c.MarkFlagRequired("key")
+	c.MarkFlagRequired("trust")
+	return c
+}
+
+// A serving is one run of normsend serve.
+type serving struct {
+	world                            cli.World
+	listen, advertise, db, key, name string
+	pool, ifi                        string
+	tlsCert, tlsKey, clientCA        string
+	trust                            []string
+	threshold, ttl                   int
+	port                             uint16
+	rate                             cli.BitRate
+	keep                             cli.Duration
+
+	log    *slog.Logger
+	config fleet.Config
+	tls    *tls.Config
+}
+
+func (s *serving) run(c *cobra.Command) error {
+	ctx := c.Context()
+	s.log = cli.NewLog(s.world.Stderr, slog.LevelInfo)
+	if err := s.resolve(); err != nil {
+		return cli.Usage(err)
+	}
+	l, err := net.Listen("tcp", s.listen)
+	if err != nil {
+		return cli.Usagef("--listen %s: %w", s.listen, err)
+	}
+	defer l.Close()
+	if err := s.secure(l.Addr().String()); err != nil {
+		return cli.Usage(err)
+	}
+	db, err := store.Open(ctx, s.db)
+	if err != nil {
+		return cli.Usage(err)
+	}
+	defer db.Close()
+	s.config.Store = db
+	server, err := fleet.Open(ctx, s.config)
+	if err != nil {
+		return cli.Usage(err)
+	}
+	if err := s.hint(ctx, db); err != nil {
+		return err
+	}
+	s.log.Info("serving", "url", s.config.URL, "db", redacted(s.db), "interface", s.ifi, "ttl", s.ttl, "rate", s.rate.String(),
+		"pool", s.pool)
+	return s.serve(ctx, l, server, s.handler(server))
+}
+
+// resolve reads the flags.
+func (s *serving) resolve() (err error) {
+	cfg := &s.config
+	if cfg.Key, err = manifest.LoadPrivateKey(s.key, manifest.RoleServer); err != nil {
+		return err
+	}
+	for _, file := range s.trust {
+		key, err := manifest.LoadPublicKey(file, manifest.RoleRelease)
+		if err != nil {
+			return err
+		}
+		cfg.Trust.Keys = append(cfg.Trust.Keys, key)
+	}
+	if cfg.Trust.Threshold = s.threshold; s.threshold < 1 || s.threshold > len(cfg.Trust.Keys) {
+		return fmt.Errorf("--trust-threshold %d: want 1 to %d, as there are so many --trust", s.threshold, len(cfg.Trust.Keys))
+	}
+	if cfg.Pool, err = poolOf(s.pool, s.port); err != nil {
+		return err
+	}
+	link := linkFlags{ttl: s.ttl}
+	if cfg.TTL, err = link.hops(); err != nil {
+		return err
+	}
+	if s.ifi != "" {
+		if _, _, err := udp.InterfaceFor(s.ifi); err != nil {
+			return fmt.Errorf("--interface: %w", err)
+		}
+	}
+	cfg.Port, cfg.Interface, cfg.Rate, cfg.Name, cfg.Log = s.port, s.ifi, float64(s.rate), s.name, s.log
+	if _, _, err := net.SplitHostPort(s.listen); err != nil {
+		return fmt.Errorf("--listen %s: want ADDRESS:PORT", s.listen)
+	}
+	s.tls, err = cli.ServerTLS(s.tlsCert, s.tlsKey)
+	return err
+}
+
+// poolOf returns the groups of a prefix.
+func poolOf(text string, port uint16) (*discovery.Pool, error) {
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil {
+		return nil, fmt.Errorf("--pool %s: want a prefix, such as 239.192.0.0/14", text)
+	}
+	if port == 0 {
+		return nil, errors.New("--pool-port 0: want a port")
+	}
+	pool, err := discovery.NewPool(prefix, false)
+	if err != nil {
+		return nil, fmt.Errorf("--pool: %w", err)
+	}
+	return &pool, nil
+}
+
+// secure finds the URL that devices know, and TLS if it is needed.
+func (s *serving) secure(bound string) (err error) {
+	if s.config.URL, err = upgrade.RendezvousURL(s.listen, bound, s.advertise, s.ifi, s.tls != nil || s.clientCA != ""); err != nil {
+		return err
+	}
+	if s.tls == nil && (s.clientCA != "" || !upgrade.Loopback(bound)) {
+		if s.tls, err = upgrade.RendezvousTLS(s.config.Key, s.config.URL, s.listen); err != nil {
+			return err
+		}
+	}
+	if s.clientCA != "" {
+		s.tls.ClientAuth = tls.VerifyClientCertIfGiven // people come with tokens
+		s.tls.ClientCAs, err = cli.CertPool("--client-ca", s.clientCA)
+	}
+	return err
+}
+
+// hint tells who has just made the database how to get in.
+func (s *serving) hint(ctx context.Context, db *store.Store) error {
+	l, err := db.Tokens(ctx, "", store.Page{Limit: 1})
+	if err == nil && len(l.Items) == 0 {
+		fmt.Fprintf(s.world.Stderr, "nobody has a token yet; make the first one on this host:\n  normsend token create --db %s --role operator --name YOU --out you.token\n", redacted(s.db))
+	}
+	return err
+}
+
+// redacted returns the URL of a database without a password.
+func redacted(db string) string {
+	if u, err := url.Parse(db); err == nil && u.Host != "" {
+		return u.Redacted()
+	}
+	return db
+}
+
+// handler returns all that is served at one port.
+func (s *serving) handler(server *fleet.Server) http.Handler {
+	front := api.New(api.Config{Fleet: server, Key: s.config.Key.Public(), URL: s.config.URL, Version: programVersion(), Log: s.log})
+	rendezvous := server.Handler()
+	if s.clientCA != "" {
+		rendezvous = discovery.RequireCertificate(rendezvous)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/v1/", rendezvous)
+	mux.Handle("/api/", front)
+	mux.Handle("GET /metrics", front.Metrics())
+	mux.Handle("GET /healthz", front.Health())
+	mux.Handle("GET /{$}", http.RedirectHandler("/api/", http.StatusSeeOther)) // the page is mounted here
+	return mux
+}
+
+// programVersion returns the version of this program, as its build knows it.
+func programVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return "unknown"
+}
+
+// serve answers until ctx ends, and then lets go of the campaigns and ends what is under way.
+func (s *serving) serve(ctx context.Context, l net.Listener, server *fleet.Server, handler http.Handler) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	web := discovery.NewServer(handler, s.tls)
+	web.BaseContext = func(net.Listener) context.Context { return ctx } // ends polls and streams
+	web.ErrorLog = log.New(debugWriter{s.log}, "", 0)
+	served := make(chan error, 1)
+	go func() {
+		l := netutil.LimitListener(l, maxConnections)
+		if s.tls != nil {
+			served <- web.ServeTLS(l, "", "")
+		} else {
+			served <- web.Serve(l)
+		}
+		cancel(errors.New("the listener failed"))
+	}()
+	pruned := make(chan struct{})
+	go func() {
+		defer close(pruned)
+		s.prune(ctx, server.Store())
+	}()
+	failed := server.Run(ctx)
+	cancel(failed)
+	last, end := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+	defer end()
+	if web.Shutdown(last) != nil {
+		web.Close()
+	}
+	<-pruned
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	if !errors.Is(failed, context.Canceled) {
+		return failed
+	}
+	s.log.Info("ended; campaigns go on when a server is there again")
+	return nil
+}
+
+// prune removes what is over, now and then.
+func (s *serving) prune(ctx context.Context, db *store.Store) {
+	tick := time.NewTicker(pruneInterval)
+	defer tick.Stop()
+	keep := time.Duration(s.keep)
+	for {
+		if err := db.Prune(ctx, time.Now(), store.Retention{Events: keep, Reports: keep, Tokens: keep}); err != nil && ctx.Err() == nil {
+			s.log.Error("what is over cannot be removed from the database", "err", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// A debugWriter takes what net/http says about single connections, which is of interest when looking for a fault only.
+type debugWriter struct{ log *slog.Logger }
+
+func (w debugWriter) Write(b []byte) (int, error) {
+	w.log.Debug(strings.TrimSpace(string(b)))
+	return len(b), nil
+}

@@ -1,0 +1,102 @@
+package api
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/multicast-upgrade/tool/manifest"
+	"github.com/multicast-upgrade/tool/upgrade/api/rest"
+	"github.com/multicast-upgrade/tool/upgrade/store"
+)
+
+// A rule says who may do an operation, and what its body may be.
+type rule struct {
+	role   store.Role // the least that may; empty: every token
+	device bool       // and a device, about itself
+	body   func() any // what the JSON of the body is read into; nil: it is none
+	limit  int64      // of the body, in bytes; 0: it has none, or (upload) the operation bounds it
+	secret bool       // the answer holds a secret, and is not kept under an idempotency key
+	upload bool       // the body is long, and is not held in memory
+	stream bool       // the answer goes on and on
+}
+
+const (
+	smallBody = 64 << 10
+	draftBody = 64 << 20 // the names of commit.MaxTargets devices
+)
+
+func into[T any]() any { return new(T) }
+
+// rules are all operations of the contract. What writes is an operator's.
+var rules = map[string]rule{
+	"GET /server": {device: true},
+
+	"GET /releases":                          {role: store.RoleViewer},
+	"POST /releases":                         {role: store.RoleOperator, limit: manifest.MaxFile},
+	"GET /releases/{release}":                {role: store.RoleViewer},
+	"DELETE /releases/{release}":             {role: store.RoleOperator},
+	"PUT /releases/{release}/images/{image}": {role: store.RoleOperator, upload: true},
+	"GET /devices":                           {role: store.RoleViewer},
+	"GET /devices/{device}":                  {role: store.RoleViewer, device: true},
+	"DELETE /devices/{device}":               {role: store.RoleOperator},
+	"GET /devices/{device}/history":          {role: store.RoleViewer},
+	"PUT /devices/{device}/place":            {role: store.RoleOperator, body: into[rest.Place], limit: smallBody},
+	"POST /devices/{device}/approve":         {role: store.RoleOperator},
+	"POST /devices/{device}/revoke":          {role: store.RoleOperator},
+	"POST /devices/{device}/replace-key":     {role: store.RoleOperator},
+	"GET /enrolments":                        {role: store.RoleViewer},
+	"POST /enrolments":                       {role: store.RoleOperator, body: into[rest.NewEnrolment], limit: smallBody, secret: true},
+	"GET /campaigns":                         {role: store.RoleViewer},
+	"POST /campaigns":                        {role: store.RoleOperator, body: into[rest.Draft], limit: draftBody},
+	"POST /campaigns/preview":                {role: store.RoleViewer, body: into[rest.Draft], limit: draftBody},
+	"GET /campaigns/{campaign}":              {role: store.RoleViewer},
+	"PUT /campaigns/{campaign}":              {role: store.RoleOperator, body: into[rest.Draft], limit: draftBody},
+	"DELETE /campaigns/{campaign}":           {role: store.RoleOperator},
+	"POST /campaigns/{campaign}/approve":     {role: store.RoleApprover},
+	"POST /campaigns/{campaign}/start":       {role: store.RoleOperator},
+	"POST /campaigns/{campaign}/resolve":     {role: store.RoleOperator, body: into[rest.Resolution], limit: smallBody},
+	"POST /campaigns/{campaign}/hold":        {role: store.RoleOperator},
+	"POST /campaigns/{campaign}/resume":      {role: store.RoleOperator},
+	"POST /campaigns/{campaign}/commit":      {role: store.RoleOperator},
+	"POST /campaigns/{campaign}/abort":       {role: store.RoleOperator},
+	"GET /campaigns/{campaign}/status":       {role: store.RoleViewer},
+	"GET /campaigns/{campaign}/devices":      {role: store.RoleViewer},
+	"GET /events":                            {role: store.RoleViewer},
+	"GET /events/stream":                     {role: store.RoleViewer, stream: true},
+	"GET /tokens":                            {role: store.RoleOperator},
+	"POST /tokens":                           {role: store.RoleOperator, body: into[rest.NewToken], limit: smallBody, secret: true},
+	"DELETE /tokens/{token}":                 {role: store.RoleOperator},
+}
+
+// ranks orders the roles of people: each may do what those before it may.
+var ranks = map[store.Role]int{store.RoleViewer: 1, store.RoleOperator: 2, store.RoleApprover: 3}
+
+// atLeast reports whether a role may do what another may.
+func atLeast(has, wants store.Role) bool { return ranks[has] >= ranks[wants] && ranks[has] > 0 }
+
+func (r rule) allows(role store.Role) bool {
+	return role == store.RoleDevice && r.device || atLeast(role, r.role)
+}
+
+// An Operation is one of the contract.
+type Operation struct {
+	Method, Path string     // of the contract, below /api/v1
+	Role         store.Role // the least of people's roles that may do it; empty: any
+	Device       bool       // a device may do it, about itself
+}
+
+// Operations returns all operations by path.
+func Operations() []Operation {
+	keys := slices.SortedFunc(maps.Keys(rules), func(a, b string) int {
+		_, pathA, _ := strings.Cut(a, " ")
+		_, pathB, _ := strings.Cut(b, " ")
+		return strings.Compare(pathA+" "+a, pathB+" "+b)
+	})
+	all := make([]Operation, len(keys))
+	for i, key := range keys {
+		method, path, _ := strings.Cut(key, " ")
+		all[i] = Operation{method, path, rules[key].role, rules[key].device}
+	}
+	return all
+}
