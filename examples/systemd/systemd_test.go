@@ -28,7 +28,7 @@ func TestTemplateIsTheUnit(t *testing.T) {
 	}
 }
 
-// TestVerified has systemd read the unit, where there is one.
+// TestVerified has systemd read the units, where there is one.
 func TestVerified(t *testing.T) {
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {
@@ -38,12 +38,14 @@ func TestVerified(t *testing.T) {
 	if err != nil {
 		t.Skip("there is no program to put into the place of normrecv")
 	}
-	name := filepath.Join(t.TempDir(), "normrecv.service")
-	if err := os.WriteFile(name, []byte(strings.ReplaceAll(read(t, "normrecv.service"), "/usr/bin/normrecv", program)), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.Command(analyze, "verify", "--man=no", name).CombinedOutput()
-	if err != nil || strings.Contains(string(out), filepath.Base(name)) {
-		t.Errorf("%v: %s", err, out)
+	for unit, starts := range map[string]string{"normrecv.service": "/usr/local/bin/normrecv", "normsend.service": "/usr/local/bin/normsend"} {
+		name := filepath.Join(t.TempDir(), unit)
+		if err := os.WriteFile(name, []byte(strings.ReplaceAll(read(t, unit), starts, program)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command(analyze, "verify", "--man=no", name).CombinedOutput()
+		if err != nil || strings.Contains(string(out), unit) {
+			t.Errorf("%s: %v: %s", unit, err, out)
+		}
 	}
 }
