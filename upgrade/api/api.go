@@ -114,7 +114,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else {
 		a.fail(told, r, err)
 	}
-	if r.Method != http.MethodGet {
+	if r.Method != http.MethodGet || told.status == http.StatusUnauthorized {
 		a.cfg.Log.Info("request", "actor", token.Name, "role", string(token.Role), "method", r.Method, "path", r.URL.Path, "status", told.status,
 			"address", r.RemoteAddr, "seconds", time.Since(began).Seconds())
 	}
