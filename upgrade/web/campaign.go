@@ -259,7 +259,7 @@ var campaignDeeds = map[string]campaignDeed{
 			lines := []string{fmt.Sprintf("%d of %s are ready. They activate %s %s, and cannot be called back, only held.", p.Snap.Ready, count(p.Snap.Targets, "device", "devices"),
 				p.Release.Manifest.Product, p.Release.Manifest.Version)}
 			if late := p.Snap.Targets - p.Snap.Ready; late > 0 {
-				lines = append(lines, fmt.Sprintf("%s not ready. They activate as soon as they are.", count(late, "device is", "devices are")))
+				lines = append(lines, fmt.Sprintf("Not ready: %s, to activate as soon as ready.", count(late, "device", "devices")))
 			}
 			if a := p.Settings.Activation; !a.NotBefore.IsZero() {
 				lines = append(lines, "No device activates before "+sayMoment(a.NotBefore)+" UTC.")

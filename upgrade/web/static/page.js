@@ -84,8 +84,8 @@ if (section) {
 	// what of the columns each plot shows
 	const columns = {
 		loss: [["mean", "loss", "--accent"], ["worst device", "worst", "--series-2"]],
-		nacks: [["NACKs", "nacks", "--accent"]],
-		rate: [["rate", "rate", "--accent"]],
+		nacks: [["now", "nacks", "--accent"]],
+		rate: [["now", "rate", "--accent"]],
 	};
 	const unit = { loss: " %", nacks: " per s", rate: " Mbit/s" };
 
@@ -97,13 +97,13 @@ if (section) {
 		const range = (u, min, max) => [0, Math.max(max * 1.1, 1)];
 		const plot = new uPlot({
 			width: box.clientWidth, height: 170, legend: { show: false }, cursor: { show: false },
-			scales: { y: { range } }, axes: [{ ...axis, space: 70 }, { ...axis, size: 42 }],
+			scales: { y: { range } }, axes: [{ ...axis, space: 70, values: (u, times) => times.map((t) => new Date(1000 * t).toISOString().slice(11, 19)) }, { ...axis, size: 42 }],
 			series: [{}, ...series],
 		}, [data.time, ...columns[which].map(([, key]) => data[key])], box);
 		plots.set(box, plot);
 		const words = columns[which].map(([label, key]) => `${label} ${data[key].at(-1).toFixed(1)}${unit[which]}`).join(", ");
 		box.setAttribute("role", "img");
-		box.setAttribute("aria-label", `Now: ${words}`);
+		box.setAttribute("aria-label", words);
 		box.parentElement.querySelector("span").textContent = words;
 	}
 
