@@ -50,6 +50,7 @@ var rooms = map[string]room{
 		module + "manifest", module + "commit", module + "commit/disk", module + "commit/filestore", module + "discovery",
 		"golang.org/x/net/netutil", "golang.org/x/sys",
 	}},
+	"upgrade/tftp":  {},
 	"upgrade/store": {may: []string{module + "manifest", module + "commit", "github.com/jackc/pgx/v5", "modernc.org/sqlite"}},
 	"upgrade/fleet": {may: []string{
 		module + "norm/fec", module + "norm/session", module + "manifest", module + "commit", module + "discovery",

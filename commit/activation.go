@@ -72,6 +72,7 @@ func (p *Participant) Advance(now time.Time) error {
 		if _, end := p.window(); p.clock.Known() && !end.IsZero() && p.clock.UTC(now).After(end) {
 			return p.end(now, StateFailed, ReasonTooLate)
 		}
+		p.opens = p.instant(now)
 	}
 	return nil
 }
@@ -107,6 +108,50 @@ func (p *Participant) window() (start, end time.Time) {
 	return d.NotBefore.Add(spreadOffset(p.cfg.Device, d.Round, spread)), d.NotAfter
 }
 
+// timed reports whether the COMMIT, or the device's maintenance window, says when to activate.
+func (p *Participant) timed() bool { return p.decision.Timed() || p.cfg.Opens != nil }
+
+// instant returns when this device may activate, as seen at now: its own instant within the server's spread, and from
+// then on its maintenance window.
+func (p *Participant) instant(now time.Time) time.Time {
+	start, _ := p.window()
+	if p.cfg.Opens == nil {
+		return start
+	}
+	if utc := p.clock.UTC(now); utc.After(start) {
+		start = utc
+	}
+	// The windows of many devices open together, and they do not activate together: each has its own instant after that, if
+	// the window is long enough.
+	own := spreadOffset(p.cfg.Device, p.decision.Round, max(p.decision.Spread, windowSpread))
+	opens := p.cfg.Opens(start)
+	opened := opens
+	if opens.Equal(start) { // it is open: since when?
+		if opened = p.cfg.Opens(start.Add(-own)); opened.Equal(start.Add(-own)) {
+			return start // long enough
+		}
+	}
+	if t := opened.Add(own); p.cfg.Opens(t).Equal(t) {
+		return t
+	}
+	return opens
+}
+
+// windowSpread is how long devices that waited for their maintenance window spread over at least.
+const windowSpread = time.Minute
+
+// WaitsUntil returns when this device, which has a COMMIT and is not on hold, may activate by its maintenance window; ok
+// is false if it does not wait for that. The instant is in UTC.
+func (p *Participant) WaitsUntil(now time.Time) (opens time.Time, ok bool) {
+	cur := p.s.Current
+	if p.cfg.Opens == nil || cur == nil || cur.Phase != phaseCommitted || cur.Stopped || !p.clock.Known() {
+		return time.Time{}, false
+	}
+	start, _ := p.window()
+	opens = p.instant(now)
+	return opens, opens.After(start) && opens.After(p.clock.UTC(now))
+}
+
 // Deadline returns the reading of the clock at which Advance and Next have something to do if nothing else happens;
 // zero if nothing is scheduled.
 func (p *Participant) Deadline() time.Time {
@@ -123,11 +168,11 @@ func (p *Participant) Deadline() time.Time {
 		}
 		return from.Add(left)
 	case phaseCommitted:
-		start, end := p.window()
+		_, end := p.window()
 		switch {
-		case !p.decision.Timed() || !p.clock.Known() || p.job.Task != TaskNone:
-		case !cur.Stopped:
-			return p.clock.reading(start)
+		case !p.timed() || !p.clock.Known() || p.job.Task != TaskNone:
+		case !cur.Stopped && (end.IsZero() || !p.opens.After(end)):
+			return p.clock.reading(p.opens)
 		case !end.IsZero():
 			return p.clock.reading(end).Add(time.Nanosecond)
 		}
@@ -192,11 +237,7 @@ func (p *Participant) schedule(now time.Time) Job {
 
 // due reports whether the device's own instant has come. Without a timestamp since the start nothing timed activates.
 func (p *Participant) due(now time.Time) bool {
-	if !p.decision.Timed() {
-		return true
-	}
-	start, _ := p.window()
-	return p.clock.Known() && !p.clock.UTC(now).Before(start)
+	return !p.timed() || p.clock.Known() && !p.clock.UTC(now).Before(p.instant(now))
 }
 
 // Finish takes the result of the job that Next returned. A job of a round that has ended meanwhile is [ErrStale],
@@ -265,7 +306,8 @@ func (p *Participant) vote(now time.Time, r Result) error {
 	return nil
 }
 
-// activate logs ACTIVATING, unless the stage has changed, the time is over, or the brake was put on meanwhile.
+// activate logs ACTIVATING, unless the stage has changed, the time is over, the maintenance window has closed, or the
+// brake was put on meanwhile.
 func (p *Participant) activate(now time.Time, r Result) error {
 	cur := p.s.Current
 	if r.Reason == ReasonNone && !slices.Equal(r.Roots, cur.Roots) {
@@ -276,6 +318,10 @@ func (p *Participant) activate(now time.Time, r Result) error {
 	}
 	if err := p.Advance(now); err != nil || p.s.Current == nil || cur.Stopped || !p.asked {
 		return err
+	}
+	if !p.due(now) {
+		p.asked = false // in the next window it asks anew
+		return nil
 	}
 	next := p.s.clone()
 	next.Current.Phase, next.Current.Boot = phaseActivating, p.cfg.Boot

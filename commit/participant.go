@@ -32,6 +32,9 @@ type ParticipantConfig struct {
 	Server manifest.PublicKey // of the server, whose decisions count; required
 	Boot   string             // the id of this boot of the system, another one after each restart; required
 	Build  time.Time          // when the program was built: the least that the time can be
+	// Opens is the device's maintenance window: it returns the earliest instant not before utc at which the device may
+	// begin to activate, and utc itself within the window. If nil, the device may at any time.
+	Opens func(utc time.Time) time.Time
 	// Open opens the log and gives replay each record in it, in order. Only the last one matters, so the log may be
 	// rewritten with just [Participant.Snapshot] when it has grown long.
 	Open func(replay func(rec []byte) error) (Log, error)
@@ -55,6 +58,7 @@ type Participant struct {
 	hooked   bool          // the activate hook has ended well
 	told     bool          // the server has acknowledged the READY
 	decision Decision      // the COMMIT in the log, if the phase is later than READY
+	opens    time.Time     // of a COMMIT: the instant, in UTC, that the device waits for
 	ticked   time.Time     // up to here the powered time is counted
 	held     time.Duration // and this much of it is not yet in the log
 	changes  []Change

@@ -55,6 +55,7 @@ const (
 	ReasonRollbackHook  Reason = "rollback-hook" // the rollback hook failed: look at the device
 	ReasonStageChanged  Reason = "stage-changed" // the stage differed when hashed just before activation
 	ReasonTooLate       Reason = "too-late"      // not-after had passed
+	ReasonWindow        Reason = "window"        // waiting for its maintenance window
 	ReasonSuperseded    Reason = "superseded"    // by another campaign
 	ReasonAbandoned     Reason = "abandoned"     // by a person at the device
 	ReasonHoldExpired   Reason = "hold-expired"  // no decision came while the stage was held
@@ -76,7 +77,7 @@ const (
 var reasons = []Reason{
 	ReasonSignature, ReasonFormat, ReasonExpired, ReasonSequence, ReasonEpoch, ReasonProduct, ReasonHardware,
 	ReasonDiskFull, ReasonStorage, ReasonTransfer, ReasonVerifyFailed, ReasonVerifyHook, ReasonHookTimeout, ReasonBusy,
-	ReasonUnimplemented, ReasonActivateHook, ReasonHealth, ReasonNotActive, ReasonRollbackHook, ReasonStageChanged, ReasonTooLate,
+	ReasonUnimplemented, ReasonActivateHook, ReasonHealth, ReasonNotActive, ReasonRollbackHook, ReasonStageChanged, ReasonTooLate, ReasonWindow,
 	ReasonSuperseded, ReasonAbandoned, ReasonHoldExpired, ReasonDuplicate, ReasonUnsigned, ReasonNotTarget,
 	ReasonNoVote, ReasonNotHeard, ReasonNoOutcome, ReasonDeadline, ReasonNotApproved, ReasonQuorum, ReasonSiteQuorum,
 	ReasonMustHave, ReasonOperator, ReasonMaxFailures,

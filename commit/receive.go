@@ -305,8 +305,8 @@ func (c *Coordinator) join(now time.Time, p Presence) error {
 	return c.Advance(now)
 }
 
-// Note keeps what a device tells of its progress until it votes: StateAnnounced, StateReceiving or StateStaged. It is
-// for show, not durable, and decides nothing.
+// Note keeps what a device tells of its progress until it votes: StateAnnounced, StateReceiving or StateStaged; and after
+// COMMIT, that it is StateReady and waits for its maintenance window. It is for show, not durable, and decides nothing.
 func (c *Coordinator) Note(device string, s State, r Reason) {
 	d := c.devices[device]
 	if d == nil {
@@ -314,6 +314,12 @@ func (c *Coordinator) Note(device string, s State, r Reason) {
 	}
 	switch d.state {
 	case StateNone, StateAnnounced, StateReceiving, StateStaged:
+	case StateReady:
+		if s == StateReady && r == ReasonWindow && d.reason != r && c.waves[d.Wave].decision.Verdict == Commit {
+			d.reason = r
+			c.emitDevice(d)
+		}
+		return
 	default:
 		return // it has voted
 	}

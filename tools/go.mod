@@ -3,6 +3,7 @@ module github.com/multicast-upgrade/tool/tools
 go 1.26.0
 
 tool (
+	github.com/getkin/kin-openapi/cmd/validate
 	github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen
 	golang.org/x/perf/cmd/benchstat
 	honnef.co/go/tools/cmd/staticcheck

@@ -25,6 +25,7 @@ type Agent struct {
 	lock    io.Closer
 	logFile io.Closer
 	client  *discovery.Client
+	gateway *gatewayClient // of the site; nil: there is none
 	log     *slog.Logger
 
 	calls chan func(now time.Time) // work for Run, from any goroutine
@@ -34,6 +35,8 @@ type Agent struct {
 	tell  teller
 	sap   sapListener
 	busy  atomic.Bool // a campaign is under way; set by Run
+
+	offered atomic.Pointer[offer] // to others of the site
 
 	// Owned by Run.
 	p         *commit.Participant
@@ -45,6 +48,7 @@ type Agent struct {
 	poll      pollTimer    // for a decision
 	outcome   commit.State // how the last round of this run ended; StateNone: none did
 	why       commit.Reason
+	waits     time.Time     // for its maintenance window, until then; told
 	unknown   bool          // the server did not know the campaign when last asked
 	ended     []*campaign   // whose stages are to be put aside
 	receiver  chan struct{} // closed when the latest reception has ended; nil: there was none
@@ -81,6 +85,13 @@ func NewAgent(cfg AgentConfig) (_ *Agent, err error) {
 	if a.client, err = cfg.newClient(); err != nil {
 		return nil, err
 	}
+	if cfg.Tail != "" {
+		client, err := discovery.NewClient(cfg.Tail, cfg.TailTransport)
+		if err != nil {
+			return nil, fmt.Errorf("gateway: %w", err)
+		}
+		a.gateway = &gatewayClient{Client: client}
+	}
 	if err := a.openKey(); err != nil {
 		return nil, fmt.Errorf("device key: %w", err)
 	}
@@ -88,7 +99,7 @@ func NewAgent(cfg AgentConfig) (_ *Agent, err error) {
 		return nil, err
 	}
 	a.p, err = commit.OpenParticipant(time.Now(), commit.ParticipantConfig{
-		Device: cfg.Device, Key: a.cfg.signer(), Server: cfg.TrustServer, Boot: cfg.Boot, Build: buildTime(),
+		Device: cfg.Device, Key: a.cfg.signer(), Server: cfg.TrustServer, Boot: cfg.Boot, Build: buildTime(), Opens: cfg.opens(),
 		Open: a.openLog,
 	})
 	if err != nil {
@@ -141,6 +152,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		err = errors.Join(err, a.Close())
 	}()
 	a.ctx = ctx
+	a.offerHeld()
 	a.tell.tell(Event{Kind: EventListening, Server: a.cfg.Server})
 	a.work.Go(func() { a.follow(ctx) })
 	a.hearSAP()
@@ -167,6 +179,19 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	}
 }
 
+// Alive returns nil when Run has answered, which it does between any two things it does, or why ctx has ended. It is for
+// watchdogs.
+func (a *Agent) Alive(ctx context.Context) error {
+	answered := make(chan struct{})
+	select {
+	case a.calls <- func(time.Time) { close(answered) }:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	<-answered // it is called as soon as it is taken
+	return nil
+}
+
 // settle does what the state of the commit asks for, until there is nothing to be done at once.
 func (a *Agent) settle(now time.Time) error {
 	if err := a.p.Advance(now); err != nil {
@@ -183,6 +208,7 @@ func (a *Agent) settle(now time.Time) error {
 			again = true
 		}
 	}
+	a.tellWaiting(now)
 	a.deliver(now)
 	a.ask(now)
 	a.showStatus(now)

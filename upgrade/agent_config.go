@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"cmp"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,6 +28,8 @@ type AgentConfig struct {
 	Server string
 	// Transport carries HTTP. If nil, one is made that trusts no certificate but TrustServer's.
 	Transport http.RoundTripper
+	// Certificates are shown by it to a server that wants to see one.
+	Certificates []tls.Certificate
 
 	Trust       manifest.Keys      // the release keys
 	TrustServer manifest.PublicKey // the server key: announces and decides, never says what may run
@@ -42,13 +45,23 @@ type AgentConfig struct {
 	Dir string  // where everything is kept; made if it is not there
 	FS  disk.FS // takes the place of Dir
 
+	// Slots are where one image of a release goes in place of the directory. An activate hook is required with them. May
+	// be nil.
+	Slots *Slots
+
+	// Tail is the URL of a gateway of the site, such as "http://10.0.0.2:8080", where missing bytes are asked for before the
+	// server is. What it gives is proved as everything is, so plain http will do. If empty, there is none.
+	Tail          string
+	TailTransport http.RoundTripper // carries HTTP to it; if nil, one without a proxy
+
 	Interface string // network interface by name or address; empty: the routing table decides
 	// UnicastFeedback sends requests to the sender itself, as source-specific groups have it anyhow. It passes routers that do
 	// not route what devices multicast, and TTL 1, with which that is sent.
 	UnicastFeedback bool
-	Hooks           Hooks  // nil: none
-	Boot            string // id of this boot of the system; if empty, what the system says
-	Once            bool   // end after one campaign
+	Hooks           Hooks   // nil: none
+	Boot            string  // id of this boot of the system; if empty, what the system says
+	Windows         Windows // when the device may activate what is committed; none: at any time
+	Once            bool    // end after one campaign
 
 	// SAP has the agent hear campaigns announced by SAP (RFC 2974), which make it ask the server. While nothing is under way
 	// it asks rarely without, in place of waiting at the server all the time.
@@ -99,6 +112,16 @@ func (c AgentConfig) resolve() (AgentConfig, error) {
 	if !c.Hooks.Has(StepActivate) && (c.Hooks.Has(StepHealth) || c.Hooks.Has(StepRollback)) {
 		return c, errors.New("health and rollback hooks need an activate hook: without one there is nothing to go back to")
 	}
+	if c.Slots != nil {
+		if !c.Hooks.Has(StepActivate) {
+			return c, errors.New("slots need an activate hook, which tells the boot loader")
+		}
+		slots := *c.Slots
+		if err := slots.resolve(); err != nil {
+			return c, err
+		}
+		c.Slots = &slots
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -108,6 +131,11 @@ func (c AgentConfig) resolve() (AgentConfig, error) {
 			return c, fmt.Errorf("the system does not tell its boot id: %w", cmp.Or(err, errors.ErrUnsupported))
 		}
 		c.Boot = id
+	}
+	if c.TailTransport == nil {
+		t := http.DefaultTransport.(*http.Transport).Clone()
+		t.Proxy = nil
+		c.TailTransport = t
 	}
 	c.Silence = cmp.Or(c.Silence, 30*time.Second)
 	if c.Conn == nil {
@@ -134,6 +162,7 @@ func (c AgentConfig) newClient() (*discovery.Client, error) {
 		t := http.DefaultTransport.(*http.Transport).Clone()
 		t.Proxy = nil // the server's origin and no other
 		t.TLSClientConfig = discovery.ClientTLS(c.TrustServer, u.Hostname(), func() time.Time { return time.Time{} })
+		t.TLSClientConfig.Certificates = c.Certificates
 		transport = t
 	}
 	client, err := discovery.NewClient(c.Server, transport)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"time"
 
@@ -113,7 +114,7 @@ func (a *Agent) verify(ctx context.Context, c *campaign) (commit.Result, error) 
 	if err != nil {
 		return r, err
 	}
-	if err := promote(a.fs, stageDir(c.release.Digest()), c.release); err != nil {
+	if err := promote(a.stageFS(ctx, c.release), stageDir(c.release.Digest()), c.release); err != nil {
 		return commit.Result{Reason: storageReason(err)}, err
 	}
 	h, err := a.hook(ctx, StepVerify, commit.Job{}, c)
@@ -124,10 +125,10 @@ func (a *Agent) verify(ctx context.Context, c *campaign) (commit.Result, error) 
 }
 
 func (a *Agent) rehashStage(ctx context.Context, c *campaign, wrong commit.Reason) (commit.Result, error) {
-	dir := stageDir(c.release.Digest())
-	roots, err := rehash(ctx, a.fs, c.release, func(image string) string { return locate(a.fs, dir, image) })
+	dir, fsys := stageDir(c.release.Digest()), a.stageFS(ctx, c.release)
+	roots, err := rehash(ctx, fsys, c.release, func(image string) string { return locate(fsys, dir, image) })
 	switch {
-	case errors.Is(err, errStageWrong):
+	case errors.Is(err, errStageWrong), errors.Is(err, errSlotRuns):
 		return commit.Result{Reason: wrong}, err
 	case err != nil:
 		return commit.Result{Reason: storageReason(err)}, err
@@ -150,6 +151,9 @@ func (a *Agent) activate(ctx context.Context, job commit.Job, c *campaign) (comm
 // of them had their place.
 func (a *Agent) health(ctx context.Context, job commit.Job, c *campaign) (commit.Result, error) {
 	if a.cfg.Hooks.Has(StepActivate) {
+		if r, err := a.slotRuns(ctx, c); err != nil {
+			return r, err
+		}
 		return a.hook(ctx, StepHealth, job, c)
 	}
 	err := install(a.fs, stageDir(c.release.Digest()), c.release)
@@ -162,19 +166,44 @@ func (a *Agent) health(ctx context.Context, job commit.Job, c *campaign) (commit
 	return commit.Result{}, nil
 }
 
+// slotRuns returns an error if the slot with the new image is not the one that runs: the power went before the activate hook
+// had come far, or the boot loader has fallen back.
+func (a *Agent) slotRuns(ctx context.Context, c *campaign) (commit.Result, error) {
+	slot, err := slotOf(a.stageFS(ctx, c.release), stageDir(c.release.Digest()))
+	if err != nil {
+		return commit.Result{Reason: storageReason(err)}, err
+	}
+	if slot.Name == "" {
+		return commit.Result{}, nil
+	}
+	other, err := a.cfg.Slots.inactive(ctx)
+	if err == nil && other == slot {
+		err = fmt.Errorf("slot %s does not run", slot.Name)
+	}
+	if err != nil {
+		return commit.Result{Reason: commit.ReasonNotActive}, err
+	}
+	return commit.Result{}, nil
+}
+
 // hook runs a hook, if there is one.
 func (a *Agent) hook(ctx context.Context, step Step, job commit.Job, c *campaign) (commit.Result, error) {
 	if !a.cfg.Hooks.Has(step) {
 		return commit.Result{}, nil
 	}
 	dir, digest := stageDir(c.release.Digest()), c.release.Digest()
+	fsys := a.stageFS(ctx, c.release)
+	slot, err := slotOf(fsys, dir)
+	if err != nil {
+		return commit.Result{Reason: storageReason(err)}, err
+	}
 	hc := HookContext{
 		Device: a.cfg.Device, Product: a.cfg.Product, Hardware: a.cfg.Hardware, Version: c.release.Version,
 		Manifest: a.fs.Path(dir + "/release"), Digest: hex.EncodeToString(digest[:]),
-		Campaign: c.round.Campaign.String(), Activation: job.Activation,
+		Campaign: c.round.Campaign.String(), Activation: job.Activation, Slot: slot.Name,
 	}
 	for _, im := range c.release.Images {
-		hc.Images = append(hc.Images, a.fs.Path(imageName(dir, im.Name)))
+		hc.Images = append(hc.Images, fsys.Path(imageName(dir, im.Name)))
 	}
 	if err := a.cfg.Hooks.Run(ctx, step, hc); err != nil {
 		return commit.Result{Reason: step.reason(err)}, err
@@ -215,7 +244,10 @@ func (a *Agent) tidy() {
 	a.ended = nil
 }
 
-const runningName = "running"
+const (
+	runningName   = "running"        // the release committed last
+	runningHashes = "running-hashes" // its hash list
+)
 
 // installed notes which release runs from now on. It may be called again.
 func (a *Agent) installed(round commit.Round) {
@@ -228,7 +260,11 @@ func (a *Agent) installed(round commit.Round) {
 		err = disk.WriteFile(a.fs, runningName, release, 0o600)
 	}
 	if err == nil && !a.cfg.Hooks.Has(StepActivate) {
-		err = removeTree(a.fs, dir) // its images have moved
+		err = a.fs.Rename(dir+"/hashes", runningHashes)   // for others of the site
+		if err == nil || errors.Is(err, fs.ErrNotExist) { // which was done before
+			err = removeTree(a.fs, dir) // its images have moved
+		}
+		a.offerRunning(round)
 	}
 	if err != nil {
 		a.log.Warn("what runs now cannot be noted", "error", err)

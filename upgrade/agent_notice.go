@@ -168,6 +168,9 @@ func (a *Agent) openRelease(now time.Time, signed []byte, s *manifest.Session) (
 	if err == nil {
 		err = s.Describes(m)
 	}
+	if err == nil && a.cfg.Slots != nil {
+		_, err = a.cfg.Slots.imageOf(m)
+	}
 	return m, err
 }
 

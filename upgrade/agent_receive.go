@@ -39,8 +39,12 @@ func (a *Agent) startReceiving(now time.Time, c *campaign) {
 		if !a.introduce(ctx, c) {
 			return
 		}
-		st, err := openStage(a.fs, c.release, signed.Manifest, signed.Session, kept)
+		if !a.waitForSlot(ctx, c) {
+			return
+		}
+		st, err := openStage(a.stageFS(ctx, c.release), c.release, signed.Manifest, signed.Session, kept)
 		if err == nil {
+			a.offered.Store(a.stageOffer(c, s.Objects, st))
 			r := &reception{a: a, c: c, s: s, node: nodeFor(c.node, s), stage: st, late: late, start: time.Now().Add(wait)}
 			err = errors.Join(r.run(ctx), st.close())
 		}

@@ -5,7 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -149,24 +149,28 @@ func RendezvousTLS(key *manifest.PrivateKey, rendezvous, listen string) (*tls.Co
 
 // serve answers devices until ctx ends, and returns what is to be waited for after that.
 func (c *Campaign) serve(ctx context.Context, l net.Listener, handler http.Handler, secure bool) (wait func()) {
-	var config *tls.Config
-	if secure {
-		config = c.cfg.TLS.Clone()
+	if !secure {
+		return serveHTTP(ctx, c.cfg.Log, l, handler, nil)
 	}
-	server := discovery.NewServer(handler, config)
+	return serveHTTP(ctx, c.cfg.Log, l, handler, c.cfg.TLS.Clone())
+}
+
+// serveHTTP answers until ctx ends, by TLS if it has a config, and returns what is to be waited for after that.
+func serveHTTP(ctx context.Context, log *slog.Logger, l net.Listener, handler http.Handler, secure *tls.Config) (wait func()) {
+	server := discovery.NewServer(handler, secure)
 	server.BaseContext = func(net.Listener) context.Context { return ctx } // ends polls that wait
-	server.ErrorLog = log.New(logWriter{c.cfg.Log}, "", 0)
+	server.ErrorLog = stdlog.New(logWriter{log}, "", 0)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		var err error
-		if l = netutil.LimitListener(l, maxConnections); secure {
+		if l = netutil.LimitListener(l, maxConnections); secure != nil {
 			err = server.ServeTLS(l, "", "")
 		} else {
 			err = server.Serve(l)
 		}
 		if !errors.Is(err, http.ErrServerClosed) {
-			c.cfg.Log.Error("the rendezvous stopped", "err", err)
+			log.Error("the HTTP server stopped", "err", err)
 		}
 	}()
 	return func() {

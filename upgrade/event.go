@@ -24,6 +24,7 @@ const (
 	EventStaged       EventKind = "staged"        // all leaves are verified
 	EventReady        EventKind = "ready"         // READY is in the log
 	EventHeld         EventKind = "held"          // the brake is on: nothing is activated
+	EventWaiting      EventKind = "waiting"       // COMMIT is in the log, the maintenance window is closed: Detail says until when
 	EventActivated    EventKind = "activated"     // COMMITTED is in the log: the new image runs
 	EventRolledBack   EventKind = "rolled-back"   // the old image runs again: Reason
 	EventFailed       EventKind = "failed"        // neither could be brought about: Reason

@@ -39,6 +39,7 @@ type HookContext struct {
 	Manifest                  string   // path of the signed manifest
 	Digest                    string   // its digest, in hexadecimal
 	Campaign                  string   // id in hexadecimal
+	Slot                      string   // that the first image is in, or the one that Slots.Image names; empty without slots
 	Activation                string   // the same for every try of one activation, and of no other; empty for verify
 }
 
@@ -51,6 +52,7 @@ func (c HookContext) Environ() []string {
 	return []string{
 		"UPGRADE_IMAGE=" + image, // the first one
 		"UPGRADE_IMAGES=" + strings.Join(c.Images, string(os.PathListSeparator)),
+		"UPGRADE_SLOT=" + c.Slot,
 		"UPGRADE_VERSION=" + c.Version,
 		"UPGRADE_MANIFEST=" + c.Manifest,
 		"UPGRADE_MANIFEST_DIGEST=" + c.Digest,

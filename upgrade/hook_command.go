@@ -41,18 +41,23 @@ func (h *CommandHooks) Check() error {
 		if h.command(step) == "" {
 			continue
 		}
-		words, err := SplitWords(h.command(step))
-		if err == nil && len(words) == 0 {
-			err = errors.New("no command")
-		}
-		if err == nil {
-			_, err = exec.LookPath(words[0])
-		}
-		if err != nil {
+		if _, err := commandWords(h.command(step)); err != nil {
 			return fmt.Errorf("%s hook %q: %w", step, h.command(step), err)
 		}
 	}
 	return nil
+}
+
+// commandWords splits a command line whose program there is.
+func commandWords(line string) ([]string, error) {
+	words, err := SplitWords(line)
+	if err == nil && len(words) == 0 {
+		err = errors.New("no command")
+	}
+	if err == nil {
+		_, err = exec.LookPath(words[0])
+	}
+	return words, err
 }
 
 // Has reports whether there is a command for the step.

@@ -3,6 +3,7 @@ package upgrade
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -112,9 +113,12 @@ func (r *reception) nextPart() (f fetched, ok bool) {
 // fetchPiece fetches one piece of the hash list.
 func (r *reception) fetchPiece(ctx context.Context, f *fetched) {
 	b := make([]byte, f.piece.Length)
-	f.err = r.a.client.Fetch(ctx, r.s.Campaign.String(), r.s.Objects.Hashes, b, f.piece.Offset)
+	var byGateway bool
+	byGateway, f.err = r.a.fetch(ctx, r.s.Campaign.String(), r.s.Objects.Hashes, b, f.piece.Offset)
 	if f.err == nil {
-		f.hashes, f.err = r.stage.m.OpenPiece(f.piece, b)
+		if f.hashes, f.err = r.stage.m.OpenPiece(f.piece, b); f.err != nil {
+			r.distrust(byGateway)
+		}
 	}
 	if f.err != nil {
 		return
@@ -131,11 +135,15 @@ func (r *reception) fetchLeaves(ctx context.Context, f *fetched) {
 	b := make([]byte, min(at.length, fetchSize))
 	for at.length > 0 && f.err == nil {
 		p := b[:min(at.length, fetchSize)]
-		if f.err = r.a.client.Fetch(ctx, r.s.Campaign.String(), r.s.Objects.Images[f.object], p, at.off); f.err != nil {
+		var byGateway bool
+		if byGateway, f.err = r.a.fetch(ctx, r.s.Campaign.String(), r.s.Objects.Images[f.object], p, at.off); f.err != nil {
 			return
 		}
 		var events []leafEvent
 		events, f.err = im.put(p, at.off)
+		if slices.ContainsFunc(events, func(e leafEvent) bool { return !e.Verified }) {
+			r.distrust(byGateway)
+		}
 		f.events = append(f.events, events...)
 		at.off, at.length = at.off+int64(len(p)), at.length-int64(len(p))
 	}

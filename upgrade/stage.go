@@ -110,8 +110,17 @@ func (s *stage) checkSpace() error {
 	if err != nil {
 		return err
 	}
-	have, total := s.progress()
-	if need := total - have + s.m.HashListSize() + spaceMargin; need > free {
+	need := s.m.HashListSize() + spaceMargin
+	for _, im := range s.images {
+		if slot, ok := im.file.(*slotFile); ok {
+			if err := slot.fits(); err != nil {
+				return err
+			}
+			continue
+		}
+		need += im.entry.Size - im.verifiedBytes()
+	}
+	if need > free {
 		return fmt.Errorf("%w: %d bytes are needed, %d are free", errNoSpace, need, free)
 	}
 	for _, im := range s.images {

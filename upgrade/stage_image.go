@@ -1,6 +1,7 @@
 package upgrade
 
 import (
+	"crypto/sha256"
 	"errors"
 	"io"
 	"os"
@@ -36,6 +37,9 @@ func openImage(fsys disk.FS, dir string, entry *manifest.Image) (*stagedImage, e
 	file, err := fsys.OpenFile(name, openReadWrite, 0o600)
 	if err != nil {
 		return nil, err
+	}
+	if _, ok := file.(*slotFile); ok {
+		old = true // whatever the slot has
 	}
 	v, err := merkle.NewVerifier(file, entry.Size, entry.LeafSize)
 	if err == nil && !old {
@@ -149,6 +153,16 @@ func (im *stagedImage) bytes(first, end int) span {
 	defer im.mu.Unlock()
 	off, length := im.v.Bytes(first, end)
 	return span{off, length}
+}
+
+// digestOf returns the SHA-256 of the first bytes of a file.
+func digestOf(f io.ReaderAt, size int64) (d manifest.Digest, err error) {
+	sum := sha256.New()
+	n, err := io.CopyBuffer(sum, io.NewSectionReader(f, 0, size), make([]byte, 64<<10))
+	if err == nil && n != size {
+		err = io.ErrUnexpectedEOF
+	}
+	return manifest.Digest(sum.Sum(nil)), err
 }
 
 // copyFile reads a file from beginning to end into w, 64 KiB at a time.

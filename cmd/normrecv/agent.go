@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -38,6 +37,10 @@ With --discover sap it hears announcements (RFC 2974) on --interface, and asks t
 by the trusted server key; unasked it does so every quarter of an hour or so, and waits at the server only while a
 campaign is under way. An announcement makes it ask, and nothing else.
 
+With --slots the image goes to the one of two slots that does not run, while it is received. --window has the device
+activate at some hours only. With --serve it is the gateway of its site: other agents ask it for missing leaves (--tail),
+phones and boot loaders fetch the images in DIR/current from it.
+
 Without --once it runs until it is ended by a signal. With --once the exit status is 0 if the release was committed
 here, and 1 if not.`,
 		Example: `  normrecv agent --server https://updates.example.net:8443 --trust release.pub --trust-server server.pub \
@@ -67,7 +70,17 @@ here, and 1 if not.`,
 	fs.StringVar(&a.hooks.Health, "health-cmd", "", "`command` that says whether it works")
 	fs.StringVar(&a.hooks.Rollback, "rollback-cmd", "", "`command` that makes the old one run again")
 	fs.DurationVar(&a.hooks.Timeout, "hook-timeout", upgrade.DefaultHookTimeout, "end a command, and what it started, after this long")
+	fs.StringVar(&a.config.Tail, "tail", "", "`URL` of a gateway of this site, such as http://10.0.0.2:8080, that is asked for missing leaves before the server is")
+	fs.StringVar(&a.gateway.http, "serve", "", "be the gateway: serve committed images and verified leaves by HTTP on this `address`:port")
+	fs.StringVar(&a.gateway.tftp, "serve-tftp", "", "serve committed images by TFTP on this `address`:port, such as 10.0.0.2:69")
+	fs.StringVar(&a.slots, "slots", "", "write the image to the one of two `slots` that does not run, such as A=/dev/mmcblk0p2,B=/dev/mmcblk0p3; needs --slot-current-cmd and --activate-cmd")
+	fs.StringVar(&a.slotCurrent, "slot-current-cmd", "", "`command` that prints the name of the slot that runs")
+	fs.StringVar(&a.slotImage, "slot-image", "", "`name` of the image that goes to a slot, of a release that has several")
+	fs.StringArrayVar(&a.windows, "window", nil, "activate only within these `hours`, such as 02:00-04:00 or \"Mon-Fri 22:00-04:00\"; give it again for more")
+	fs.StringVar(&a.zone, "window-zone", "Local", "time `zone` of --window, such as Europe/Vienna; UTC; Local is the system's")
 	fs.StringVar(&a.tlsCA, "tls-ca", "", "trust the certificates of this `file` for the rendezvous, in place of the server key's")
+	fs.StringVar(&a.tlsCert, "tls-cert", "", "client certificate `file` with the device's name, for a server with --client-ca")
+	fs.StringVar(&a.tlsKey, "tls-key", "", "its key `file`")
 	fs.BoolVar(&a.config.Once, "once", false, "end after one campaign")
 	fs.BoolVar(&a.json, "json", false, "print one JSON event per line to stdout")
 	a.recording.Register(c)
@@ -92,9 +105,16 @@ type agent struct {
 	trust                   []string
 	threshold               int
 	trustServer, key, tlsCA string
+	tlsCert, tlsKey         string
 	tokenFile               string
+	windows                 []string
+	zone                    string
+	slots, slotCurrent      string
+	slotImage               string
 	discover                string
 	json                    bool
+	gateway                 gateway
+	service                 cli.Service
 	recording               cli.Trace
 	events                  *cli.Events
 	progress                *cli.Progress
@@ -111,6 +131,12 @@ func (a *agent) run(ctx context.Context) error {
 	}
 	defer stop()
 	a.config.Trace = tracer
+	a.service = cli.NewService(a.world)
+	if err := a.gateway.listen(); err != nil {
+		a.gateway.close()
+		return cli.Usage(err)
+	}
+	defer a.gateway.close()
 	device, err := upgrade.NewAgent(a.config)
 	switch {
 	case errors.Is(err, disk.ErrLocked):
@@ -127,12 +153,23 @@ func (a *agent) run(ctx context.Context) error {
 	if a.config.Key == nil && device.Fingerprint() != "" {
 		a.progress.Line("the key of this device has the fingerprint %s", device.Fingerprint())
 	}
-	err = device.Run(ctx)
+	err = a.follow(ctx, device)
 	a.progress.Clear()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) && !a.config.Once {
 		return nil // that is how a service ends
 	}
 	return err
+}
+
+// follow runs the agent, and beside it what serves others and the service manager.
+func (a *agent) follow(ctx context.Context, device *upgrade.Agent) error {
+	beside, cancel := context.WithCancel(ctx)
+	wait := a.serve(beside, device)
+	defer wait()
+	defer cancel()
+	a.service.Notify("READY=1")
+	defer a.service.Notify("STOPPING=1")
+	return device.Run(ctx)
 }
 
 // resolve fills the config from the flags.
@@ -143,6 +180,12 @@ func (a *agent) resolve() (err error) {
 	}
 	if cfg.GroupSize < 1 {
 		return fmt.Errorf("--group-size %d: want 1 or more", cfg.GroupSize)
+	}
+	if err := a.resolveWindows(); err != nil {
+		return err
+	}
+	if err := a.resolveSlots(); err != nil {
+		return err
 	}
 	for _, path := range a.trust {
 		key, err := manifest.LoadPublicKey(path, manifest.RoleRelease)
@@ -182,14 +225,60 @@ func (a *agent) resolve() (err error) {
 			return err
 		}
 	}
+	if cfg.Certificates, err = cli.KeyPair(a.tlsCert, a.tlsKey); err != nil {
+		return err
+	}
 	if a.tlsCA != "" {
-		if cfg.Transport, err = transport(a.tlsCA); err != nil {
+		if cfg.Transport, err = transport(a.tlsCA, cfg.Certificates); err != nil {
 			return err
 		}
 	}
 	cfg.Log = cli.NewLog(a.progress, slog.LevelWarn)
 	a.hooks.Log = cfg.Log
 	cfg.Hooks, cfg.Event = &a.hooks, a.event
+	return nil
+}
+
+// resolveWindows reads the maintenance windows.
+func (a *agent) resolveWindows() (err error) {
+	windows := &a.config.Windows
+	if windows.Zone, err = time.LoadLocation(a.zone); err != nil {
+		return fmt.Errorf("--window-zone %.70q: this system knows no such time zone; try UTC, or one like Europe/Vienna", a.zone)
+	}
+	for _, s := range a.windows {
+		w, err := upgrade.ParseWindow(s)
+		if err != nil {
+			return fmt.Errorf("--window: %w", err)
+		}
+		windows.Of = append(windows.Of, w)
+	}
+	return nil
+}
+
+// resolveSlots reads the slots.
+func (a *agent) resolveSlots() (err error) {
+	if a.slots == "" {
+		if a.slotCurrent != "" || a.slotImage != "" {
+			return errors.New("--slot-current-cmd and --slot-image are for --slots")
+		}
+		return nil
+	}
+	s := upgrade.Slots{Image: a.slotImage}
+	if s.Of, err = upgrade.ParseSlots(a.slots); err != nil {
+		return fmt.Errorf("--slots: %w", err)
+	}
+	for _, slot := range s.Of {
+		if _, err := os.Stat(slot.Path); err != nil {
+			return fmt.Errorf("--slots: slot %s: %w", slot.Name, err)
+		}
+	}
+	if a.slotCurrent == "" {
+		return errors.New("--slots needs --slot-current-cmd, a command that prints the name of the slot that runs")
+	}
+	if s.Current, err = upgrade.CommandCurrent(a.slotCurrent); err != nil {
+		return fmt.Errorf("--slot-current-cmd %q: %w", a.slotCurrent, err)
+	}
+	a.config.Slots = &s
 	return nil
 }
 
@@ -206,19 +295,15 @@ func readToken(file string) (string, error) {
 	return token, nil
 }
 
-// transport returns one that trusts the certificates of a file.
-func transport(file string) (http.RoundTripper, error) {
-	pem, err := os.ReadFile(file)
+// transport returns one that trusts the certificates of a file, and shows certificates to a server that wants one.
+func transport(file string, certificates []tls.Certificate) (http.RoundTripper, error) {
+	roots, err := cli.CertPool("--tls-ca", file)
 	if err != nil {
 		return nil, err
 	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("--tls-ca %s: there is no certificate in it", file)
-	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.Proxy = nil // the server's origin and no other
-	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots}
+	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots, Certificates: certificates}
 	return t, nil
 }
 
@@ -229,6 +314,7 @@ func (a *agent) event(e upgrade.Event) {
 	}
 	if line := describe(e); line != "" {
 		a.progress.Line("%s", line)
+		notify(a.service, line)
 	}
 	switch e.Kind {
 	case upgrade.EventReceiving, upgrade.EventProgress:
@@ -269,6 +355,8 @@ func describe(e upgrade.Event) string {
 		return "decision: " + e.Verdict + reason
 	case upgrade.EventHeld:
 		return "the server says" + reason
+	case upgrade.EventWaiting:
+		return e.Detail
 	case upgrade.EventActivated:
 		return "activated: the new image runs"
 	case upgrade.EventAborted:

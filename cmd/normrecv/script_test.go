@@ -15,9 +15,14 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	units, err := filepath.Abs(filepath.FromSlash("../../examples/systemd"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	p := clitest.Params("testdata")
 	p.Setup = func(e *testscript.Env) error {
 		e.Setenv("CAPTURE", capture) // of a whole session
+		e.Setenv("UNITS", units)
 		return nil
 	}
 	testscript.Run(t, p)

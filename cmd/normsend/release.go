@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -72,9 +73,8 @@ func uploadRelease(ctx context.Context, s *client, file string, images []string)
 		return cli.Usagef("--manifest %s: %w", file, err)
 	}
 	digest := m.Digest().String()
-	release, err := ask[rest.Release](s.api.ShowRelease(ctx, digest))
-	if err != nil {
-		if release, err = ask[rest.Release](s.api.CreateReleaseWithBody(ctx, nil, "application/cose", strings.NewReader(string(signed)))); err != nil {
+	if err := done(s.api.ShowRelease(ctx, digest)); err != nil { // it is not there
+		if err := done(s.api.CreateReleaseWithBody(ctx, nil, "application/cose", bytes.NewReader(signed))); err != nil {
 			return err
 		}
 	}
@@ -84,7 +84,8 @@ func uploadRelease(ctx context.Context, s *client, file string, images []string)
 		}
 	}
 	if s.json {
-		if release, err = ask[rest.Release](s.api.ShowRelease(ctx, digest)); err != nil {
+		release, err := ask[rest.Release](s.api.ShowRelease(ctx, digest))
+		if err != nil {
 			return err
 		}
 		return s.line("release", release)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,8 +23,8 @@ import (
 )
 
 const (
-	// requestTimeout bounds what is asked of a server, uploads aside.
-	requestTimeout = 30 * time.Second
+	// patience is how long a server may take to answer what it was asked in full.
+	patience = time.Minute
 	// maxAnswer bounds what is read of an answer, in bytes: a campaign has the names of its devices.
 	maxAnswer = 128 << 20
 	// maxTokenFile is far more than a token has.
@@ -97,6 +98,7 @@ func (r *remote) open() (*client, error) {
 		return nil, err
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.ResponseHeaderTimeout = patience
 	switch {
 	case r.trustServer != "" && r.tlsCA != "":
 		return nil, errors.New("--trust-server and --tls-ca exclude each other")
@@ -107,11 +109,11 @@ func (r *remote) open() (*client, error) {
 		}
 		transport.TLSClientConfig = discovery.ClientTLS(key, u.Hostname(), time.Now)
 	case r.tlsCA != "":
-		pool, err := readPool("--tls-ca", r.tlsCA)
+		pool, err := cli.CertPool("--tls-ca", r.tlsCA)
 		if err != nil {
 			return nil, err
 		}
-		transport.TLSClientConfig.RootCAs = pool
+		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: pool}
 	}
 	api, err := rest.NewClient(strings.TrimSuffix(r.server, "/")+"/api/v1", rest.WithHTTPClient(&http.Client{
 		Transport:     transport,

@@ -163,7 +163,7 @@ func (s *serving) resolve() (err error) {
 	if _, _, err := net.SplitHostPort(s.listen); err != nil {
 		return fmt.Errorf("--listen %s: want ADDRESS:PORT", s.listen)
 	}
-	s.tls, err = givenTLS(s.tlsCert, s.tlsKey)
+	s.tls, err = cli.ServerTLS(s.tlsCert, s.tlsKey)
 	return err
 }
 
@@ -195,7 +195,7 @@ func (s *serving) secure(bound string) (err error) {
 	}
 	if s.clientCA != "" {
 		s.tls.ClientAuth = tls.VerifyClientCertIfGiven // people come with tokens
-		s.tls.ClientCAs, err = readPool("--client-ca", s.clientCA)
+		s.tls.ClientCAs, err = cli.CertPool("--client-ca", s.clientCA)
 	}
 	return err
 }

@@ -160,7 +160,7 @@ func (u *upgrader) resolve(c *cobra.Command, images []string) (err error) {
 	if cfg.Linger == 0 {
 		cfg.Linger = -1 // upgrade's word for none
 	}
-	if cfg.TLS, err = givenTLS(u.tlsCert, u.tlsKey); err != nil {
+	if cfg.TLS, err = cli.ServerTLS(u.tlsCert, u.tlsKey); err != nil {
 		return err
 	}
 	return u.resolveLink(given)

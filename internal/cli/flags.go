@@ -28,7 +28,8 @@ func setFlags(c *cobra.Command, prefix string, getenv func(string) string) error
 	return bad
 }
 
-// readConfig reads the keys of the command's own table, and those above all tables as far as the command knows them.
+// readConfig reads the keys of the command's own table, and those above all tables as far as the command knows them. The
+// sub-commands of a command share its table, and take of it what they know.
 func readConfig(c *cobra.Command, file string) error {
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -38,11 +39,18 @@ func readConfig(c *cobra.Command, file string) error {
 	if err := toml.Unmarshal(b, &keys); err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
+	own := c
+	for own.HasParent() && own.Parent() != c.Root() {
+		own = own.Parent()
+	}
 	for name, value := range keys {
 		table, ok := value.(map[string]any)
 		switch {
-		case ok && name == c.Name():
+		case ok && name == own.Name():
 			for name, value := range table {
+				if c != own && c.Flags().Lookup(name) == nil && knownFlag(own, name) {
+					continue
+				}
 				if err := setFlag(c, file, name, value); err != nil {
 					return err
 				}
@@ -66,7 +74,7 @@ func readConfig(c *cobra.Command, file string) error {
 
 func knownFlag(root *cobra.Command, name string) bool {
 	for _, sub := range root.Commands() {
-		if sub.Flags().Lookup(name) != nil {
+		if sub.Flags().Lookup(name) != nil || knownFlag(sub, name) {
 			return true
 		}
 	}

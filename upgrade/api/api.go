@@ -123,7 +123,10 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // answer has an operation done by a token that may do it.
 func (a *API) answer(w http.ResponseWriter, r *http.Request, rule rule) {
 	c := http.NewResponseController(w)
-	if !rule.stream && !rule.upload {
+	switch {
+	case rule.upload:
+		r.Body = &patient{r.Body, c}
+	case !rule.stream:
 		c.SetReadDeadline(time.Now().Add(bodyTimeout)) // the server sets it anew for the next request
 		c.SetWriteDeadline(time.Now().Add(answerTimeout))
 		defer c.SetWriteDeadline(time.Time{})
@@ -149,6 +152,17 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, rule rule) {
 		return
 	}
 	a.mux.ServeHTTP(w, r)
+}
+
+// patient is a body that may take as long as it will, while it goes on.
+type patient struct {
+	io.ReadCloser
+	c *http.ResponseController
+}
+
+func (b *patient) Read(p []byte) (int, error) {
+	b.c.SetReadDeadline(time.Now().Add(bodyTimeout))
+	return b.ReadCloser.Read(p)
 }
 
 // decode reads JSON that has no fields which the contract does not know: a name that is misspelt has to be told.

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -175,7 +176,7 @@ func (r *rig) ask(who, operation string, body any, headers ...string) answer {
 	return r.askAt(r.url, who, operation, body, headers...)
 }
 
-func (r *rig) askAt(url, who, operation string, body any, headers ...string) answer {
+func (r *rig) askAt(at, who, operation string, body any, headers ...string) answer {
 	r.Helper()
 	method, path, _ := strings.Cut(operation, " ")
 	var in io.Reader
@@ -190,7 +191,7 @@ func (r *rig) askAt(url, who, operation string, body any, headers ...string) ans
 		}
 		in = bytes.NewReader(text)
 	}
-	q, err := http.NewRequestWithContext(r.Context(), method, url+"/api/v1"+path, in)
+	q, err := http.NewRequestWithContext(r.Context(), method, at+"/api/v1"+path, in)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -224,7 +225,7 @@ func (r *rig) note(method, path string, status int) {
 	for _, op := range api.Operations() {
 		mux.HandleFunc(op.Method+" /api/v1"+op.Path, func(http.ResponseWriter, *http.Request) {})
 	}
-	q := httptest.NewRequest(method, path, nil)
+	q := &http.Request{Method: method, URL: &url.URL{Path: path}}
 	_, pattern := mux.Handler(q)
 	key := strings.Replace(pattern, "/api/v1", "", 1)
 	r.mu.Lock()

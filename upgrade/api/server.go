@@ -30,10 +30,10 @@ func (s server) ShowServer(ctx context.Context, _ rest.ShowServerRequestObject) 
 // maxPage is the most that a page has.
 const maxPage = 1000
 
-// pageOf checks what a request says of pages; given is whether it says how long.
+// pageOf checks what a request says of pages.
 func pageOf(after rest.AfterQuery, limit rest.LimitQuery) (store.Page, error) {
 	if limit < 0 || limit > maxPage {
-		return store.Page{}, refuse(http.StatusBadRequest, rest.ReasonInvalid, "limit %d: want 1 to %d", limit, maxPage)
+		return store.Page{}, refuse(http.StatusBadRequest, rest.ReasonInvalid, "limit %d: want up to %d", limit, maxPage)
 	}
 	return store.Page{After: string(after), Limit: int(limit)}, nil
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/internal/pgtest"
 	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/norm/normtest/hub"
 	"github.com/multicast-upgrade/tool/norm/session"
@@ -63,8 +64,14 @@ type rig struct {
 	rng     *rand.Rand
 }
 
-func newRig(t *testing.T) *rig {
-	st, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "fleet.db"))
+// newSQLite returns the URL of a database that is not there yet.
+func newSQLite(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "fleet.db") }
+
+// databases are what servers share a store on.
+var databases = map[string]func(testing.TB) string{"sqlite": newSQLite, "postgres": pgtest.New}
+
+func newRig(t *testing.T, db string) *rig {
+	st, err := store.Open(t.Context(), db)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -323,9 +330,12 @@ func (r *rig) kill(s *server, id commit.CampaignID) {
 	s.stop()
 }
 
-func virtual(t *testing.T, f func(t *testing.T, r *rig)) {
+func virtual(t *testing.T, f func(t *testing.T, r *rig)) { virtualOn(t, newSQLite, f) }
+
+func virtualOn(t *testing.T, database func(testing.TB) string, f func(t *testing.T, r *rig)) {
+	db := database(t) // in real time
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
+		r := newRig(t, db)
 		f(t, r)
 		r.agents.Wait()
 		if err := r.store.Close(); err != nil {

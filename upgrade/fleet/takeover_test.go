@@ -13,6 +13,12 @@ import (
 
 // A leader that dies at any moment is followed by another server, and the campaign ends as it would have.
 func TestLeaderDies(t *testing.T) {
+	for name, database := range databases {
+		t.Run(name, func(t *testing.T) { leaderDies(t, database) })
+	}
+}
+
+func leaderDies(t *testing.T, database func(testing.TB) string) {
 	for name, moment := range map[string]func(r *rig, s *server, c store.Campaign, agents []*agent){
 		"scheduled": func(*rig, *server, store.Campaign, []*agent) {},
 		"transfer": func(r *rig, s *server, c store.Campaign, agents []*agent) {
@@ -35,7 +41,7 @@ func TestLeaderDies(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			virtual(t, func(t *testing.T, r *rig) {
+			virtualOn(t, database, func(t *testing.T, r *rig) {
 				first := r.serve("one")
 				r.upload(first)
 				r.enrol(names(3)...)
@@ -73,7 +79,13 @@ func TestLeaderDies(t *testing.T) {
 
 // A leader that was paused while another took over can neither decide nor append.
 func TestPausedLeaderIsFenced(t *testing.T) {
-	virtual(t, func(t *testing.T, r *rig) {
+	for name, database := range databases {
+		t.Run(name, func(t *testing.T) { pausedLeaderIsFenced(t, database) })
+	}
+}
+
+func pausedLeaderIsFenced(t *testing.T, database func(testing.TB) string) {
+	virtualOn(t, database, func(t *testing.T, r *rig) {
 		old := r.serve("one")
 		r.upload(old)
 		r.enrol("phone-00")

@@ -10,12 +10,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/multicast-upgrade/tool/internal/pgtest"
 	"github.com/multicast-upgrade/tool/upgrade/store"
 )
 
 func TestTokens(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "fleet.db")
-	for name, url := range map[string]func(testing.TB) string{"sqlite": func(testing.TB) string { return "sqlite:" + file }, "postgres": newPostgres} {
+	for name, url := range map[string]func(testing.TB) string{"sqlite": func(testing.TB) string { return "sqlite:" + file }, "postgres": pgtest.New} {
 		t.Run(name, func(t *testing.T) {
 			s := open(t, url(t))
 			ctx := t.Context()
@@ -276,7 +277,7 @@ func TestRestoredCampaignsWaitForAnOperator(t *testing.T) {
 }
 
 func TestPostgresIsBackedUpByItsOwnTools(t *testing.T) {
-	s := open(t, newPostgres(t))
+	s := open(t, pgtest.New(t))
 	if err := s.Backup(t.Context(), filepath.Join(t.TempDir(), "x")); err == nil || !strings.Contains(err.Error(), "pg_dump") {
 		t.Errorf("error %v", err)
 	}

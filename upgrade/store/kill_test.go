@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/multicast-upgrade/tool/internal/pgtest"
 	"github.com/multicast-upgrade/tool/upgrade/store"
 )
 
@@ -104,4 +105,16 @@ func TestKilledLeaderLosesNothing(t *testing.T) {
 	if told < lives {
 		t.Errorf("%d batches in %d lives", told+1, lives)
 	}
+}
+
+func TestMain(m *testing.M) {
+	if os.Getenv(writerEnv) != "" {
+		writeUntilKilled()
+	}
+	code := m.Run()
+	if err := pgtest.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
 }

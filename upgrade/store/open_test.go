@@ -10,6 +10,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/multicast-upgrade/tool/internal/pgtest"
 	"github.com/multicast-upgrade/tool/upgrade/store"
 )
 
@@ -78,9 +79,9 @@ func TestSQLiteSyncsItsLog(t *testing.T) {
 }
 
 func TestPostgresThatLosesCommitsIsRefused(t *testing.T) {
-	url := newPostgres(t)
+	url := pgtest.New(t)
 	name, _, _ := strings.Cut(url[strings.LastIndex(url, "/")+1:], "?")
-	execPostgres(t, "ALTER DATABASE "+name+" SET synchronous_commit = off")
+	pgtest.Exec(t, "ALTER DATABASE "+name+" SET synchronous_commit = off")
 	s, err := store.Open(t.Context(), url)
 	if err == nil {
 		s.Close()

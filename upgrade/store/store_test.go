@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/internal/pgtest"
 	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/upgrade/store"
 )
@@ -21,7 +22,7 @@ var (
 )
 
 // databases make an empty database of each kind, and return its URL.
-var databases = map[string]func(testing.TB) string{"sqlite": newSQLite, "postgres": newPostgres}
+var databases = map[string]func(testing.TB) string{"sqlite": newSQLite, "postgres": pgtest.New}
 
 // onBoth runs f on an empty database of each kind.
 func onBoth(t *testing.T, f func(t *testing.T, s *store.Store)) {

@@ -1,3 +1,3 @@
 package rest
 
-//go:generate go tool -modfile=../../../tools/go.mod oapi-codegen -config oapi-codegen.yaml ../openapi.yaml
+//go:generate go tool -modfile=../../../tools/go.mod oapi-codegen -config oapi-codegen.yaml -o rest.gen.go ../openapi.yaml

@@ -816,7 +816,7 @@ type ListCampaignsParams struct {
 	// After what next of the page before says
 	After AfterQuery `form:"after,omitempty" json:"after,omitempty,omitzero"`
 
-	// Limit how many; 100 if it is not given
+	// Limit how many; 100 if it is not given, or 0
 	Limit LimitQuery `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 }
 
@@ -870,7 +870,7 @@ type ListCampaignDevicesParams struct {
 	// After what next of the page before says
 	After AfterQuery `form:"after,omitempty" json:"after,omitempty,omitzero"`
 
-	// Limit how many; 100 if it is not given
+	// Limit how many; 100 if it is not given, or 0
 	Limit LimitQuery `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 }
 
@@ -927,7 +927,7 @@ type ListDevicesParams struct {
 	// After what next of the page before says
 	After AfterQuery `form:"after,omitempty" json:"after,omitempty,omitzero"`
 
-	// Limit how many; 100 if it is not given
+	// Limit how many; 100 if it is not given, or 0
 	Limit LimitQuery `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 }
 
@@ -954,7 +954,7 @@ type ShowDeviceHistoryParams struct {
 	// After what next of the page before says
 	After AfterQuery `form:"after,omitempty" json:"after,omitempty,omitzero"`
 
-	// Limit how many; 100 if it is not given
+	// Limit how many; 100 if it is not given, or 0
 	Limit LimitQuery `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 }
 
@@ -990,7 +990,7 @@ type ListEnrolmentsParams struct {
 	// After what next of the page before says
 	After AfterQuery `form:"after,omitempty" json:"after,omitempty,omitzero"`
 
-	// Limit how many; 100 if it is not given
+	// Limit how many; 100 if it is not given, or 0
 	Limit LimitQuery `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 }
 
@@ -1014,7 +1014,7 @@ type ListEventsParams struct {
 	// After what next of the page before says
 	After AfterQuery `form:"after,omitempty" json:"after,omitempty,omitzero"`
 
-	// Limit how many; 100 if it is not given
+	// Limit how many; 100 if it is not given, or 0
 	Limit LimitQuery `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 }
 
@@ -1035,7 +1035,7 @@ type ListReleasesParams struct {
 	// After what next of the page before says
 	After AfterQuery `form:"after,omitempty" json:"after,omitempty,omitzero"`
 
-	// Limit how many; 100 if it is not given
+	// Limit how many; 100 if it is not given, or 0
 	Limit LimitQuery `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 }
 
@@ -1059,7 +1059,7 @@ type ListTokensParams struct {
 	// After what next of the page before says
 	After AfterQuery `form:"after,omitempty" json:"after,omitempty,omitzero"`
 
-	// Limit how many; 100 if it is not given
+	// Limit how many; 100 if it is not given, or 0
 	Limit LimitQuery `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 }
 

@@ -1,4 +1,5 @@
-package store_test
+// Package pgtest runs a PostgreSQL server for tests: Debian's, in a directory of its own, on a loopback port.
+package pgtest
 
 import (
 	"bytes"
@@ -18,10 +19,12 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib"
 )
 
-// A postgresServer is one that the tests run, in a directory of its own, on a loopback port.
-type postgresServer struct {
+// A server is one that the tests of a package share.
+type server struct {
 	dir  string
 	url  string // of its database postgres
 	cmd  *exec.Cmd
@@ -29,47 +32,42 @@ type postgresServer struct {
 }
 
 var (
-	postgresOnce sync.Once
-	postgres     *postgresServer
-	errPostgres  error
-	postgresMade atomic.Int32 // databases
+	once     sync.Once
+	started  *server
+	errStart error
+	made     atomic.Int32 // databases
 )
 
-func TestMain(m *testing.M) {
-	if os.Getenv(writerEnv) != "" {
-		writeUntilKilled()
+// Stop ends the server, if one was started. It belongs at the end of TestMain.
+func Stop() error {
+	if started == nil {
+		return nil
 	}
-	code := m.Run()
-	if postgres != nil {
-		if err := postgres.stop(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	os.Exit(code)
+	return started.stop()
 }
 
-// newPostgres returns the URL of an empty database. Where there is no PostgreSQL the test skips, unless REQUIRE_POSTGRES
+// New returns the URL of an empty database. Where there is no PostgreSQL the test skips, unless REQUIRE_POSTGRES
 // says that there has to be.
-func newPostgres(t testing.TB) string {
+func New(t testing.TB) string {
 	t.Helper()
-	postgresOnce.Do(func() { postgres, errPostgres = startPostgres() })
-	if errPostgres != nil {
+	once.Do(func() { started, errStart = start() })
+	if errStart != nil {
 		if os.Getenv("REQUIRE_POSTGRES") != "" {
-			t.Fatal(errPostgres)
+			t.Fatal(errStart)
 		}
-		t.Skip(errPostgres)
+		t.Skip(errStart)
 	}
-	name := fmt.Sprintf("test%d", postgresMade.Add(1))
-	execPostgres(t, "CREATE DATABASE "+name)
-	return postgres.database(name)
+	name := fmt.Sprintf("test%d", made.Add(1))
+	Exec(t, "CREATE DATABASE "+name)
+	return started.database(name)
 }
 
-func (p *postgresServer) database(name string) string { return p.url + name + "?sslmode=disable" }
+func (p *server) database(name string) string { return p.url + name + "?sslmode=disable" }
 
-func execPostgres(t testing.TB, text string) {
+// Exec executes a statement as the superuser.
+func Exec(t testing.TB, text string) {
 	t.Helper()
-	db, err := sql.Open("pgx", postgres.database("postgres"))
+	db, err := sql.Open("pgx", started.database("postgres"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,16 +77,16 @@ func execPostgres(t testing.TB, text string) {
 	}
 }
 
-func startPostgres() (_ *postgresServer, err error) {
-	bin, err := postgresBin()
+func start() (_ *server, err error) {
+	bin, err := binaries()
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "store-postgres")
+	dir, err := os.MkdirTemp("", "postgres-")
 	if err != nil {
 		return nil, err
 	}
-	p := &postgresServer{dir: dir, done: make(chan error, 1)}
+	p := &server{dir: dir, done: make(chan error, 1)}
 	defer func() {
 		if err != nil {
 			os.RemoveAll(dir)
@@ -142,14 +140,14 @@ func startPostgres() (_ *postgresServer, err error) {
 	}
 }
 
-func (p *postgresServer) stop() error {
+func (p *server) stop() error {
 	p.cmd.Process.Signal(syscall.SIGINT) // fast shutdown
 	err := <-p.done
 	return errors.Join(err, os.RemoveAll(p.dir))
 }
 
-// postgresBin finds the server's programs: Debian has them out of the way.
-func postgresBin() (string, error) {
+// binaries finds the server's programs: Debian has them out of the way.
+func binaries() (string, error) {
 	if runtime.GOOS == "windows" {
 		return "", errors.New("no PostgreSQL is started on Windows")
 	}
