@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"os/user"
 	"strings"
 	"time"
@@ -21,6 +22,11 @@ A PostgreSQL database is backed up with its own tools.`,
 		Example: `  normsend backup --db sqlite:fleet.db --out fleet-monday.db`,
 		Args:    cli.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if file, ok := strings.CutPrefix(db, "sqlite:"); ok { // which would be made
+				if _, err := os.Stat(file); err != nil {
+					return cli.Usagef("--db: %w", err)
+				}
+			}
 			s, err := store.Open(c.Context(), db)
 			if err != nil {
 				return cli.Usage(err)

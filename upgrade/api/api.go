@@ -42,7 +42,9 @@ const base = "/api/v1"
 const (
 	bodyTimeout   = 30 * time.Second // of a body that is held in memory, and of each part of one that is not
 	answerTimeout = time.Minute
-	maxUploads    = 16   // at once; each has 1 MiB in memory
+	maxUploads    = 16 // at once; each has 1 MiB in memory
+	largeBody     = 1 << 20
+	maxLarge      = 4    // bodies of more than that in memory at once; others wait for their turn
 	maxStreams    = 1000 // at once
 )
 
@@ -56,6 +58,7 @@ type API struct {
 	limits  limits
 	uploads chan struct{} // holds one for each that is under way
 	streams chan struct{}
+	large   chan struct{}
 	// heartbeat is the time after which a stream on which nothing was said says that it is alive, and after which an audit
 	// trail to which other servers write is looked at.
 	heartbeat time.Duration
@@ -66,7 +69,7 @@ func New(cfg Config) *API {
 	cfg.Log = cmp.Or(cfg.Log, slog.New(slog.DiscardHandler))
 	a := &API{
 		cfg: cfg, fleet: cfg.Fleet, store: cfg.Fleet.Store(), pages: http.NewServeMux(), mux: http.NewServeMux(),
-		limits: newLimits(cfg.Limits), uploads: make(chan struct{}, maxUploads), streams: make(chan struct{}, maxStreams),
+		limits: newLimits(cfg.Limits), uploads: make(chan struct{}, maxUploads), streams: make(chan struct{}, maxStreams), large: make(chan struct{}, maxLarge),
 		heartbeat: 15 * time.Second,
 	}
 	a.pages.HandleFunc("GET /api/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
@@ -114,7 +117,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else {
 		a.fail(told, r, err)
 	}
-	if r.Method != http.MethodGet {
+	if r.Method != http.MethodGet || told.status == http.StatusUnauthorized {
 		a.cfg.Log.Info("request", "actor", token.Name, "role", string(token.Role), "method", r.Method, "path", r.URL.Path, "status", told.status,
 			"address", r.RemoteAddr, "seconds", time.Since(began).Seconds())
 	}
@@ -137,6 +140,14 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, rule rule) {
 		if r.ContentLength > rule.limit {
 			a.fail(w, r, &http.MaxBytesError{Limit: rule.limit})
 			return
+		}
+		if rule.limit > largeBody && (r.ContentLength < 0 || r.ContentLength > largeBody) {
+			select {
+			case a.large <- struct{}{}:
+				defer func() { <-a.large }()
+			case <-r.Context().Done():
+				return
+			}
 		}
 		if body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, rule.limit)); err == nil && rule.body != nil {
 			err = decode(body, rule.body())

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -367,4 +368,31 @@ func TestTwoPeople(t *testing.T) {
 		t.Errorf("campaign %+v", c)
 	}
 	r.want(200, "", "carl", start, nil, "If-Match", etag(c.Revision))
+}
+
+// Long lists of devices come one after the other, and all of them come.
+func TestLargeDrafts(t *testing.T) {
+	r := newRig(t, plenty)
+	release := r.upload("2.0")
+	many := make([]string, 40_000)
+	for i := range many {
+		many[i] = fmt.Sprintf("a-device-with-a-rather-long-name-%06d", i)
+	}
+	var writers sync.WaitGroup
+	for i := range 6 {
+		writers.Go(func() {
+			a := r.ask("anna", "POST /campaigns", draft(fmt.Sprint("large ", i), release, many...), "Idempotency-Key", fmt.Sprint(i))
+			if a.status != 201 {
+				t.Errorf("%d %.200s", a.status, a.body)
+			}
+		})
+	}
+	writers.Wait()
+	l := decode[rest.CampaignList](t, r.want(200, "", "vera", "GET /campaigns", nil))
+	if len(l.Items) != 6 || len(l.Items[0].Settings.Targets.Devices) != 0 {
+		t.Fatalf("%d campaigns, with %d devices in the list", len(l.Items), len(l.Items[0].Settings.Targets.Devices))
+	}
+	if c := decode[rest.Campaign](t, r.want(200, "", "vera", "GET /campaigns/"+l.Items[0].Id, nil)); len(c.Settings.Targets.Devices) != len(many) {
+		t.Errorf("%d devices came back", len(c.Settings.Targets.Devices))
+	}
 }

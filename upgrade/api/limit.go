@@ -34,8 +34,9 @@ func newLimits(l Limits) limits {
 type limiter struct {
 	perSecond float64
 
-	mu   sync.Mutex // guards all below
-	keys map[string]*rate.Limiter
+	mu    sync.Mutex // guards all below
+	keys  map[string]*rate.Limiter
+	swept time.Time // when room was made last
 }
 
 func newLimiter(perSecond float64) *limiter {
@@ -47,8 +48,9 @@ func (l *limiter) of(key string, now time.Time) *rate.Limiter {
 		return r
 	}
 	burst := max(1, int(l.perSecond*burstTime))
-	if len(l.keys) >= maxKeys {
-		// Who has rested long enough is as good as new.
+	if len(l.keys) >= maxKeys && now.Sub(l.swept) >= time.Second {
+		// Who has rested long enough is as good as new. That is looked for rarely, as it goes through all.
+		l.swept = now
 		maps.DeleteFunc(l.keys, func(_ string, r *rate.Limiter) bool { return r.TokensAt(now) >= float64(burst) })
 	}
 	r := rate.NewLimiter(rate.Limit(l.perSecond), burst)

@@ -13,6 +13,7 @@ import (
 	"github.com/multicast-upgrade/tool/commit"
 	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/norm/fec"
+	"github.com/multicast-upgrade/tool/upgrade"
 	"github.com/multicast-upgrade/tool/upgrade/store"
 )
 
@@ -237,12 +238,26 @@ func (s *Server) act(ctx context.Context, id commit.CampaignID, action, actor st
 	if err != nil {
 		return err
 	}
-	if err := f(l); err != nil {
+	if err := f(l); errors.Is(err, upgrade.ErrNotRunning) {
+		return s.ended(ctx, id)
+	} else if err != nil {
 		return err
 	}
 	by := s.by(actor)
 	err = s.store.AddEvents(ctx, store.Event{At: by.At, Actor: actor, Action: action, Subject: l.name, Campaign: id.String()})
 	return s.told(id, err)
+}
+
+// ended returns why nothing can be done with a campaign that has ended here this very moment, as its log has it.
+func (s *Server) ended(ctx context.Context, id commit.CampaignID) error {
+	c, err := s.read(ctx, id)
+	switch {
+	case err != nil:
+		return err
+	case c.Status().Closed:
+		return fmt.Errorf("%w: campaign %s", commit.ErrDecided, id)
+	}
+	return &NotLeaderError{id, ""} // this server lets go of it
 }
 
 // Resolve says how a campaign goes on that waits because the store was restored from a backup: see

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -287,4 +288,35 @@ func TestPostgresIsBackedUpByItsOwnTools(t *testing.T) {
 	}
 	_, err := s.TakeLease(t.Context(), c.ID, "a", start, time.Minute)
 	wantErr(t, err, store.ErrUnresolved)
+}
+
+func TestNewestEvent(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *store.Store) {
+		for i, who := range []string{"anna", "otto", "vera"} {
+			wantNil(t, s.AddEvents(t.Context(), store.Event{At: start.Add(time.Duration(i)), Actor: who, Action: "look", Subject: []string{"a", "b", "a"}[i]}))
+		}
+		if e := must(s.NewestEvent(t.Context(), store.EventFilter{Subject: "a"}))(t); e.Actor != "vera" {
+			t.Errorf("the newest about a is by %s", e.Actor)
+		}
+		if e := must(s.NewestEvent(t.Context(), store.EventFilter{Subject: "b"}))(t); e.Actor != "otto" {
+			t.Errorf("the newest about b is by %s", e.Actor)
+		}
+		if _, err := s.NewestEvent(t.Context(), store.EventFilter{Subject: "c"}); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("about nothing: %v", err)
+		}
+	})
+}
+
+func TestTokenIsGood(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *store.Store) {
+		token, _, err := s.CreateToken(t.Context(), "anna", store.RoleViewer, store.By{Actor: "console", At: start})
+		wantNil(t, err)
+		if !must(s.TokenIsGood(t.Context(), token.ID))(t) || must(s.TokenIsGood(t.Context(), "none"))(t) {
+			t.Error("good is who is there")
+		}
+		wantNil(t, s.RevokeToken(t.Context(), token.ID, store.By{Actor: "console", At: start}))
+		if must(s.TokenIsGood(t.Context(), token.ID))(t) {
+			t.Error("a revoked token is good")
+		}
+	})
 }

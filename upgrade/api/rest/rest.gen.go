@@ -1166,6 +1166,8 @@ type ClientInterface interface {
 
 	// ListCampaigns List campaigns, by id
 	//
+	// Lists of devices in their settings are left out; the campaign itself has them.
+	//
 	// Corresponds with GET /campaigns (the `ListCampaigns` operationId).
 	ListCampaigns(ctx context.Context, params *ListCampaignsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
@@ -1464,6 +1466,8 @@ type ClientInterface interface {
 }
 
 // ListCampaigns List campaigns, by id
+//
+// Lists of devices in their settings are left out; the campaign itself has them.
 //
 // Corresponds with GET /campaigns (the `ListCampaigns` operationId).
 func (c *Client) ListCampaigns(ctx context.Context, params *ListCampaignsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4222,6 +4226,8 @@ func WithBaseURL(baseURL string) ClientOption {
 type ClientWithResponsesInterface interface {
 
 	// ListCampaignsWithResponse List campaigns, by id
+	//
+	// Lists of devices in their settings are left out; the campaign itself has them.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -7563,6 +7569,8 @@ func (r RevokeTokenResponse) ContentType() string {
 }
 
 // ListCampaignsWithResponse List campaigns, by id
+//
+// Lists of devices in their settings are left out; the campaign itself has them.
 //
 // Returns a wrapper object for the known response body format(s).
 //
