@@ -61,6 +61,7 @@ var rooms = map[string]room{
 		module + "manifest", module + "commit", module + "upgrade", module + "upgrade/api/rest", module + "upgrade/fleet", module + "upgrade/store",
 		"golang.org/x/time/rate",
 	}},
+	"upgrade/web": {may: []string{module + "manifest", module + "commit", module + "upgrade/api", module + "upgrade/fleet", module + "upgrade/store"}},
 }
 
 // TestAgentLinksNoSQL holds that the database of the server stays out of the program on the devices.

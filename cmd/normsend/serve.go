@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/multicast-upgrade/tool/discovery"
@@ -23,6 +24,7 @@ import (
 	"github.com/multicast-upgrade/tool/upgrade/api"
 	"github.com/multicast-upgrade/tool/upgrade/fleet"
 	"github.com/multicast-upgrade/tool/upgrade/store"
+	"github.com/multicast-upgrade/tool/upgrade/web"
 	"github.com/spf13/cobra"
 	"golang.org/x/net/netutil"
 )
@@ -90,6 +92,7 @@ type serving struct {
 	log    *slog.Logger
 	config fleet.Config
 	tls    *tls.Config
+	page   *web.Site
 }
 
 func (s *serving) run(c *cobra.Command) error {
@@ -115,6 +118,10 @@ func (s *serving) run(c *cobra.Command) error {
 	server, err := fleet.Open(ctx, s.config)
 	if err != nil {
 		return cli.Usage(err)
+	}
+	https := strings.HasPrefix(s.config.URL, "https:")
+	if s.page, err = web.New(web.Config{Fleet: server, Secure: https, Log: s.log}); err != nil {
+		return err
 	}
 	if err := s.hint(ctx, db); err != nil {
 		return err
@@ -222,7 +229,7 @@ func (s *serving) handler(server *fleet.Server) http.Handler {
 	mux.Handle("/api/", front)
 	mux.Handle("GET /metrics", front.Metrics())
 	mux.Handle("GET /healthz", front.Health())
-	mux.Handle("GET /{$}", http.RedirectHandler("/api/", http.StatusSeeOther)) // the page is mounted here
+	mux.Handle("/", s.page)
 	return mux
 }
 
@@ -238,32 +245,30 @@ func programVersion() string {
 func (s *serving) serve(ctx context.Context, l net.Listener, server *fleet.Server, handler http.Handler) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	web := discovery.NewServer(handler, s.tls)
-	web.BaseContext = func(net.Listener) context.Context { return ctx } // ends polls and streams
-	web.ErrorLog = log.New(debugWriter{s.log}, "", 0)
+	srv := discovery.NewServer(handler, s.tls)
+	srv.BaseContext = func(net.Listener) context.Context { return ctx } // ends polls and streams
+	srv.ErrorLog = log.New(debugWriter{s.log}, "", 0)
 	served := make(chan error, 1)
 	go func() {
 		l := netutil.LimitListener(l, maxConnections)
 		if s.tls != nil {
-			served <- web.ServeTLS(l, "", "")
+			served <- srv.ServeTLS(l, "", "")
 		} else {
-			served <- web.Serve(l)
+			served <- srv.Serve(l)
 		}
 		cancel(errors.New("the listener failed"))
 	}()
-	pruned := make(chan struct{})
-	go func() {
-		defer close(pruned)
-		s.prune(ctx, server.Store())
-	}()
+	var beside sync.WaitGroup
+	beside.Go(func() { s.prune(ctx, server.Store()) })
+	beside.Go(func() { s.page.Run(ctx) })
 	failed := server.Run(ctx)
 	cancel(failed)
 	last, end := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 	defer end()
-	if web.Shutdown(last) != nil {
-		web.Close()
+	if srv.Shutdown(last) != nil {
+		srv.Close()
 	}
-	<-pruned
+	beside.Wait()
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}

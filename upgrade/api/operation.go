@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -69,14 +70,8 @@ var rules = map[string]rule{
 	"DELETE /tokens/{token}":                 {role: store.RoleOperator},
 }
 
-// ranks orders the roles of people: each may do what those before it may.
-var ranks = map[store.Role]int{store.RoleViewer: 1, store.RoleOperator: 2, store.RoleApprover: 3}
-
-// atLeast reports whether a role may do what another may.
-func atLeast(has, wants store.Role) bool { return ranks[has] >= ranks[wants] && ranks[has] > 0 }
-
 func (r rule) allows(role store.Role) bool {
-	return role == store.RoleDevice && r.device || atLeast(role, r.role)
+	return role == store.RoleDevice && r.device || role.Covers(cmp.Or(r.role, store.RoleViewer))
 }
 
 // An Operation is one of the contract.

@@ -27,6 +27,12 @@ const (
 
 var roles = []Role{RoleViewer, RoleOperator, RoleApprover, RoleDevice}
 
+// Covers reports whether who has the role may do what another one may. Only roles of people cover any.
+func (r Role) Covers(other Role) bool {
+	people := roles[:3]
+	return slices.Contains(people, r) && slices.Contains(people, other) && slices.Index(people, r) >= slices.Index(people, other)
+}
+
 // A Token lets in who knows its secret, of which the store has only the SHA-256. A person has one name, and may have
 // several tokens.
 type Token struct {
@@ -83,6 +89,12 @@ func scanToken(row scanner) (t Token, err error) {
 	err = row.Scan(&t.ID, &t.Name, &t.Role, &t.Created.Actor, &created, &used, &revoked)
 	t.Created.At, t.LastUsed, t.Revoked = moment(created), moment(used), moment(revoked)
 	return t, err
+}
+
+// Token returns a token, good or revoked.
+func (s *Store) Token(ctx context.Context, id string) (Token, error) {
+	t, err := scanToken(s.readers.QueryRowContext(ctx, tokenColumns+` WHERE id = $1`, id))
+	return t, found(err, "token", id)
 }
 
 // Authenticate returns the token that has the secret; [ErrDenied] if none has, or it is revoked.

@@ -1,0 +1,391 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/upgrade/fleet"
+	"github.com/multicast-upgrade/tool/upgrade/store"
+)
+
+// A campaignsPage is what campaigns.html shows.
+type campaignsPage struct {
+	List  []entry
+	Phase string
+	More  string
+}
+
+func (s *Site) campaigns(v *visit) error {
+	p := campaignsPage{Phase: v.r.FormValue("phase")}
+	var f store.CampaignFilter
+	if p.Phase != "" {
+		f.Phases = []store.CampaignPhase{store.CampaignPhase(p.Phase)}
+	}
+	l, err := s.store.Campaigns(v.r.Context(), f, v.page(50))
+	if err != nil {
+		return err
+	}
+	slices.SortStableFunc(l.Items, func(a, b store.Campaign) int { return b.Created.At.Compare(a.Created.At) })
+	if p.List, err = s.entries(v.r.Context(), l.Items); err != nil {
+		return err
+	}
+	p.More = v.more(l.Next)
+	v.show(http.StatusOK, "campaigns.html", "Campaigns", p)
+	return nil
+}
+
+// A campaignPage is what campaign.html shows.
+type campaignPage struct {
+	store.Campaign
+	Release  store.Release
+	Snap     fleet.Snapshot
+	Trouble  string // why there is no snapshot
+	Steps    []step
+	Status   string // in a sentence
+	Verbs    []string
+	Causes   []causeCount
+	Events   []store.Event
+	Laggards []fleet.View // the first
+}
+
+// A step is one of the way of a campaign, and how many targets have made it.
+type step struct {
+	Name  string
+	Count int
+	Of    int
+	Bad   bool
+}
+
+type causeCount struct {
+	Cause fleet.Cause
+	Count int
+}
+
+const (
+	shownLaggards = 20
+	shownEvents   = 30
+)
+
+func (s *Site) lookAt(ctx context.Context, who store.Token, id commit.CampaignID) (p campaignPage, err error) {
+	if p.Campaign, err = s.store.Campaign(ctx, id); err != nil {
+		return p, err
+	}
+	if p.Release, err = s.store.Release(ctx, p.Campaign.Release); err != nil {
+		return p, err
+	}
+	if p.Snap, err = s.fleet.Snapshot(ctx, id); err != nil {
+		_, p.Trouble = explain(err)
+	}
+	p.Steps, p.Status = steps(p.Snap), status(p.Campaign, p.Snap)
+	for _, cause := range fleet.Causes() {
+		if n := p.Snap.Causes[cause]; n > 0 {
+			p.Causes = append(p.Causes, causeCount{cause, n})
+		}
+	}
+	p.Laggards = p.Snap.Laggards[:min(len(p.Snap.Laggards), shownLaggards)]
+	for _, verb := range campaignVerbs {
+		deed := campaignDeeds[verb]
+		if role, ok := roleFor(deed.operation); ok && who.Role.Covers(role) && deed.possible(p, who.Name) {
+			p.Verbs = append(p.Verbs, verb)
+		}
+	}
+	p.Events, err = s.newest(ctx, store.EventFilter{Campaign: id.String()}, shownEvents)
+	return p, err
+}
+
+// Can reports whether a verb is among those that the person may do now.
+func (p campaignPage) Can(verb string) bool { return slices.Contains(p.Verbs, verb) }
+
+// Wave returns the only wave.
+func (p campaignPage) Wave() store.Wave { return p.Settings.Policy.Waves[0] }
+
+// steps returns how many targets have come how far. Each step counts those that are past it too.
+func steps(snap fleet.Snapshot) []step {
+	n := snap.Counts
+	failed := n[commit.StateRefused] + n[commit.StateFailed] + n[commit.StateRolledBack] + n[commit.StateReleased] + n[commit.StateAborted]
+	committed := n[commit.StateCommitted]
+	ready := n[commit.StateReady] + committed + n[commit.StateRolledBack]
+	staged := n[commit.StateStaged] + ready
+	receiving := n[commit.StateReceiving] + staged
+	return []step{{"joined", snap.Joined, snap.Targets, false}, {"receiving", receiving, snap.Targets, false}, {"staged", staged, snap.Targets, false},
+		{"ready", ready, snap.Targets, false}, {"committed", committed, snap.Targets, false}, {"failed", failed, snap.Targets, failed > 0}}
+}
+
+// status says where a campaign is, in a sentence that changes seldom enough to be read aloud.
+func status(c store.Campaign, snap fleet.Snapshot) string {
+	switch {
+	case snap.Restored:
+		return "The database was restored from a backup. Somebody has to say with the API how this campaign goes on."
+	case c.Phase == store.PhaseDraft && c.Settings.Policy.TwoPeople && c.Approved.Actor == "":
+		return "A draft. A second person has to approve it."
+	case c.Phase == store.PhaseDraft:
+		return "A draft. It can be started."
+	case c.Phase == store.PhaseScheduled:
+		return fmt.Sprintf("Scheduled: it starts %s. %d of %s wait.", saySchedule(c.Settings.Schedule), snap.Joined, count(snap.Targets, "target", "targets"))
+	case c.Phase == store.PhaseClosed && snap.Verdict != commit.Commit.String() && snap.Verdict != commit.Abort.String():
+		return "Closed before anybody was told of it."
+	case c.Phase == store.PhaseClosed:
+		return fmt.Sprintf("Over: %s. %d of %s run the new release.", snap.Verdict, snap.Committed, count(snap.Targets, "device", "devices"))
+	case snap.Held:
+		return "On hold: devices that have not begun to activate wait."
+	case snap.Verdict == commit.Commit.String():
+		return "The decision is COMMIT. Devices activate."
+	case snap.Verdict == commit.Abort.String():
+		return "The decision is ABORT. Devices keep what they run."
+	case snap.Asking:
+		return "The policy is met. Somebody has to agree to COMMIT."
+	case snap.Sending.Once:
+		return "Everything was sent once. Devices ask for what they lack."
+	case snap.Sending.Begun:
+		return "Sending."
+	}
+	return "Announced. Devices are told, and sending begins."
+}
+
+func (s *Site) campaign(v *visit) error {
+	id, err := v.campaignID()
+	if err != nil {
+		return err
+	}
+	p, err := s.lookAt(v.r.Context(), v.token, id)
+	if err != nil {
+		return err
+	}
+	v.show(http.StatusOK, "campaign.html", p.Name, p)
+	return nil
+}
+
+func (s *Site) campaignLive(v *visit) error {
+	id, err := v.campaignID()
+	if err != nil {
+		return err
+	}
+	return s.stream(v, time.Second, func(c fleet.Changes) bool { return slices.Contains(c.Campaigns, id) },
+		func(ctx context.Context) (string, any, bool, error) {
+			p, err := s.lookAt(ctx, v.token, id)
+			return "part-progress", v.frame(p.Name, p), p.Phase == store.PhaseClosed, err
+		})
+}
+
+// A campaignDevicesPage is what campaign-devices.html shows.
+type campaignDevicesPage struct {
+	store.Campaign
+	Cause   string
+	Causes  []fleet.Cause
+	Devices []fleet.View
+	More    string
+}
+
+func (s *Site) campaignDevices(v *visit) error {
+	id, err := v.campaignID()
+	if err != nil {
+		return err
+	}
+	p := campaignDevicesPage{Cause: v.r.FormValue("cause"), Causes: fleet.Causes()}
+	if p.Campaign, err = s.store.Campaign(v.r.Context(), id); err != nil {
+		return err
+	}
+	l, err := s.fleet.CampaignDevices(v.r.Context(), id, fleet.Cause(p.Cause), v.page(100))
+	if err != nil {
+		return err
+	}
+	p.Devices, p.More = l.Items, v.more(l.Next)
+	v.show(http.StatusOK, "campaign-devices.html", "Devices of "+p.Name, p)
+	return nil
+}
+
+// A campaignDeed is something that is done with a campaign, after a question.
+type campaignDeed struct {
+	operation string
+	title     string // with the name of the campaign
+	button    string
+	danger    bool
+	done      string
+	lines     func(p campaignPage, preview fleet.Preview) []string
+	possible  func(p campaignPage, name string) bool
+	do        func(s *Site, ctx context.Context, id commit.CampaignID, revision int64, actor string) error
+}
+
+// campaignVerbs are in the order in which they are shown.
+var campaignVerbs = []string{"approve", "start", "commit", "hold", "resume", "abort", "discard"}
+
+func runs(p campaignPage) bool { return p.Phase == store.PhaseRunning && p.Trouble == "" }
+func decided(p campaignPage) bool {
+	return p.Snap.Verdict == commit.Commit.String() || p.Snap.Verdict == commit.Abort.String()
+}
+
+var campaignDeeds = map[string]campaignDeed{
+	"approve": {
+		operation: "POST /campaigns/{campaign}/approve", title: "Approve %s", button: "Approve", done: "The campaign is approved. An operator can start it.",
+		lines: func(p campaignPage, preview fleet.Preview) []string {
+			return []string{fmt.Sprintf("You agree with the campaign as %s wrote it: %s %s for %s.", p.Changed, p.Release.Manifest.Product, p.Release.Manifest.Version,
+				count(preview.Targets, "device", "devices")), "If somebody changes it, it has to be approved anew."}
+		},
+		possible: func(p campaignPage, name string) bool {
+			return p.Phase == store.PhaseDraft && p.Settings.Policy.TwoPeople && p.Approved.Actor == "" && name != p.Created.Actor && name != p.Changed
+		},
+		do: func(s *Site, ctx context.Context, id commit.CampaignID, revision int64, actor string) error {
+			_, err := s.fleet.Approve(ctx, id, revision, actor)
+			return err
+		},
+	},
+	"start": {
+		operation: "POST /campaigns/{campaign}/start", title: "Start %s", button: "Start", done: "The campaign is started.",
+		lines: func(p campaignPage, preview fleet.Preview) []string {
+			lines := []string{fmt.Sprintf("%s %s goes to %s, %s.", p.Release.Manifest.Product, p.Release.Manifest.Version, count(preview.Targets, "device", "devices"), saySchedule(p.Settings.Schedule)),
+				"Its devices are chosen now and do not change any more. They activate " + sayPolicy(p.Settings.Policy) + "."}
+			if n := len(preview.Overlap); n > 0 {
+				lines = append(lines, count(n, "of them is", "of them are")+" in another campaign: it cannot start before that one is over.")
+			}
+			return lines
+		},
+		possible: func(p campaignPage, _ string) bool {
+			return p.Phase == store.PhaseDraft && (!p.Settings.Policy.TwoPeople || p.Approved.Actor != "")
+		},
+		do: func(s *Site, ctx context.Context, id commit.CampaignID, revision int64, actor string) error {
+			_, err := s.fleet.Start(ctx, id, revision, actor)
+			return err
+		},
+	},
+	"commit": {
+		operation: "POST /campaigns/{campaign}/commit", title: "Commit %s", button: "Commit", done: "You committed. Devices activate.",
+		lines: func(p campaignPage, _ fleet.Preview) []string {
+			lines := []string{fmt.Sprintf("%d of %s are ready. They activate %s %s, and cannot be called back, only held.", p.Snap.Ready, count(p.Snap.Targets, "device", "devices"),
+				p.Release.Manifest.Product, p.Release.Manifest.Version)}
+			if late := p.Snap.Targets - p.Snap.Ready; late > 0 {
+				lines = append(lines, fmt.Sprintf("Not ready: %s, to activate as soon as ready.", count(late, "device", "devices")))
+			}
+			if a := p.Settings.Activation; !a.NotBefore.IsZero() {
+				lines = append(lines, "No device activates before "+sayMoment(a.NotBefore)+" UTC.")
+			}
+			return lines
+		},
+		possible: func(p campaignPage, _ string) bool { return runs(p) && p.Snap.Asking && !decided(p) },
+		do: func(s *Site, ctx context.Context, id commit.CampaignID, _ int64, actor string) error {
+			return s.fleet.Commit(ctx, id, actor)
+		},
+	},
+	"hold": {
+		operation: "POST /campaigns/{campaign}/hold", title: "Hold %s", button: "Hold", danger: true, done: "The campaign is on hold.",
+		lines: func(p campaignPage, _ fleet.Preview) []string {
+			return []string{fmt.Sprintf("Devices that have not begun to activate wait until somebody resumes: up to %d of %d. Those that have begun go on.", p.Snap.Targets-p.Snap.Committed, p.Snap.Targets)}
+		},
+		possible: func(p campaignPage, _ string) bool {
+			return runs(p) && p.Snap.Verdict == commit.Commit.String() && !p.Snap.Held
+		},
+		do: func(s *Site, ctx context.Context, id commit.CampaignID, _ int64, actor string) error {
+			return s.fleet.Hold(ctx, id, actor)
+		},
+	},
+	"resume": {
+		operation: "POST /campaigns/{campaign}/resume", title: "Resume %s", button: "Resume", done: "The campaign goes on.",
+		lines: func(p campaignPage, _ fleet.Preview) []string {
+			return []string{fmt.Sprintf("Devices that wait go on to activate: up to %d of %d.", p.Snap.Targets-p.Snap.Committed, p.Snap.Targets)}
+		},
+		possible: func(p campaignPage, _ string) bool { return runs(p) && p.Snap.Held },
+		do: func(s *Site, ctx context.Context, id commit.CampaignID, _ int64, actor string) error {
+			return s.fleet.Resume(ctx, id, actor)
+		},
+	},
+	"abort": {
+		operation: "POST /campaigns/{campaign}/abort", title: "Abort %s", button: "Abort", danger: true, done: "You aborted. Devices keep what they run.",
+		lines: func(p campaignPage, _ fleet.Preview) []string {
+			return []string{fmt.Sprintf("The campaign ends for all %s. They drop what they have received and keep what they run.", count(p.Snap.Targets, "device", "devices")), "It cannot be taken back."}
+		},
+		possible: func(p campaignPage, _ string) bool { return runs(p) && !decided(p) },
+		do: func(s *Site, ctx context.Context, id commit.CampaignID, _ int64, actor string) error {
+			return s.fleet.Abort(ctx, id, actor)
+		},
+	},
+	"discard": {
+		operation: "DELETE /campaigns/{campaign}", title: "Discard %s", button: "Discard", danger: true, done: "The campaign is closed. Nobody was told of it.",
+		lines: func(campaignPage, fleet.Preview) []string {
+			return []string{"The campaign is closed for good. No device was told of it."}
+		},
+		possible: func(p campaignPage, _ string) bool {
+			return p.Phase == store.PhaseDraft || p.Phase == store.PhaseScheduled
+		},
+		do: func(s *Site, ctx context.Context, id commit.CampaignID, _ int64, actor string) error {
+			return s.fleet.Discard(ctx, id, actor)
+		},
+	},
+}
+
+func (s *Site) askCampaign(v *visit, verb string, deed campaignDeed) error {
+	id, err := v.campaignID()
+	if err != nil {
+		return err
+	}
+	ctx := v.r.Context()
+	p, err := s.lookAt(ctx, v.token, id)
+	if err != nil {
+		return err
+	}
+	page := "/campaigns/" + id.String()
+	if !p.Can(verb) {
+		return s.tooLate(ctx, p, verb)
+	}
+	var preview fleet.Preview
+	if p.Phase == store.PhaseDraft {
+		if preview, err = s.fleet.Preview(ctx, p.Settings); err != nil {
+			return err
+		}
+	}
+	return v.ask(question{Title: fmt.Sprintf(deed.title, p.Name), Lines: deed.lines(p, preview), Button: deed.button, Danger: deed.danger,
+		Action: page + "/" + verb, Back: page, Hidden: map[string]string{"revision": strconv.FormatInt(p.Revision, 10)}})
+}
+
+func (s *Site) doCampaign(v *visit, verb string, deed campaignDeed) error {
+	id, err := v.campaignID()
+	if err != nil {
+		return err
+	}
+	revision, err := v.revision()
+	if err != nil {
+		return err
+	}
+	ctx := v.r.Context()
+	err = deed.do(s, ctx, id, revision, v.token.Name)
+	if errors.Is(err, commit.ErrDecided) || errors.Is(err, commit.ErrClosed) || errors.Is(err, store.ErrState) {
+		p, lookErr := s.lookAt(ctx, v.token, id)
+		if lookErr != nil {
+			return errors.Join(err, lookErr)
+		}
+		return s.tooLate(ctx, p, verb)
+	}
+	if err != nil {
+		return err
+	}
+	return v.done("/campaigns/"+id.String(), deed.done)
+}
+
+// tooLate says why something cannot be done with a campaign any more, or not yet: most of all, who was quicker.
+func (s *Site) tooLate(ctx context.Context, p campaignPage, verb string) error {
+	text := ""
+	if decided(p) && (verb == "commit" || verb == "abort") {
+		text = "The decision was made before, by the policy: " + p.Snap.Verdict + "."
+		for _, deed := range []struct{ action, did string }{{"campaign.commit", "committed"}, {"campaign.abort", "aborted"}} {
+			e, err := s.store.NewestEvent(ctx, store.EventFilter{Campaign: p.ID.String(), Action: deed.action})
+			if errors.Is(err, store.ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			text = fmt.Sprintf("%s %s at %s UTC. There is one decision, and it stands.", e.Actor, deed.did, e.At.UTC().Format("15:04"))
+		}
+		if verb == "abort" && p.Snap.Verdict == commit.Commit.String() {
+			text += " You can hold the campaign: devices that have not begun to activate wait."
+		}
+	}
+	if text == "" {
+		text = "That is not possible now. " + p.Status
+	}
+	return &refusal{http.StatusConflict, text}
+}

@@ -1,0 +1,161 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/multicast-upgrade/tool/upgrade/fleet"
+	"github.com/multicast-upgrade/tool/upgrade/store"
+)
+
+// A Config says what a Site shows.
+type Config struct {
+	Fleet *fleet.Server // required
+	// Secure is whether browsers come by HTTPS although this process does not speak it, as behind a proxy: the cookie
+	// is for HTTPS only. It is in any case when the request came by TLS.
+	Secure bool
+	Log    *slog.Logger // if nil, nobody is told
+}
+
+// A Site is the page. It serves all paths below /. Pages that are kept up to date end with the context of their request:
+// who wants to shut an [http.Server] down ends its BaseContext.
+type Site struct {
+	fleet    *fleet.Server
+	store    *store.Store
+	secure   bool
+	log      *slog.Logger
+	sessions sessions
+	history  history
+	streams  chan struct{} // a place for each of those that may be open at once
+	handler  http.Handler
+}
+
+// maxStreams bounds the pages that are kept up to date at once; the others stand still until they are loaded anew.
+const maxStreams = 500
+
+// New returns the page of a fleet server.
+func New(cfg Config) (*Site, error) {
+	if cfg.Fleet == nil {
+		return nil, errors.New("web: a page needs a fleet server")
+	}
+	s := &Site{
+		fleet: cfg.Fleet, store: cfg.Fleet.Store(), secure: cfg.Secure, log: cfg.Log,
+		streams: make(chan struct{}, maxStreams),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	mux := http.NewServeMux()
+	for pattern, route := range s.routes() {
+		role, ok := roleFor(route.operation)
+		if !ok {
+			return nil, fmt.Errorf("web: the API has no operation %q", route.operation)
+		}
+		mux.Handle(pattern, s.person(role, route.do))
+	}
+	mux.HandleFunc("GET /login", s.showLogin)
+	mux.HandleFunc("POST /login", s.login)
+	mux.Handle("GET /static/", staticFiles())
+	mux.Handle("/", s.person(store.RoleViewer, func(*visit) error { return store.ErrNotFound }))
+	s.handler = protect(mux)
+	return s, nil
+}
+
+// Run notes how running campaigns go, for the plots, until ctx ends. Without it there is nothing to plot.
+func (s *Site) Run(ctx context.Context) error {
+	tick := time.NewTicker(sampleInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			if err := s.sample(ctx, now); err != nil && ctx.Err() == nil {
+				s.log.Warn("the progress of campaigns cannot be noted", "err", err)
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// A route is what a path does. It stands for an operation of the REST API, and needs the same role.
+type route struct {
+	operation string
+	do        func(*visit) error
+}
+
+func (s *Site) routes() map[string]route {
+	const events, releases, devices, campaigns, tokens = "GET /events", "GET /releases", "GET /devices", "GET /campaigns", "GET /tokens"
+	const draft = "POST /campaigns"
+	routes := map[string]route{
+		"GET /{$}":     {events, s.overview},
+		"GET /live":    {"GET /events/stream", s.overviewLive},
+		"GET /audit":   {events, s.audit},
+		"POST /logout": {events, s.logout},
+
+		"GET /releases":              {releases, s.releases},
+		"POST /releases":             {"POST /releases", s.addRelease},
+		"GET /releases/{id}":         {"GET /releases/{release}", s.release},
+		"POST /releases/{id}/images": {"PUT /releases/{release}/images/{image}", s.addImages},
+		"GET /releases/{id}/remove":  {"DELETE /releases/{release}", s.askRemoveRelease},
+		"POST /releases/{id}/remove": {"DELETE /releases/{release}", s.removeRelease},
+
+		"GET /devices":             {devices, s.devices},
+		"GET /devices/{id}":        {"GET /devices/{device}", s.device},
+		"POST /devices/{id}/place": {"PUT /devices/{device}/place", s.placeDevice},
+
+		"GET /campaigns":              {campaigns, s.campaigns},
+		"GET /campaigns/new":          {draft, s.newCampaign},
+		"POST /campaigns/new":         {draft, s.rewriteCampaign},
+		"POST /campaigns/preview":     {"POST /campaigns/preview", s.previewCampaign},
+		"POST /campaigns/review":      {draft, s.reviewCampaign},
+		"POST /campaigns":             {draft, s.createCampaign},
+		"GET /campaigns/{id}":         {"GET /campaigns/{campaign}", s.campaign},
+		"GET /campaigns/{id}/live":    {"GET /events/stream", s.campaignLive},
+		"GET /campaigns/{id}/series":  {"GET /campaigns/{campaign}/status", s.series},
+		"GET /campaigns/{id}/devices": {"GET /campaigns/{campaign}/devices", s.campaignDevices},
+		"GET /campaigns/{id}/change":  {"PUT /campaigns/{campaign}", s.changeCampaign},
+
+		"GET /tokens":              {tokens, s.tokens},
+		"POST /tokens":             {"POST /tokens", s.addToken},
+		"GET /tokens/{id}/revoke":  {"DELETE /tokens/{token}", s.askRevokeToken},
+		"POST /tokens/{id}/revoke": {"DELETE /tokens/{token}", s.revokeToken},
+	}
+	for verb, deed := range deviceDeeds {
+		routes["GET /devices/{id}/"+verb] = route{deed.operation, func(v *visit) error { return s.askDevice(v, verb, deed) }}
+		routes["POST /devices/{id}/"+verb] = route{deed.operation, func(v *visit) error { return s.doDevice(v, deed) }}
+	}
+	for verb, deed := range campaignDeeds {
+		routes["GET /campaigns/{id}/"+verb] = route{deed.operation, func(v *visit) error { return s.askCampaign(v, verb, deed) }}
+		routes["POST /campaigns/{id}/"+verb] = route{deed.operation, func(v *visit) error { return s.doCampaign(v, verb, deed) }}
+	}
+	return routes
+}
+
+// protect keeps other sites out.
+func protect(h http.Handler) http.Handler {
+	h = http.NewCrossOriginProtection().Handler(h)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for name, value := range securityHeaders {
+			w.Header().Set(name, value)
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// securityHeaders go with every answer. Nothing here needs inline scripts or styles, or anything from elsewhere.
+var securityHeaders = map[string]string{
+	"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+		"form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+	"X-Content-Type-Options":       "nosniff",
+	"Referrer-Policy":              "same-origin", // what comes after it is refused a form with Origin: null
+	"Cross-Origin-Opener-Policy":   "same-origin",
+	"Cross-Origin-Resource-Policy": "same-origin",
+	"Permissions-Policy":           "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+	"Cache-Control":                "no-store",
+}
