@@ -88,9 +88,7 @@ func TestBranchBehindAGatewayCrossesTheLineOnce(t *testing.T) {
 		if got, want := origin.bytes.Load(), int64(len(rel.hashes)+600_000+70_000); got != want {
 			t.Errorf("%d bytes came from the origin, want %d", got, want)
 		}
-		if len(s.votes) != len(names) {
-			t.Errorf("the server has %d votes, want %d", len(s.votes), len(names))
-		}
+		eventually(t, time.Minute, "a vote of each", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.votes) == len(names) })
 		s.decideAndTell()
 		for i, a := range agents {
 			eventually(t, 5*time.Minute, "activation of "+names[i], a.has(EventActivated))
