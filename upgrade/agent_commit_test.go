@@ -291,14 +291,17 @@ func TestAbortedStageCannotBeActivatedAndItsLeavesServeTheNextTry(t *testing.T) 
 		next[3*65536] ^= 1
 		rel2 := makeRelease(t, func(m *manifest.Manifest) { m.Version, m.Sequence = "2.1", 6 }, next)
 		s2 := newServer(t, rel2, commit.Policy{}, "d1")
-		s.handler, s.c, s.sess, s.rel, s.decided, s.tx = s2.handler, s2.c, s2.sess, s2.rel, false, nil
-		*s2 = server{}
-		s.handler = discovery.NewHandler(s)
+		s.mu.Lock()
+		s.c, s.sess, s.rel, s.decided, s.tx = s2.c, s2.sess, s2.rel, false, nil
+		s.handler, s.fetches = discovery.NewHandler(s), map[uint16]int{}
+		s.mu.Unlock()
 		s.publish()
-		s.fetches = map[uint16]int{}
 		s.decideAndTell() // nothing is sent: it falls back to HTTP
 		eventually(t, 2*time.Minute, "activation", w.has(EventActivated))
-		if n := s.fetches[1]; n != 1 {
+		s.mu.Lock()
+		n := s.fetches[1]
+		s.mu.Unlock()
+		if n != 1 {
 			t.Errorf("%d requests for the image, want 1, for the leaf that differs", n)
 		}
 		if !bytes.Equal(readFile(t, dir, "current/fw0"), next) {

@@ -236,7 +236,7 @@ func (s *server) stop() {
 // RoundTrip carries HTTP to the handler.
 func (s *server) RoundTrip(r *http.Request) (*http.Response, error) {
 	s.mu.Lock()
-	down := s.down
+	down, handler := s.down, s.handler
 	s.mu.Unlock()
 	if down {
 		return nil, errors.New("connection refused")
@@ -244,7 +244,7 @@ func (s *server) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer := make(chan *http.Response, 1)
 	go func() {
 		w := httptest.NewRecorder()
-		s.handler.ServeHTTP(w, r.Clone(r.Context()))
+		handler.ServeHTTP(w, r.Clone(r.Context()))
 		answer <- w.Result()
 	}()
 	select {
