@@ -131,10 +131,7 @@ func (s *Server) lookAt(ctx context.Context, work *sync.WaitGroup, c store.Campa
 	if err != nil {
 		return err
 	}
-	if err := s.begin(ctx, work, c, lease); err != nil {
-		return errors.Join(err, s.store.DropLease(context.WithoutCancel(ctx), lease))
-	}
-	return nil
+	return s.begin(ctx, work, c, lease)
 }
 
 // failed notes why a campaign cannot be led, for people, and that it is to be tried again later.
@@ -194,33 +191,31 @@ func seats(start store.Start) map[string]discovery.Seat {
 	return m
 }
 
-// begin leads a campaign from the store on, in the background. Its context ends with the lease.
+// begin leads a campaign from the store on, in the background. Its context ends with the lease, which it gives back if
+// it cannot.
 func (s *Server) begin(ctx context.Context, work *sync.WaitGroup, c store.Campaign, lease store.Lease) error {
 	start, err := s.store.CampaignStart(ctx, c.ID)
 	if err != nil {
-		return err
+		return errors.Join(err, s.store.DropLease(context.WithoutCancel(ctx), lease))
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
 	l := &lead{id: c.ID, name: c.Name, start: start, rated: make(chan struct{}, 1), demand: demand{cmp.Or(c.Settings.Transport.Rate, c.Settings.Transport.MaxRate), cmp.Or(c.Settings.Transport.Interface, s.cfg.Interface)}}
 	// What the campaign still has to write when ctx of the server ends goes under the lease all the same.
 	state := s.store.CampaignState(context.WithoutCancel(ctx), lease)
-	work.Go(func() { s.renew(ctx, lease, cancel) }) // from now on: to read a large image through takes a while
+	ctx, release := s.store.KeepLease(ctx, lease, s.cfg.Lease) // from now on: to read a large image through takes a while
 	cfg, err := s.campaignConfig(ctx, c, l, state)
 	if err == nil {
 		l.campaign, err = upgrade.OpenCampaign(cfg)
 	}
 	if err != nil {
-		cancel(err)
-		return err
+		return errors.Join(err, release())
 	}
 	l.answers = l.campaign.Backend()
 	s.take(l)
 	s.divideRates()
 	work.Go(func() { s.keepRate(ctx, l) })
 	work.Go(func() {
-		defer cancel(nil)
 		result, err := l.campaign.Run(ctx)
-		s.finish(context.WithoutCancel(ctx), l, lease, result, err)
+		s.finish(context.WithoutCancel(ctx), l, release, result, err)
 		s.divideRates()
 	})
 	return nil
@@ -312,29 +307,8 @@ func (s *Server) let(l *lead) {
 	s.hub.changed(Changes{Campaigns: []commit.CampaignID{l.id}})
 }
 
-// renew keeps the lease until ctx ends, and ends ctx when it cannot.
-func (s *Server) renew(ctx context.Context, lease store.Lease, cancel context.CancelCauseFunc) {
-	tick := time.NewTicker(s.cfg.Lease / 3)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-		next, err := s.store.RenewLease(ctx, lease, time.Now(), s.cfg.Lease)
-		switch {
-		case err == nil:
-			lease = next
-		case errors.Is(err, store.ErrFenced), !time.Now().Before(lease.Until):
-			cancel(err) // another server leads it, or may do so any moment
-			return
-		}
-	}
-}
-
 // finish closes a campaign that is over, and gives one back that is not.
-func (s *Server) finish(ctx context.Context, l *lead, lease store.Lease, result upgrade.Result, err error) {
+func (s *Server) finish(ctx context.Context, l *lead, release func() error, result upgrade.Result, err error) {
 	if err == nil {
 		for {
 			c, errRead := s.store.Campaign(ctx, l.id)
@@ -346,7 +320,7 @@ func (s *Server) finish(ctx context.Context, l *lead, lease store.Lease, result 
 			}
 		}
 	}
-	if dropped := s.store.DropLease(ctx, lease); dropped != nil && !errors.Is(dropped, store.ErrFenced) {
+	if dropped := release(); dropped != nil && !errors.Is(dropped, store.ErrFenced) {
 		s.cfg.Log.Warn("the lease of a campaign was not given back", "campaign", l.id, "err", dropped)
 	}
 	if err != nil {
