@@ -2,23 +2,7 @@
 
 package main
 
-import (
-	"fmt"
-	"os"
+import "github.com/multicast-upgrade/tool/internal/cli"
 
-	"github.com/multicast-upgrade/tool/internal/cli"
-)
-
-// main writes the manual pages and shell completions into the directory that is its argument:
-//
-//	go run -tags man ./cmd/normrecv man
-func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "want a directory to write to")
-		os.Exit(cli.BadUsage)
-	}
-	if err := cli.WriteManuals(root(cli.OSWorld()), os.Args[1]); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(cli.Failed)
-	}
-}
+// main writes the manuals: go run -tags man ./cmd/normrecv man
+func main() { cli.ManualsMain(root(cli.OSWorld())) }
