@@ -16,8 +16,8 @@ type SenderConfig struct {
 	Instance InstanceID     // instance_id; choose another one at each start (RFC 5740, Section 7). Zero is a value like others
 	Group    netip.AddrPort // where to send: a multicast group, or one receiver
 
-	// FEC is the code for all objects. If its ID and MaxBlockLen are zero: Reed-Solomon, FEC Encoding ID 5, 64 source
-	// symbols and 32 parity symbols a block. SegmentSize is filled in from the field below.
+	// FEC is the code for all objects. If its ID and MaxBlockLen are zero: [fec.Default], 128 source and 127 parity symbols in
+	// a block. SegmentSize is filled in from the field below.
 	FEC fec.Params
 	// SegmentSize is NormSegmentSize, the bytes of object content in one NORM_DATA. If zero, 1400, less what Auth adds.
 	SegmentSize int
@@ -237,7 +237,9 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 	multicast := c.Group.Addr().IsMulticast()
 	c.SegmentSize = cmp.Or(c.SegmentSize, defaultSegmentSize-c.Auth.SenderOverhead())
 	if c.FEC.ID == 0 && c.FEC.MaxBlockLen == 0 {
-		c.FEC = fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 64, MaxParity: 32, Dialect: c.FEC.Dialect}
+		dialect := c.FEC.Dialect
+		c.FEC = fec.Default()
+		c.FEC.Dialect = dialect
 	}
 	c.FEC.SegmentSize = c.SegmentSize
 	if c.Control != nil {

@@ -131,7 +131,7 @@ func (s settings) resolve() (settings, error) {
 	s.GRTT = cmp.Or(s.GRTT, 500*time.Millisecond)
 	s.Listen = cmp.Or(s.Listen, ":8443")
 	if s.FEC.ID == 0 && s.FEC.MaxBlockLen == 0 {
-		s.FEC = fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 64, MaxParity: 32}
+		s.FEC = fec.Default()
 	}
 	if _, err := s.code().Scheme(); err != nil {
 		return s, fmt.Errorf("--fec: %w", err)

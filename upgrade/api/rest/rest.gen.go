@@ -994,7 +994,7 @@ type Transport struct {
 	// Burst bytes
 	Burst int `json:"burst,omitempty,omitzero"`
 
-	// Fec as for --fec: rs8:64,32
+	// Fec as for --fec: rs8:128,127
 	Fec string `json:"fec,omitempty,omitzero"`
 
 	// Group multicast group and port, 239.1.2.3:6003
