@@ -23,7 +23,9 @@ type SenderConfig struct {
 	SegmentSize int
 	// FTI says which messages carry the EXT_FTI of their object.
 	FTI FTIPolicy
-	// AutoParity is the number of parity symbols sent behind each block unasked (RFC 5740, Section 2.1). Zero: none.
+	// AutoParity is the number of parity symbols sent behind each block unasked (RFC 5740, Section 2.1). If zero, as many as
+	// nearly every block of late turned out to need, at most half as many as source symbols; none in a group without loss. If
+	// negative, none.
 	AutoParity int
 	// RepeatInfo sends the NORM_INFO of an object again ahead of each of its blocks, for receivers that cannot ask for it.
 	RepeatInfo bool
@@ -304,7 +306,7 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 		return c, fmt.Errorf("norm: SegmentSize %d: want an even number of bytes, as the code is over GF(2^16)", c.SegmentSize)
 	case c.FTI > FTINone:
 		return c, fmt.Errorf("norm: FTI %d is no policy", c.FTI)
-	case c.AutoParity < 0 || c.AutoParity > c.FEC.MaxParity:
+	case c.AutoParity > c.FEC.MaxParity:
 		return c, fmt.Errorf("norm: AutoParity %d: the code has %d parity symbols", c.AutoParity, c.FEC.MaxParity)
 	}
 	return c, nil

@@ -38,6 +38,8 @@ type Sender struct {
 	cache        blockCache
 	readAheadDue bool
 
+	adviser parityAdviser
+
 	repairCycle
 	prober
 	rateControl
@@ -107,6 +109,7 @@ func NewSender(cfg SenderConfig, now time.Time) (*Sender, error) {
 		cache:     newBlockCache(cfg.Buffer, int(block)),
 	}
 	s.repairPool = newRepairPool(cfg.FEC)
+	s.adviser = newParityAdviser(cfg.FEC)
 	s.flow.refused = -1
 	s.grtt, s.start = newGRTTEstimate(cfg), now
 	s.limitGRTT()
@@ -328,6 +331,7 @@ func (s *Sender) emit(e Event) { s.events = append(s.events, e) }
 func (s *Sender) Stats() SenderStats {
 	stats := s.stats
 	stats.GRTT, stats.Rate = s.grtt.advertised, s.cfg.Rate
+	stats.Unasked = max(s.cfg.AutoParity, s.adviser.level)
 	s.describeControl(&stats)
 	return stats
 }

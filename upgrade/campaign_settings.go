@@ -110,8 +110,8 @@ func (s settings) resolve() (settings, error) {
 		return s, fmt.Errorf("--stage-hold %v: want whole seconds", s.Hold)
 	case s.Quorum < 0 || s.Quorum > 100 || s.SiteQuorum < 0 || s.SiteQuorum > 100:
 		return s, fmt.Errorf("--quorum %d, --site-quorum %d: want a percentage", s.Quorum, s.SiteQuorum)
-	case s.Rate < 0 || s.Burst < 0 || s.GRTT < 0 || s.AutoParity < 0 || s.GroupSize < 0 || s.SegmentSize < 0:
-		return s, errors.New("--rate, --burst, --grtt, --parity-auto, --group-size and --segment-size cannot be negative")
+	case s.Rate < 0 || s.Burst < 0 || s.GRTT < 0 || s.GroupSize < 0 || s.SegmentSize < 0:
+		return s, errors.New("--rate, --burst, --grtt, --group-size and --segment-size cannot be negative")
 	case s.Rate != 0 && (s.StartRate != 0 || s.MinRate != 0 || s.MaxRate != 0):
 		return s, errors.New("--start-rate, --min-rate and --max-rate go with --rate auto")
 	case s.AutoRate && s.Rate != 0:

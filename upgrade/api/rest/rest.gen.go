@@ -987,9 +987,11 @@ type TokenSecret struct {
 
 // Transport how the images are sent; what is not given, the server chooses
 type Transport struct {
-	Auth          string `json:"auth,omitempty,omitzero"`
-	AutoParity    int    `json:"auto_parity,omitempty,omitzero"`
-	BackoffFactor int    `json:"backoff_factor,omitempty,omitzero"`
+	Auth string `json:"auth,omitempty,omitzero"`
+
+	// AutoParity parity segments sent with each block unasked; 0 is what recent blocks needed, -1 is none
+	AutoParity    int `json:"auto_parity,omitempty,omitzero"`
+	BackoffFactor int `json:"backoff_factor,omitempty,omitzero"`
 
 	// Burst bytes
 	Burst int `json:"burst,omitempty,omitzero"`
