@@ -195,6 +195,7 @@ func (s *Sender) appendNext(now time.Time, b []byte) []byte {
 		return s.appendRequest(now, b)
 	case due(s.timers[timerProbe], now) && s.mayProbe():
 		return s.appendProbe(now, b)
+	case s.withheld():
 	case s.repairNext():
 		n := len(b)
 		b = s.appendRepair(b)
@@ -214,7 +215,7 @@ func (s *Sender) appendNext(now time.Time, b []byte) []byte {
 // contentReady reports whether a repair or new data could be sent at once, were it not for the rate.
 func (s *Sender) contentReady() bool {
 	switch {
-	case s.ending:
+	case s.ending || s.withheld():
 		return false
 	case s.repairNext():
 		return s.repairReady()
