@@ -245,31 +245,30 @@ func (c *Coordinator) replayMessage(m messageRecord) error {
 	return nil
 }
 
-// DecisionOf returns the decision that a record of a coordinator's log holds; ok is false for other records. A log in a
-// database uses it to keep each decision under a key of its own.
-func DecisionOf(rec []byte) (d Decision, ok bool, err error) {
-	var r coordRecord
-	if err := decode(rec, &r, maxRecord); err != nil {
-		return d, false, fmt.Errorf("%w: %w", ErrRecord, err)
-	}
-	if r.Decided == nil {
-		return d, false, nil
-	}
-	if d, err = parseDecision(r.Decided.Payload); err != nil {
-		return d, false, fmt.Errorf("%w: %w", ErrRecord, err)
-	}
-	return d, true, nil
+// A Summary is what a record of a coordinator's log says that others want to know without reading the log.
+type Summary struct {
+	Decision Decision // Verdict Undecided: the record decides nothing
+
+	Brake  bool // the record puts the brake on or off
+	Paused bool // and the campaign is paused from then on, for Reason
+	Reason Reason
+	At     time.Time
 }
 
-// PauseOf returns whether the campaign is paused after a record of a coordinator's log, and why; ok is false for records
-// that do not change that. A log in a database uses it to tell people without reading the log.
-func PauseOf(rec []byte) (paused bool, reason Reason, ok bool, err error) {
+// Summarize reads a record of a coordinator's log. A log in a database uses it to keep each decision under a key of its own,
+// and whether the campaign is paused.
+func Summarize(rec []byte) (s Summary, err error) {
 	var r coordRecord
 	if err := decode(rec, &r, maxRecord); err != nil {
-		return false, "", false, fmt.Errorf("%w: %w", ErrRecord, err)
+		return s, fmt.Errorf("%w: %w", ErrRecord, err)
 	}
-	if r.Brake == nil {
-		return false, "", false, nil
+	if r.Decided != nil {
+		if s.Decision, err = parseDecision(r.Decided.Payload); err != nil {
+			return s, fmt.Errorf("%w: %w", ErrRecord, err)
+		}
 	}
-	return r.Brake.Pause, r.Brake.Reason, true, nil
+	if b := r.Brake; b != nil {
+		s.Brake, s.Paused, s.Reason, s.At = true, b.Pause, b.Reason, fromNanoseconds(b.At)
+	}
+	return s, nil
 }
