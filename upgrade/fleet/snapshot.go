@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"errors"
-	"sort"
 	"sync"
 	"time"
 
@@ -52,42 +51,12 @@ func (s *Server) Snapshot(ctx context.Context, id commit.CampaignID) (Snapshot, 
 	return snap, err
 }
 
-// A View is a target as a person sees it.
-type View struct {
-	upgrade.DeviceState
-	Cause  Cause  `json:"cause,omitempty"`  // why it is not where it should be; empty: it is
-	Detail string `json:"detail,omitempty"` // likewise, for people
-}
-
-// CampaignDevices returns a page of the targets of a campaign by name, of those with this cause if one is given.
-func (s *Server) CampaignDevices(ctx context.Context, id commit.CampaignID, cause Cause, p store.Page) (store.List[View], error) {
-	_, views, err := s.survey(ctx, id)
-	if err != nil {
-		return store.List[View]{}, err
-	}
-	limit := min(max(p.Limit, 0), 1000)
-	if limit == 0 {
-		limit = 100
-	}
-	var l store.List[View]
-	for i := sort.Search(len(views), func(i int) bool { return views[i].Device > p.After }); i < len(views); i++ {
-		if cause != "" && views[i].Cause != cause {
-			continue
-		}
-		if len(l.Items) == limit {
-			l.Next = l.Items[limit-1].Device
-			break
-		}
-		l.Items = append(l.Items, views[i])
-	}
-	return l, nil
-}
-
 // A view is what people are shown of a running campaign, for as long as it is fresh.
 type view struct {
 	mu    sync.Mutex // guards all below
 	step  commit.State
 	fault string
+	begun time.Time // when sending began; zero: it has not
 	at    time.Time
 	snap  Snapshot
 	views []View
@@ -102,6 +71,9 @@ func (v *view) happened(e upgrade.Event) {
 	switch e.Kind {
 	case upgrade.EventCampaign:
 		v.step = e.State
+		if e.State == upgrade.CampaignSending {
+			v.begun = e.Time
+		}
 	case upgrade.EventTrouble:
 		v.fault = e.Detail
 	case upgrade.EventProgress:
@@ -144,12 +116,10 @@ func (s *Server) survey(ctx context.Context, id commit.CampaignID) (Snapshot, []
 		if err != nil {
 			return snap, nil, err
 		}
-		views := snap.take(logged(coordinator))
+		views := snap.take(logged(coordinator), false)
 		return snap, views, nil
 	case store.PhaseClosed:
-		var views []View
-		err := s.asPast(ctx, id, func(c *commit.Coordinator) error { views = snap.take(logged(c)); return nil })
-		return snap, views, err
+		return s.surveyPast(ctx, snap)
 	}
 	return snap, nil, nil
 }
@@ -184,16 +154,20 @@ func (l *lead) survey(ctx context.Context, snap Snapshot) (Snapshot, []View, err
 	if err != nil {
 		return snap, nil, err
 	}
-	views := snap.take(st)
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	views := snap.take(st, v.begun.IsZero() || snap.At.Sub(v.begun) < quietTime)
 	snap.Step, snap.Trouble = v.step, v.fault
 	v.at, v.snap, v.views = snap.At, snap, views
 	return snap, views, nil
 }
 
+// quietTime is how long after sending began a device need not have said how far it is: they do so every ten seconds or so.
+const quietTime = 15 * time.Second
+
 // take fills in what a status says, and returns the targets, which are in the order of their names as they were selected.
-func (snap *Snapshot) take(st upgrade.CampaignStatus) []View {
+// In quiet times, nobody has to have said anything.
+func (snap *Snapshot) take(st upgrade.CampaignStatus, quiet bool) []View {
 	snap.Deadline, snap.Verdict, snap.Reason, snap.Asking = st.Deadline, st.Verdict, st.Reason, st.Asking
 	snap.Held, snap.Brake, snap.Unsigned = st.Held, st.Brake, st.Unsigned
 	snap.Targets, snap.Ready, snap.Counts, snap.Sending = st.Targets, st.Ready, st.Counts, st.Sending
@@ -201,7 +175,7 @@ func (snap *Snapshot) take(st upgrade.CampaignStatus) []View {
 	views := make([]View, len(st.Devices))
 	hear := 0
 	for i, d := range st.Devices {
-		cause, detail := causeOf(d, st)
+		cause, detail := causeOf(d, st, quiet)
 		views[i] = View{d, cause, detail}
 		if d.State != commit.StateNone {
 			snap.Joined++
