@@ -243,8 +243,11 @@ func TestPaging(t *testing.T) {
 	if body := p.see("/devices?find=phone-123"); !strings.Contains(body, "<h1>phone-123</h1>") {
 		t.Error("a device is not found by its name")
 	}
-	if body := p.see("/devices?find=phone-1230"); !strings.Contains(body, "no device phone-1230") || !strings.Contains(body, "/devices/phone-124") || strings.Contains(body, "/devices/phone-123\"") {
-		t.Error("a name that is not there does not lead to those that come next")
+	if body := p.see("/devices?find=phone-12"); !strings.Contains(body, "10 devices") || !strings.Contains(body, "/devices/phone-129") || strings.Contains(body, "/devices/phone-130") {
+		t.Error("the beginning of a name does not lead to those that begin so")
+	}
+	if body := p.see("/devices?find=phone-1230"); !strings.Contains(body, "None that fits") {
+		t.Error("a name that is not there is not said to be none")
 	}
 	if body := p.see("/devices?state=approved"); !strings.Contains(body, "0 devices") {
 		t.Error("the filter of keys does not filter")
