@@ -75,9 +75,9 @@ func sayDetail(e store.Event) string {
 	}
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(detail)) {
-		text := fmt.Sprint(detail[name])
+		text := fmt.Sprintf("%.100s", fmt.Sprint(detail[name]))
 		if list, ok := detail[name].([]any); ok {
-			text = strings.Trim(fmt.Sprint(list...), "[]")
+			text = fmt.Sprintf("%.100s", strings.Trim(fmt.Sprint(list), "[]"))
 		}
 		if text = cmp.Or(text, "none"); detail[name] != nil {
 			parts = append(parts, name+" "+text)

@@ -741,7 +741,7 @@ type Role string
 type Sample struct {
 	At time.Time `json:"at"`
 
-	// Loss mean share of datagrams that targets lost, as they report it
+	// Loss the mean share of datagrams that they lost
 	Loss float64 `json:"loss"`
 
 	// Nacks per second
@@ -752,6 +752,9 @@ type Sample struct {
 
 	// Repairs segments of repair sent, per second
 	Repairs float64 `json:"repairs"`
+
+	// Reporting targets that have said how much they lose; if none has, the next two are unknown
+	Reporting int `json:"reporting"`
 
 	// WorstLoss of the target that loses most
 	WorstLoss float64 `json:"worst_loss"`

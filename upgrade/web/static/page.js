@@ -172,12 +172,12 @@ if (section) {
 		const span = data.time.at(-1) - data.time[0];
 		const plot = new uPlot({
 			width: box.clientWidth, height: 190, legend: { show: false }, cursor: { show: false },
-			scales: { y: { range: (u, min, max) => [0, Math.max(max * 1.1, 1)] } },
+			scales: { y: { range: (u, min, max) => [0, Math.max((max ?? 0) * 1.1, 1)] } },
 			axes: [{ ...axis, space: 75, values: (u, times) => times.map((t) => sayTime(t, span)) }, { ...axis, size: 42, label: unit, labelSize: 18 }],
 			series: [{}, ...lines.map(([label, , line]) => ({ label, stroke: colour(line), width: 2, points: { show: false } }))],
 		}, [data.time, ...lines.map(([, key]) => data[key])], box);
 		plots.set(box, plot);
-		const words = lines.map(([label, key]) => `${label} ${data[key].at(-1).toFixed(1)}${short}`);
+		const words = lines.map(([label, key]) => `${label} ${data[key].at(-1)?.toFixed(1) ?? "–"}${short}`);
 		box.setAttribute("role", "img");
 		box.setAttribute("aria-label", words.join(", "));
 		const caption = box.parentElement.querySelector("span");
