@@ -39,7 +39,8 @@ type Snapshot struct {
 	Laggards  []View               `json:"laggards,omitempty"` // the first MaxLaggards
 
 	Sending   upgrade.Sending `json:"sending,omitzero"`
-	Loss      float64         `json:"loss,omitempty"`       // mean share of datagrams lost, of the devices that hear any
+	Reporting int             `json:"reporting,omitempty"`  // devices that have said how much they lose
+	Loss      float64         `json:"loss,omitempty"`       // the mean share of datagrams that they lost
 	WorstLoss float64         `json:"worst_loss,omitempty"` // and of the device that loses most
 	Left      time.Duration   `json:"left,omitempty"`       // until everything is sent once, at this rate
 }
@@ -169,7 +170,6 @@ func (snap *Snapshot) take(st upgrade.CampaignStatus, quiet bool) []View {
 	snap.Targets, snap.Ready, snap.Counts, snap.Sending = st.Targets, st.Ready, st.Counts, st.Sending
 	snap.Causes = map[Cause]int{}
 	views := make([]View, len(st.Devices))
-	hear := 0
 	for i, d := range st.Devices {
 		cause, detail := causeOf(d, st.Waves[d.Wave].Verdict, quiet)
 		views[i] = View{d, cause, detail}
@@ -180,7 +180,7 @@ func (snap *Snapshot) take(st upgrade.CampaignStatus, quiet bool) []View {
 			snap.Committed++
 		}
 		if d.Heard > 0 {
-			hear++
+			snap.Reporting++
 			snap.Loss += d.Loss
 			snap.WorstLoss = max(snap.WorstLoss, d.Loss)
 		}
@@ -192,8 +192,8 @@ func (snap *Snapshot) take(st upgrade.CampaignStatus, quiet bool) []View {
 			snap.Laggards = append(snap.Laggards, views[i])
 		}
 	}
-	if hear > 0 {
-		snap.Loss /= float64(hear)
+	if snap.Reporting > 0 {
+		snap.Loss /= float64(snap.Reporting)
 	}
 	if p := st.Sending; p.Begun && p.Rate > 0 {
 		snap.Left = time.Duration(float64(p.Total-p.Sent) * 8 / p.Rate * float64(time.Second))

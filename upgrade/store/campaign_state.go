@@ -162,7 +162,7 @@ func (l *campaignLog) Append(recs ...[]byte) error {
 		for i, rec := range recs {
 			args = append(args, id, l.end+int64(i), rec)
 		}
-		if err := l.state.store.insertRows(ctx, tx, `INSERT INTO campaign_log (campaign, n, record) VALUES `, 3, ``, args); err != nil {
+		if _, err := l.state.store.insertRows(ctx, tx, `INSERT INTO campaign_log (campaign, n, record) VALUES `, 3, ``, args); err != nil {
 			return err
 		}
 		for i, rec := range recs {

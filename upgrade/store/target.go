@@ -59,7 +59,7 @@ func (s *Store) StartCampaign(ctx context.Context, id commit.CampaignID, revisio
 		if err := takeGroup(ctx, tx, id, groups, by.At); err != nil {
 			return err
 		}
-		if err := takeTargets(ctx, tx, id, targets); err != nil {
+		if err := s.takeTargets(ctx, tx, id, targets); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `UPDATE campaigns SET state = $1 WHERE id = $2`, string(PhaseScheduled), id.String())
@@ -78,7 +78,7 @@ func takeGroup(ctx context.Context, tx *sql.Tx, id commit.CampaignID, groups []n
 	return fmt.Errorf("%w: one of %v", ErrNoGroup, groups)
 }
 
-func takeTargets(ctx context.Context, tx *sql.Tx, id commit.CampaignID, targets []commit.Target) error {
+func (s *Store) takeTargets(ctx context.Context, tx *sql.Tx, id commit.CampaignID, targets []commit.Target) error {
 	for part := range slices.Chunk(targets, batchRows) {
 		ids, args := make([]string, len(part)), make([]any, 0, 5*len(part))
 		for i, t := range part {
@@ -88,14 +88,11 @@ func takeTargets(ctx context.Context, tx *sql.Tx, id commit.CampaignID, targets 
 			}
 			ids[i], args = t.Device, append(args, t.Device, id.String(), t.Site, key, int64(t.Wave))
 		}
-		r, err := tx.ExecContext(ctx, `INSERT INTO targets (device, campaign, site, public_key, wave) VALUES `+values(len(part), 5)+` ON CONFLICT DO NOTHING`, args...)
+		n, err := s.insertRows(ctx, tx, `INSERT INTO targets (device, campaign, site, public_key, wave) VALUES `, 5, ` ON CONFLICT DO NOTHING`, args)
 		if err != nil {
 			return err
 		}
-		if n, err := r.RowsAffected(); err != nil || n == int64(len(part)) {
-			if err != nil {
-				return err
-			}
+		if n == int64(len(part)) {
 			continue
 		}
 		others, err := overlaps(ctx, tx, id, ids, maxOverlaps)

@@ -782,7 +782,7 @@ type Role string
 type Sample struct {
 	At time.Time `json:"at"`
 
-	// Loss mean share of datagrams that targets lost, as they report it
+	// Loss the mean share of datagrams that they lost
 	Loss float64 `json:"loss"`
 
 	// Nacks per second
@@ -793,6 +793,9 @@ type Sample struct {
 
 	// Repairs segments of repair sent, per second
 	Repairs float64 `json:"repairs"`
+
+	// Reporting targets that have said how much they lose; if none has, the next two are unknown
+	Reporting int `json:"reporting"`
 
 	// WorstLoss of the target that loses most
 	WorstLoss float64 `json:"worst_loss"`
@@ -929,7 +932,9 @@ type Status struct {
 	Leader string `json:"leader,omitempty,omitzero"`
 
 	// Left until everything is sent once
-	Left int64   `json:"left,omitempty,omitzero"`
+	Left int64 `json:"left,omitempty,omitzero"`
+
+	// Loss the mean share of datagrams that they lost
 	Loss float64 `json:"loss,omitempty,omitzero"`
 
 	// Paused it is held, and nothing is sent or decided
@@ -939,6 +944,9 @@ type Status struct {
 
 	// Reason why ABORT, of the first wave that was aborted
 	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Reporting targets that have said how much they lose
+	Reporting int `json:"reporting,omitempty,omitzero"`
 
 	// Restored it is older than a restore of the database, and waits
 	Restored bool    `json:"restored,omitempty,omitzero"`
@@ -952,8 +960,10 @@ type Status struct {
 	Verdict string `json:"verdict,omitempty,omitzero"`
 
 	// Waves in their order
-	Waves     []WaveState `json:"waves,omitempty,omitzero"`
-	WorstLoss float64     `json:"worst_loss,omitempty,omitzero"`
+	Waves []WaveState `json:"waves,omitempty,omitzero"`
+
+	// WorstLoss of the target that loses most
+	WorstLoss float64 `json:"worst_loss,omitempty,omitzero"`
 }
 
 // Summary defines model for Summary.
