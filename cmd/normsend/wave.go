@@ -2,16 +2,17 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
 	"github.com/multicast-upgrade/tool/internal/cli"
 	"github.com/multicast-upgrade/tool/upgrade/api/rest"
+	"github.com/multicast-upgrade/tool/upgrade/fleet"
 	"github.com/spf13/pflag"
 )
 
@@ -48,42 +49,15 @@ func (f *waveFlags) waves() ([]rest.Wave, error) {
 	w.Ask, w.ReadyTimeout, w.OutcomeTimeout, w.Soak = f.mode == "ask", int64(f.readyTimeout), int64(f.outcomes), int64(f.soaks)
 	var all []rest.Wave
 	for _, spec := range f.specs {
-		part := w
-		if err := readWave(&part, spec); err != nil {
-			return nil, cli.Usagef("--wave %q: %w", spec, err)
+		sel, percent, err := fleet.ReadPart(spec)
+		if err != nil || spec == "" {
+			return nil, cli.Usagef("--wave %q: %w", spec, cmp.Or(err, errors.New("want a part of the targets; the rest is the last wave anyway")))
 		}
+		part := w
+		part.Targets, part.Percent = rest.Selector{Products: sel.Products, Sites: sel.Sites, Tags: sel.Tags, Devices: sel.Devices}, percent
 		all = append(all, part)
 	}
 	return append(all, w), nil
-}
-
-// readWave reads which devices a wave has.
-func readWave(w *rest.Wave, spec string) error {
-	for word := range strings.SplitSeq(spec, ",") {
-		key, value, _ := strings.Cut(word, "=")
-		percent, isPercent := strings.CutSuffix(word, "%")
-		switch {
-		case isPercent:
-			n, err := strconv.Atoi(percent)
-			if err != nil || n < 1 || n > 100 || w.Percent != 0 {
-				return fmt.Errorf("%q: want one percentage from 1%% to 100%%", word)
-			}
-			w.Percent = n
-		case value == "":
-			return fmt.Errorf("%q: want a percentage, product=, site=, tag= or device=", word)
-		case key == "product":
-			w.Targets.Products = append(w.Targets.Products, value)
-		case key == "site":
-			w.Targets.Sites = append(w.Targets.Sites, value)
-		case key == "tag":
-			w.Targets.Tags = append(w.Targets.Tags, value)
-		case key == "device":
-			w.Targets.Devices = append(w.Targets.Devices, value)
-		default:
-			return fmt.Errorf("%q: want a percentage, product=, site=, tag= or device=", word)
-		}
-	}
-	return nil
 }
 
 // mergeSettings reads settings of a file and puts over them what flags say: of waves, each wave of the file, unless the
