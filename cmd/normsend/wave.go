@@ -74,16 +74,16 @@ func mergeSettings(file string, flags rest.Settings, asked bool) (merged rest.Se
 	}
 	waves := merged.Policy.Waves
 	if len(flags.Policy.Waves) > 1 || len(waves) == 0 {
-		waves, asked = flags.Policy.Waves, true
-	}
-	for i := range waves {
-		ask := waves[i].Ask
-		if len(flags.Policy.Waves) == 1 {
+		waves = flags.Policy.Waves
+	} else {
+		for i := range waves {
+			ask := waves[i].Ask
+			if asked {
+				ask = flags.Policy.Waves[0].Ask
+			}
 			if err := over(&waves[i], flags.Policy.Waves[0]); err != nil {
 				return merged, err
 			}
-		}
-		if !asked {
 			waves[i].Ask = ask
 		}
 	}
