@@ -271,6 +271,9 @@ func TestSites(t *testing.T) {
 	}
 	p.does(page + "/start")
 	r.until("asks", r.asks(c.ID))
+	if body := p.see(page); !strings.Contains(body, "239.192.0.") {
+		t.Errorf("the group is not told:\n%s", body)
+	}
 	site := func(name string, columns ...string) string {
 		text := `<th scope="row"><a href="` + page + `/devices\?site=` + name + `">` + name + `</a></th>`
 		for _, c := range columns {
