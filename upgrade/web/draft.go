@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -132,7 +133,10 @@ func (f draftForm) read(was store.CampaignSettings) (name string, release manife
 	}
 	wave.Quorum, wave.SiteQuorum = r.number("quorum", "Quorum", 100), r.number("site_quorum", "Quorum of each site", 100)
 	wave.Must, wave.Ask, wave.ReadyTimeout = fields(f.Get("must")), f.Is("ask", "on"), r.span("ready_timeout", "Votes end after")
-	set.Policy.Waves = []store.Wave{wave}
+	if set.Policy.Waves = slices.Clone(was.Policy.Waves); len(set.Policy.Waves) == 0 {
+		set.Policy.Waves = make([]store.Wave, 1)
+	}
+	set.Policy.Waves[0] = wave
 	set.Policy.TwoPeople, set.Policy.AllowUnsigned = f.Is("two_people", "on"), f.Is("allow_unsigned", "on")
 	set.Policy.MaxFailures = r.number("max_failures", "Failures", commit.MaxTargets)
 
