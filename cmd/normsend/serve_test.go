@@ -245,6 +245,13 @@ func TestCommandsUseServer(t *testing.T) {
 		t.Errorf("the enrolment token: %v, %v", info, err)
 	}
 	want(b.refused("device", "show", "device-1"), "no such thing")
+	b.run("device", "enrol", "--device", "device-9", "--out", "device-9.token")
+	invited := regexp.MustCompile(`(\w+)\s+device-9`).FindStringSubmatch(b.run("device", "enrolments"))[1]
+	b.run("device", "revoke-enrolment", invited)
+	want(b.refused("device", "revoke-enrolment", invited), "no such thing")
+	if list := b.run("device", "enrolments"); strings.Contains(list, "device-9") || !strings.Contains(list, "device-1") {
+		t.Errorf("after device-9 was revoked:\n%s", list)
+	}
 	want(b.run("device", "list", "--key", "pending"), "FINGERPRINT")
 
 	id := strings.TrimSpace(b.run("campaign", "create", "--name", "spring", "--release", release, "--site", "lab", "--quorum", "90", "--ready-timeout", "2h", "--two-people"))

@@ -61,6 +61,7 @@ var explained = []struct {
 }{
 	{commit.ErrNotReady, http.StatusConflict, "The policy is not met: not enough devices are ready.", false},
 	{commit.ErrDecided, http.StatusConflict, "It was decided before.", false},
+	{commit.ErrRestored, http.StatusConflict, "The database was restored from a backup: this campaign takes the decision that a device shows, and makes none.", false},
 	{store.ErrSamePerson, http.StatusForbidden, "A campaign is approved by somebody else than who made it or changed it last.", false},
 	{store.ErrNotApproved, http.StatusConflict, "A second person has to approve this campaign before it can start.", false},
 	{store.ErrConflict, http.StatusConflict, "Somebody else changed this meanwhile. Look at it again before you go on.", false},

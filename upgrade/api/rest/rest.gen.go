@@ -922,8 +922,11 @@ type Status struct {
 
 	// Deadline of votes, of the wave that began last
 	Deadline time.Time `json:"deadline,omitempty,omitzero"`
-	Held     bool      `json:"held,omitempty,omitzero"`
-	Joined   int       `json:"joined"`
+
+	// Group address and port that are sent to, if this server leads it or has it waiting
+	Group  string `json:"group,omitempty,omitzero"`
+	Held   bool   `json:"held,omitempty,omitzero"`
+	Joined int    `json:"joined"`
 
 	// Laggards the first 100
 	Laggards []Target `json:"laggards,omitempty,omitzero"`
