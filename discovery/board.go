@@ -82,7 +82,7 @@ func (b *board) post(seats map[string]Seat) *Posting {
 // signed by a campaign are ignored.
 func (p *Posting) Publish(n Notice) {
 	n.Timestamp, n.Node = nil, 0
-	sum := sha256.Sum256(must(encoding.Marshal(n)))
+	sum := sha256.Sum256(n.Encode())
 	p.put(&n, `"`+hex.EncodeToString(sum[:16])+`"`)
 }
 
@@ -268,6 +268,6 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request) {
 		fresh := *n
 		fresh.Timestamp, fresh.Node = h.backend.Timestamp(), seat.Node
 		w.Header().Set("Content-Type", "application/cbor")
-		w.Write(must(encoding.Marshal(fresh)))
+		w.Write(fresh.Encode())
 	}
 }

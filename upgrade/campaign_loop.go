@@ -41,7 +41,12 @@ func (c *Campaign) Run(ctx context.Context) (result Result, err error) {
 func (c *Campaign) meet(ctx context.Context) (stop func(), err error) {
 	if shared := c.cfg.Shared; shared != nil {
 		posting := shared.Handler.Post(shared.Seats)
-		c.publish = posting.Publish
+		c.publish = func(n discovery.Notice) {
+			posting.Publish(n)
+			if shared.Published != nil {
+				shared.Published(n)
+			}
+		}
 		return posting.Withdraw, nil
 	}
 	handler := discovery.NewHandler(backend{c})
