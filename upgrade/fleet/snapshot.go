@@ -3,11 +3,14 @@ package fleet
 import (
 	"context"
 	"errors"
+	"maps"
+	"net/http"
 	"sort"
 	"sync"
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/discovery"
 	"github.com/multicast-upgrade/tool/upgrade"
 	"github.com/multicast-upgrade/tool/upgrade/store"
 )
@@ -47,7 +50,11 @@ type Snapshot struct {
 const MaxLaggards = 100
 
 // Snapshot returns where a campaign is. That of a running one is at most half a second old.
+// Of one that another server leads, that one is asked; if it does not answer, what the store has is told.
 func (s *Server) Snapshot(ctx context.Context, id commit.CampaignID) (Snapshot, error) {
+	if f := s.followed(id); f != nil {
+		return s.surveyFollowed(ctx, f)
+	}
 	snap, _, err := s.survey(ctx, id)
 	return snap, err
 }
@@ -61,15 +68,22 @@ type View struct {
 
 // CampaignDevices returns a page of the targets of a campaign by name, of those with this cause if one is given.
 func (s *Server) CampaignDevices(ctx context.Context, id commit.CampaignID, cause Cause, p store.Page) (store.List[View], error) {
-	_, views, err := s.survey(ctx, id)
-	if err != nil {
-		return store.List[View]{}, err
+	if f := s.followed(id); f != nil {
+		var l store.List[View]
+		if err := s.peers.ask(ctx, f.leaderNow(), http.MethodGet, devicesPath(id, cause, p), nil, &l); err == nil {
+			return l, nil
+		}
 	}
+	_, views, err := s.survey(ctx, id)
+	return pageOf(views, cause, p), err
+}
+
+// pageOf returns a page of targets, which are in the order of their names.
+func pageOf(views []View, cause Cause, p store.Page) (l store.List[View]) {
 	limit := min(max(p.Limit, 0), 1000)
 	if limit == 0 {
 		limit = 100
 	}
-	var l store.List[View]
 	for i := sort.Search(len(views), func(i int) bool { return views[i].Device > p.After }); i < len(views); i++ {
 		if cause != "" && views[i].Cause != cause {
 			continue
@@ -80,7 +94,29 @@ func (s *Server) CampaignDevices(ctx context.Context, id commit.CampaignID, caus
 		}
 		l.Items = append(l.Items, views[i])
 	}
-	return l, nil
+	return l
+}
+
+// storedTime is how long it counts what was read from the store in place of an answer: that takes all of a log.
+const storedTime = 2 * time.Second
+
+// surveyFollowed asks the server that leads a campaign, or the store, unless somebody has just done so.
+func (s *Server) surveyFollowed(ctx context.Context, f *follow) (snap Snapshot, err error) {
+	v := &f.view
+	v.mu.Lock()
+	defer v.mu.Unlock() // so that the leader is asked once
+	if time.Now().Before(v.at) {
+		return v.snap, nil
+	}
+	fresh := freshTime
+	if err = s.peers.ask(ctx, f.leaderNow(), http.MethodGet, "/campaigns/"+f.id.String()+"/snapshot", nil, &snap); err != nil {
+		fresh = storedTime
+		snap, _, err = s.survey(ctx, f.id)
+	}
+	if err == nil {
+		v.at, v.snap = time.Now().Add(fresh), snap
+	}
+	return snap, err
 }
 
 // A view is what people are shown of a running campaign, for as long as it is fresh.
@@ -116,7 +152,7 @@ func (s *Server) survey(ctx context.Context, id commit.CampaignID) (Snapshot, []
 	if err != nil {
 		return Snapshot{}, nil, err
 	}
-	snap := Snapshot{Campaign: id, At: time.Now().UTC(), Phase: c.Phase, Leader: leaderName(c.Lease), Restored: c.Restored == store.Unresolved}
+	snap := Snapshot{Campaign: id, At: time.Now().UTC(), Phase: c.Phase, Leader: leaderOf(c.Lease).Name(), Restored: c.Restored == store.Unresolved}
 	if l := s.lead(id); l != nil {
 		led, views, err := l.survey(ctx, snap)
 		if !errors.Is(err, upgrade.ErrNotRunning) {
@@ -125,7 +161,10 @@ func (s *Server) survey(ctx context.Context, id commit.CampaignID) (Snapshot, []
 		// It has ended this very moment, and all that matters is in its log.
 	}
 	s.mu.Lock()
-	w, failed := s.waits[id], s.trouble[id]
+	w, failed, waiting := s.waits[id], s.trouble[id], 0
+	if w != nil {
+		waiting = w.waiting
+	}
 	s.mu.Unlock()
 	if failed.err != nil {
 		snap.Trouble = failed.err.Error()
@@ -136,22 +175,42 @@ func (s *Server) survey(ctx context.Context, id commit.CampaignID) (Snapshot, []
 			return snap, nil, nil // started this very moment
 		}
 		snap.Targets = len(w.start.Targets)
-		if w.posting != nil {
-			snap.Joined = w.posting.Waiting()
-		}
+		snap.Joined = waiting
 	case store.PhaseRunning, store.PhasePaused:
-		coordinator, err := s.read(ctx, id) // another server goes on with it
-		if err != nil {
-			return snap, nil, err
-		}
-		views := snap.take(logged(coordinator))
-		return snap, views, nil
+		return s.surveyStored(ctx, snap)
 	case store.PhaseClosed:
 		var views []View
 		err := s.asPast(ctx, id, func(c *commit.Coordinator) error { views = snap.take(logged(c)); return nil })
 		return snap, views, err
 	}
 	return snap, nil, nil
+}
+
+// surveyStored returns where a campaign is that no server leads which answers: by its log, and by the reports of its devices.
+func (s *Server) surveyStored(ctx context.Context, snap Snapshot) (Snapshot, []View, error) {
+	coordinator, err := s.read(ctx, snap.Campaign)
+	if err != nil {
+		return snap, nil, err
+	}
+	reports, err := s.reportsOf(ctx, snap.Campaign)
+	if err != nil {
+		return snap, nil, err
+	}
+	said := make(map[string]discovery.Status, len(reports))
+	for _, r := range reports {
+		coordinator.Note(r.Device, commit.State(r.State), commit.Reason(r.Reason))
+		said[r.Device] = r
+	}
+	st := logged(coordinator)
+	for i := range st.Devices {
+		d := &st.Devices[i]
+		st.Counts[d.State]--
+		d.Report(said[d.Device])
+		st.Counts[d.State]++
+	}
+	maps.DeleteFunc(st.Counts, func(_ commit.State, n int) bool { return n == 0 })
+	views := snap.take(st)
+	return snap, views, nil
 }
 
 // logged returns a status as the log alone has it.

@@ -153,7 +153,7 @@ func (l *campaignLog) Append(recs ...[]byte) error {
 	ctx, id := l.state.ctx, l.state.lease.Campaign.String()
 	err := l.state.store.write(ctx, func(tx *sql.Tx) error {
 		r, err := tx.ExecContext(ctx, `UPDATE leases SET log_end = log_end + $1 WHERE campaign = $2 AND log_end = $3 AND epoch = $4 AND owner = $5`,
-			len(recs), id, l.end, l.state.lease.Epoch, l.state.lease.Owner)
+			len(recs), id, l.end, l.state.lease.Epoch, string(l.state.lease.Owner))
 		if err := one(r, err, l.state.lease.fenced()); err != nil {
 			return err
 		}
