@@ -164,6 +164,8 @@ type ReceiverConfig struct {
 	// arrives. Decoding one takes up to as much as that block once more, which is kept for the next. When it is full the oldest incomplete
 	// block is spilled to the sink and read back for decoding; a symbol without a buffer counts as not received. If zero, 8 MiB.
 	Buffer int
+	// Memory, unless nil, is shared with other receivers, and Buffer then only what a block must fit in.
+	Memory *Memory
 
 	// Auth, unless nil, authenticates all packets (RFC 6584): ours are sealed, what is not authentic is dropped unseen.
 	Auth *auth.Config

@@ -44,7 +44,7 @@ func (c *Campaign) meet(ctx context.Context) (stop func(), err error) {
 		c.publish = func(n discovery.Notice) {
 			posting.Publish(n)
 			if shared.Published != nil {
-				shared.Published(n)
+				shared.Published(0, n)
 			}
 		}
 		return posting.Withdraw, nil

@@ -259,6 +259,9 @@ type Sending struct {
 	Total int64   `json:"total,omitempty"`
 	Rate  float64 `json:"rate,omitempty"` // bits per second that it may send with
 	Nacks uint64  `json:"nacks,omitempty"`
+
+	Repairs uint64 `json:"repairs,omitempty"` // segments of repair sent
+	Bytes   uint64 `json:"bytes,omitempty"`   // UDP payload sent, of everything
 }
 
 func (c *Campaign) status() CampaignStatus {
@@ -278,7 +281,7 @@ func (c *Campaign) sending() Sending {
 	s.Begun, s.Once = true, t.sentAll
 	ctx := context.Background() // the session's loop answers at once, or has ended
 	if st, err := t.session.Stats(ctx); err == nil {
-		s.Nacks, s.Rate = st.Sender.NacksHeard, st.Sender.Rate
+		s.Nacks, s.Rate, s.Repairs, s.Bytes = st.Sender.NacksHeard, st.Sender.Rate, st.Sender.Repairs, st.Sender.Bytes
 	}
 	for _, h := range t.objects[min(1, len(t.objects)):] {
 		if o, err := t.session.Sent(ctx, h); err == nil {

@@ -16,24 +16,24 @@ import (
 // has announced last, as the store has it; what they say goes to the leader.
 type follow struct {
 	place
-	posting *discovery.Posting
-	serial  int64 // of the notice that is posted; owned by Run
+	postings map[uint32]*discovery.Posting // by wave
+	serial   int64                         // of the notices that are posted; owned by Run
 
-	mu     sync.Mutex // guards all below
-	leader store.Owner
-	notice discovery.Notice
+	mu      sync.Mutex // guards all below
+	leader  store.Owner
+	notices map[uint32]discovery.Notice // by wave
 
 	opening sync.Mutex                 // guards objects; held while one is opened, so that each is once
 	objects map[uint16]upgrade.Content // those that were asked for
 
 	view struct {
-		mu   sync.Mutex // guards all below
-		at   time.Time  // until when snap is fresh
-		snap Snapshot
+		mu    sync.Mutex // guards all below
+		until time.Time  // snap is fresh
+		snap  Snapshot
 	}
 }
 
-// follow tells the devices of a campaign what the notice of this serial says; 0: there is none yet.
+// follow tells the devices of a campaign what its notices say, of which this is the serial; 0: there are none yet.
 func (s *Server) follow(ctx context.Context, c store.Campaign, serial int64) error {
 	s.mu.Lock()
 	f := s.follows[c.ID]
@@ -46,7 +46,10 @@ func (s *Server) follow(ctx context.Context, c store.Campaign, serial int64) err
 		if err != nil {
 			return err
 		}
-		f = &follow{place: place{id: c.ID, start: start}, posting: s.handler.Post(seats(start))}
+		f = &follow{place: place{id: c.ID, start: start}, postings: map[uint32]*discovery.Posting{}}
+		for wave, seats := range seatsByWave(start) {
+			f.postings[wave] = s.handler.Post(seats)
+		}
 		f.answers = remote{s, f, c.Release}
 		s.mu.Lock()
 		s.follows[c.ID] = f
@@ -60,30 +63,48 @@ func (s *Server) follow(ctx context.Context, c store.Campaign, serial int64) err
 	if serial == f.serial {
 		return nil
 	}
-	b, err := s.store.Notice(ctx, c.ID)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil
-	}
+	stored, err := s.store.Notices(ctx, c.ID)
 	if err != nil {
 		return err
 	}
-	n, err := discovery.ParseNotice(b)
-	if err != nil {
-		return err
+	notices := map[uint32]discovery.Notice{}
+	for wave, b := range stored {
+		if notices[wave], err = discovery.ParseNotice(b); err != nil {
+			return err
+		}
 	}
 	f.mu.Lock()
-	f.notice = n
+	f.notices = notices
 	f.mu.Unlock()
-	f.posting.Publish(n)
+	for wave, n := range notices {
+		if p := f.postings[wave]; p != nil {
+			p.Publish(n)
+		}
+	}
 	f.serial = serial
 	return nil
+}
+
+// seatsByWave returns the seats of the targets of each wave.
+func seatsByWave(start store.Start) map[uint32]map[string]discovery.Seat {
+	all := seats(start)
+	waves := map[uint32]map[string]discovery.Seat{}
+	for _, t := range start.Targets {
+		if waves[t.Wave] == nil {
+			waves[t.Wave] = map[string]discovery.Seat{}
+		}
+		waves[t.Wave][t.Device] = all[t.Device]
+	}
+	return waves
 }
 
 // unfollow is the inverse of follow. The caller has Server.mu.
 func (s *Server) unfollow(f *follow) {
 	delete(s.follows, f.id)
 	s.leave(&f.place)
-	f.posting.Withdraw()
+	for _, p := range f.postings {
+		p.Withdraw()
+	}
 }
 
 // followed returns a campaign that another server leads, or nil.
@@ -98,45 +119,4 @@ func (f *follow) leaderNow() store.Owner {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.leader
-}
-
-// announced takes a notice for the store, in place of one that is not there yet. It is called by the campaign's loop.
-func (l *lead) announced(n discovery.Notice) {
-	for {
-		select {
-		case l.notices <- n:
-			return
-		default:
-		}
-		select {
-		case <-l.notices:
-		default:
-		}
-	}
-}
-
-// keepNotice brings what the campaign announces into the store, for other servers.
-func (s *Server) keepNotice(ctx context.Context, l *lead, lease store.Lease) {
-	for {
-		var n discovery.Notice
-		select {
-		case n = <-l.notices:
-		case <-ctx.Done():
-			return
-		}
-		err := s.store.SaveNotice(ctx, lease, n.Encode())
-		if err == nil || ctx.Err() != nil || errors.Is(err, store.ErrFenced) {
-			continue
-		}
-		s.cfg.Log.Error("other servers cannot be told what is announced", "campaign", l.id, "err", err)
-		select {
-		case <-time.After(lookInterval):
-		case <-ctx.Done():
-			return
-		}
-		select {
-		case l.notices <- n:
-		default: // there is a newer one
-		}
-	}
 }

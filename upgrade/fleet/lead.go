@@ -21,7 +21,7 @@ type lead struct {
 	name     string
 	campaign *upgrade.Campaign
 	demand   demand
-	notices  chan discovery.Notice // buffered, one: the latest that is not in the store
+	notices  notices
 	reports  reports
 	rate     float64       // given last; guarded by Server.mu
 	rated    chan struct{} // buffered, one: rate has changed
@@ -226,7 +226,7 @@ func (s *Server) begin(ctx context.Context, work *sync.WaitGroup, c store.Campai
 	if err != nil {
 		return errors.Join(err, s.store.DropLease(context.WithoutCancel(ctx), lease))
 	}
-	l := &lead{place: place{id: c.ID, start: start}, name: c.Name, rated: make(chan struct{}, 1), notices: make(chan discovery.Notice, 1), demand: demand{cmp.Or(c.Settings.Transport.Rate, c.Settings.Transport.MaxRate), cmp.Or(c.Settings.Transport.Interface, s.cfg.Interface)}}
+	l := &lead{place: place{id: c.ID, start: start}, name: c.Name, rated: make(chan struct{}, 1), notices: newNotices(), demand: demand{cmp.Or(c.Settings.Transport.Rate, c.Settings.Transport.MaxRate), cmp.Or(c.Settings.Transport.Interface, s.cfg.Interface)}}
 	// What the campaign still has to write when ctx of the server ends goes under the lease all the same.
 	state := s.store.CampaignState(context.WithoutCancel(ctx), lease)
 	ctx, release := s.store.KeepLease(ctx, lease, s.cfg.Lease) // from now on: to read a large image through takes a while
@@ -241,7 +241,7 @@ func (s *Server) begin(ctx context.Context, work *sync.WaitGroup, c store.Campai
 	s.take(l)
 	s.divideRates()
 	work.Go(func() { s.keepRate(ctx, l) })
-	work.Go(func() { s.keepNotice(ctx, l, lease) })
+	work.Go(func() { s.keepNotices(ctx, l, lease) })
 	work.Go(func() { s.keepReports(ctx, l) })
 	work.Go(func() {
 		result, err := l.campaign.Run(ctx)
@@ -255,7 +255,7 @@ func (s *Server) begin(ctx context.Context, work *sync.WaitGroup, c store.Campai
 func (s *Server) campaignConfig(ctx context.Context, c store.Campaign, l *lead, state *store.CampaignState) (upgrade.CampaignConfig, error) {
 	cfg := upgrade.CampaignConfig{
 		ID: c.ID, Key: s.cfg.Key, Store: state,
-		Shared: &upgrade.Shared{Handler: s.handler, URL: s.cfg.URL, Seats: seats(l.start), Published: l.announced},
+		Shared: &upgrade.Shared{Handler: s.handler, URL: s.cfg.URL, Seats: seats(l.start), Published: l.notices.put},
 		Open:   func(name string) (upgrade.Content, error) { return s.store.OpenImage(ctx, c.Release, name) },
 		Lead:   s.cfg.Lead, Linger: s.cfg.Linger, OutcomeTimeout: s.cfg.OutcomeTimeout,
 		Log: s.cfg.Log.With("campaign", c.ID), Event: func(e upgrade.Event) { s.happened(l, e) },

@@ -11,8 +11,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"strconv"
 	"sync"
 	"time"
 
@@ -223,7 +221,7 @@ func (e *peerError) Unwrap() error { return e.is }
 // peerErrors are the errors that a caller may ask for.
 var peerErrors = map[string]error{
 	"decided": commit.ErrDecided, "not-ready": commit.ErrNotReady, "restored": commit.ErrRestored, "closed": commit.ErrClosed, "log": commit.ErrLog,
-	"away": errAway, "state": store.ErrState, "not-found": store.ErrNotFound,
+	"away": errAway, "state": store.ErrState, "not-found": store.ErrNotFound, "invalid": store.ErrInvalid,
 }
 
 func newPeerError(err error) *peerError {
@@ -243,9 +241,4 @@ func newPeerError(err error) *peerError {
 func (e *peerError) error() error {
 	e.is = peerErrors[e.Kind]
 	return e
-}
-
-// devicesPath is where a page of the targets of a campaign is.
-func devicesPath(id commit.CampaignID, cause Cause, p store.Page) string {
-	return "/campaigns/" + id.String() + "/devices?" + url.Values{"cause": {string(cause)}, "after": {p.After}, "limit": {strconv.Itoa(p.Limit)}}.Encode()
 }

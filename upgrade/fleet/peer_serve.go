@@ -5,13 +5,11 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/multicast-upgrade/tool/discovery"
 	"github.com/multicast-upgrade/tool/manifest"
-	"github.com/multicast-upgrade/tool/upgrade/store"
 )
 
 // PeerHandler returns what other servers on the store ask of the campaigns that this one leads, at the paths below /peer/.
@@ -20,20 +18,11 @@ func (s *Server) PeerHandler() http.Handler {
 	devices := discovery.NewHandler(backend{s, true})
 	devices.MaxWaiters = 1 // nobody polls here
 	mux.Handle("/peer/v1/", http.StripPrefix("/peer", devices))
-	mux.HandleFunc("POST /peer/v1/order", s.takeOrder)
-	mux.HandleFunc("GET /peer/v1/campaigns/{campaign}/snapshot", func(w http.ResponseWriter, r *http.Request) {
-		s.tellPeer(w, r, func(l *lead) (any, error) {
-			snap, _, err := s.survey(r.Context(), l.id)
-			return snap, err
-		})
+	mux.HandleFunc("POST /peer/v1/order", func(w http.ResponseWriter, r *http.Request) {
+		takePeer(w, r, func(o order) (any, error) { return struct{}{}, s.obey(r.Context(), o) })
 	})
-	mux.HandleFunc("GET /peer/v1/campaigns/{campaign}/devices", func(w http.ResponseWriter, r *http.Request) {
-		s.tellPeer(w, r, func(l *lead) (any, error) {
-			q := r.URL.Query()
-			limit, _ := strconv.Atoi(q.Get("limit"))
-			_, views, err := s.survey(r.Context(), l.id)
-			return pageOf(views, Cause(q.Get("cause")), store.Page{After: q.Get("after"), Limit: limit}), err
-		})
+	mux.HandleFunc("POST /peer/v1/campaigns/{campaign}", func(w http.ResponseWriter, r *http.Request) {
+		takePeer(w, r, func(q question) (any, error) { return s.answerHere(r.Context(), r.PathValue("campaign"), q) })
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		pass, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
@@ -45,48 +34,28 @@ func (s *Server) PeerHandler() http.Handler {
 	})
 }
 
-// maxOrder bounds an order, in bytes.
-const maxOrder = 4 << 10
+// maxAsked bounds what one server asks of another, in bytes.
+const maxAsked = 16 << 10
 
-func (s *Server) takeOrder(w http.ResponseWriter, r *http.Request) {
+// takePeer reads what another server asks, and answers with what f returns.
+func takePeer[T any](w http.ResponseWriter, r *http.Request, f func(T) (any, error)) {
 	c := http.NewResponseController(w)
 	c.SetReadDeadline(time.Now().Add(peerTimeout))
-	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxOrder))
-	var o order
+	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxAsked))
+	var asked T
 	if err == nil {
-		err = json.Unmarshal(b, &o)
+		err = json.Unmarshal(b, &asked)
 	}
 	if err != nil {
-		http.Error(w, "that is no order", http.StatusBadRequest)
+		http.Error(w, "that cannot be read", http.StatusBadRequest)
 		return
 	}
-	if err := s.obey(r.Context(), o); err != nil {
-		answerPeer(w, http.StatusConflict, newPeerError(err))
-	}
-}
-
-// tellPeer answers about a campaign that is led here.
-func (s *Server) tellPeer(w http.ResponseWriter, r *http.Request, f func(*lead) (any, error)) {
-	id, err := manifest.ParseCampaignID(r.PathValue("campaign"))
+	status := http.StatusOK
+	v, err := f(asked)
 	if err != nil {
-		http.Error(w, "that is no campaign", http.StatusBadRequest)
-		return
+		status, v = http.StatusConflict, newPeerError(err)
 	}
-	var v any
-	if l := s.lead(id); l != nil {
-		v, err = f(l)
-	} else {
-		err = &NotLeaderError{Campaign: id}
-	}
-	if err != nil {
-		answerPeer(w, http.StatusConflict, newPeerError(err))
-		return
-	}
-	answerPeer(w, http.StatusOK, v)
-}
-
-func answerPeer(w http.ResponseWriter, status int, v any) {
-	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(peerTimeout))
+	c.SetWriteDeadline(time.Now().Add(peerTimeout))
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(v)

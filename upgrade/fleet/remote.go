@@ -62,7 +62,7 @@ func (r remote) Decision(ctx context.Context, campaign string, wave uint32) (sig
 	if err != errElsewhere {
 		return signed, err
 	}
-	for _, signed := range r.notice().Decisions {
+	for _, signed := range r.notice(wave).Decisions {
 		if d, err := commit.OpenDecision(signed, r.s.cfg.Key.Public()); err == nil && d.Campaign == r.f.id && d.Wave == wave {
 			return signed, nil
 		}
@@ -72,16 +72,16 @@ func (r remote) Decision(ctx context.Context, campaign string, wave uint32) (sig
 
 func (r remote) Brake(ctx context.Context, campaign string) (signed []byte, err error) {
 	err = r.ask(func(c *discovery.Client) (err error) { signed, err = c.Brake(ctx, campaign); return err })
-	if n := r.notice(); err == errElsewhere && len(n.Brake) > 0 {
+	if n := r.notice(0); err == errElsewhere && len(n.Brake) > 0 {
 		return n.Brake, nil
 	}
 	return signed, err
 }
 
-func (r remote) notice() discovery.Notice {
+func (r remote) notice(wave uint32) discovery.Notice {
 	r.f.mu.Lock()
 	defer r.f.mu.Unlock()
-	return r.f.notice
+	return r.f.notices[wave]
 }
 
 // Object returns an image from the store; of the hash list, which the leader has made, there is a copy from when it was

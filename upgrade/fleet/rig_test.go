@@ -335,7 +335,7 @@ func (r *rig) snapshot(s *server, id commit.CampaignID) fleet.Snapshot {
 
 func (r *rig) devices(s *server, id commit.CampaignID) []fleet.View {
 	r.Helper()
-	l, err := s.CampaignDevices(r.Context(), id, "", store.Page{Limit: 1000})
+	l, err := s.CampaignDevices(r.Context(), id, fleet.TargetFilter{}, store.Page{Limit: 1000})
 	if err != nil {
 		r.Fatal(err)
 	}

@@ -61,7 +61,7 @@ func anyServerServes(t *testing.T, r *rig) {
 	if there.Leader != "one" || there.Ready != 3 || there.Joined != 3 || there.Sending.Total != here.Sending.Total || there.Step != "asking" {
 		t.Errorf("at the other server the campaign is %+v", there)
 	}
-	page, err := other.CampaignDevices(r.Context(), c.ID, "", store.Page{Limit: 2})
+	page, err := other.CampaignDevices(r.Context(), c.ID, fleet.TargetFilter{}, store.Page{Limit: 2})
 	if err != nil || len(page.Items) != 2 || page.Items[1].State != commit.StateReady || page.Items[1].Bytes != int64(len(r.image)) || page.Next != "phone-01" {
 		t.Errorf("devices at the other server: %+v, %v", page, err)
 	}

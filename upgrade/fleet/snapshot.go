@@ -3,14 +3,10 @@ package fleet
 import (
 	"context"
 	"errors"
-	"maps"
-	"net/http"
-	"sort"
 	"sync"
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
-	"github.com/multicast-upgrade/tool/discovery"
 	"github.com/multicast-upgrade/tool/upgrade"
 	"github.com/multicast-upgrade/tool/upgrade/store"
 )
@@ -59,71 +55,12 @@ func (s *Server) Snapshot(ctx context.Context, id commit.CampaignID) (Snapshot, 
 	return snap, err
 }
 
-// A View is a target as a person sees it.
-type View struct {
-	upgrade.DeviceState
-	Cause  Cause  `json:"cause,omitempty"`  // why it is not where it should be; empty: it is
-	Detail string `json:"detail,omitempty"` // likewise, for people
-}
-
-// CampaignDevices returns a page of the targets of a campaign by name, of those with this cause if one is given.
-func (s *Server) CampaignDevices(ctx context.Context, id commit.CampaignID, cause Cause, p store.Page) (store.List[View], error) {
-	if f := s.followed(id); f != nil {
-		var l store.List[View]
-		if err := s.peers.ask(ctx, f.leaderNow(), http.MethodGet, devicesPath(id, cause, p), nil, &l); err == nil {
-			return l, nil
-		}
-	}
-	_, views, err := s.survey(ctx, id)
-	return pageOf(views, cause, p), err
-}
-
-// pageOf returns a page of targets, which are in the order of their names.
-func pageOf(views []View, cause Cause, p store.Page) (l store.List[View]) {
-	limit := min(max(p.Limit, 0), 1000)
-	if limit == 0 {
-		limit = 100
-	}
-	for i := sort.Search(len(views), func(i int) bool { return views[i].Device > p.After }); i < len(views); i++ {
-		if cause != "" && views[i].Cause != cause {
-			continue
-		}
-		if len(l.Items) == limit {
-			l.Next = l.Items[limit-1].Device
-			break
-		}
-		l.Items = append(l.Items, views[i])
-	}
-	return l
-}
-
-// storedTime is how long it counts what was read from the store in place of an answer: that takes all of a log.
-const storedTime = 2 * time.Second
-
-// surveyFollowed asks the server that leads a campaign, or the store, unless somebody has just done so.
-func (s *Server) surveyFollowed(ctx context.Context, f *follow) (snap Snapshot, err error) {
-	v := &f.view
-	v.mu.Lock()
-	defer v.mu.Unlock() // so that the leader is asked once
-	if time.Now().Before(v.at) {
-		return v.snap, nil
-	}
-	fresh := freshTime
-	if err = s.peers.ask(ctx, f.leaderNow(), http.MethodGet, "/campaigns/"+f.id.String()+"/snapshot", nil, &snap); err != nil {
-		fresh = storedTime
-		snap, _, err = s.survey(ctx, f.id)
-	}
-	if err == nil {
-		v.at, v.snap = time.Now().Add(fresh), snap
-	}
-	return snap, err
-}
-
 // A view is what people are shown of a running campaign, for as long as it is fresh.
 type view struct {
 	mu    sync.Mutex // guards all below
 	step  commit.State
 	fault string
+	begun time.Time // when sending began; zero: it has not
 	at    time.Time
 	snap  Snapshot
 	views []View
@@ -138,6 +75,9 @@ func (v *view) happened(e upgrade.Event) {
 	switch e.Kind {
 	case upgrade.EventCampaign:
 		v.step = e.State
+		if e.State == upgrade.CampaignSending {
+			v.begun = e.Time
+		}
 	case upgrade.EventTrouble:
 		v.fault = e.Detail
 	case upgrade.EventProgress:
@@ -179,38 +119,9 @@ func (s *Server) survey(ctx context.Context, id commit.CampaignID) (Snapshot, []
 	case store.PhaseRunning, store.PhasePaused:
 		return s.surveyStored(ctx, snap)
 	case store.PhaseClosed:
-		var views []View
-		err := s.asPast(ctx, id, func(c *commit.Coordinator) error { views = snap.take(logged(c)); return nil })
-		return snap, views, err
+		return s.surveyPast(ctx, snap)
 	}
 	return snap, nil, nil
-}
-
-// surveyStored returns where a campaign is that no server leads which answers: by its log, and by the reports of its devices.
-func (s *Server) surveyStored(ctx context.Context, snap Snapshot) (Snapshot, []View, error) {
-	coordinator, err := s.read(ctx, snap.Campaign)
-	if err != nil {
-		return snap, nil, err
-	}
-	reports, err := s.reportsOf(ctx, snap.Campaign)
-	if err != nil {
-		return snap, nil, err
-	}
-	said := make(map[string]discovery.Status, len(reports))
-	for _, r := range reports {
-		coordinator.Note(r.Device, commit.State(r.State), commit.Reason(r.Reason))
-		said[r.Device] = r
-	}
-	st := logged(coordinator)
-	for i := range st.Devices {
-		d := &st.Devices[i]
-		st.Counts[d.State]--
-		d.Report(said[d.Device])
-		st.Counts[d.State]++
-	}
-	maps.DeleteFunc(st.Counts, func(_ commit.State, n int) bool { return n == 0 })
-	views := snap.take(st)
-	return snap, views, nil
 }
 
 // logged returns a status as the log alone has it.
@@ -243,16 +154,20 @@ func (l *lead) survey(ctx context.Context, snap Snapshot) (Snapshot, []View, err
 	if err != nil {
 		return snap, nil, err
 	}
-	views := snap.take(st)
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	views := snap.take(st, v.begun.IsZero() || snap.At.Sub(v.begun) < quietTime)
 	snap.Step, snap.Trouble = v.step, v.fault
 	v.at, v.snap, v.views = snap.At, snap, views
 	return snap, views, nil
 }
 
+// quietTime is how long after sending began a device need not have said how far it is: they do so every ten seconds or so.
+const quietTime = 15 * time.Second
+
 // take fills in what a status says, and returns the targets, which are in the order of their names as they were selected.
-func (snap *Snapshot) take(st upgrade.CampaignStatus) []View {
+// In quiet times, nobody has to have said anything.
+func (snap *Snapshot) take(st upgrade.CampaignStatus, quiet bool) []View {
 	snap.Deadline, snap.Verdict, snap.Reason, snap.Asking = st.Deadline, st.Verdict, st.Reason, st.Asking
 	snap.Held, snap.Brake, snap.Unsigned = st.Held, st.Brake, st.Unsigned
 	snap.Targets, snap.Ready, snap.Counts, snap.Sending = st.Targets, st.Ready, st.Counts, st.Sending
@@ -260,7 +175,7 @@ func (snap *Snapshot) take(st upgrade.CampaignStatus) []View {
 	views := make([]View, len(st.Devices))
 	hear := 0
 	for i, d := range st.Devices {
-		cause, detail := causeOf(d, st)
+		cause, detail := causeOf(d, st, quiet)
 		views[i] = View{d, cause, detail}
 		if d.State != commit.StateNone {
 			snap.Joined++

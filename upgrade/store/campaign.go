@@ -345,7 +345,12 @@ type CampaignFilter struct {
 	Name    string
 }
 
-// Campaigns returns a page of campaigns by ID.
+var campaignsBy = columns[Campaign]{
+	key:    column[Campaign]{name: "c.id", value: func(c Campaign) string { return c.ID.String() }},
+	others: map[string]column[Campaign]{"created": {name: "c.created_at", value: func(c Campaign) string { return decimal(c.Created.At) }, number: true}},
+}
+
+// Campaigns returns a page of campaigns by ID, or in the order created.
 func (s *Store) Campaigns(ctx context.Context, f CampaignFilter, p Page) (List[Campaign], error) {
 	var c condition
 	phases := make([]string, len(f.Phases))
@@ -360,7 +365,7 @@ func (s *Store) Campaigns(ctx context.Context, f CampaignFilter, p Page) (List[C
 	if f.Release != (manifest.Digest{}) {
 		c.add("c.release_id = ?", f.Release.String())
 	}
-	return list(ctx, s.readers, campaignColumns, "c.id", c, p, scanCampaign, func(c Campaign) string { return c.ID.String() })
+	return list(ctx, s.readers, campaignColumns, campaignsBy, c, p, scanCampaign)
 }
 
 // SelectTargets returns the devices that a selector means, by ID, as targets in wave 0: those whose key is approved and

@@ -9,15 +9,15 @@ import (
 	"github.com/multicast-upgrade/tool/manifest"
 )
 
-// SaveNotice keeps what the leader of a campaign tells its devices, so that each server can tell them; [ErrFenced] when it
-// leads no more. All parts of a notice are in the campaign's log before, so it may be lost with the power.
-func (s *Store) SaveNotice(ctx context.Context, lease Lease, notice []byte) error {
+// SaveNotice keeps what the leader of a campaign tells the devices of a wave, so that each server can tell them; [ErrFenced]
+// when it leads no more. All parts of a notice are in the campaign's log before, so it may be lost with the power.
+func (s *Store) SaveNotice(ctx context.Context, lease Lease, wave uint32, notice []byte) error {
 	return s.writeLazily(ctx, func(tx *sql.Tx) error {
 		if err := lease.hold(ctx, tx); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO notices (campaign, serial, notice) VALUES ($1, 1, $2)
-			ON CONFLICT (campaign) DO UPDATE SET serial = notices.serial + 1, notice = excluded.notice`, lease.Campaign.String(), notice)
+		_, err := tx.ExecContext(ctx, `INSERT INTO notices (campaign, wave, serial, notice) VALUES ($1, $2, 1, $3)
+			ON CONFLICT (campaign, wave) DO UPDATE SET serial = notices.serial + 1, notice = excluded.notice`, lease.Campaign.String(), int64(wave), notice)
 		if err != nil {
 			return err
 		}
@@ -25,13 +25,13 @@ func (s *Store) SaveNotice(ctx context.Context, lease Lease, notice []byte) erro
 	})
 }
 
-// NoticeSerials returns a number for each campaign that has a notice and is not closed. It rises with each notice.
+// NoticeSerials returns a number for each campaign that has notices and is not closed. It rises with each notice.
 func (s *Store) NoticeSerials(ctx context.Context) (map[commit.CampaignID]int64, error) {
 	type serial struct {
 		id commit.CampaignID
 		n  int64
 	}
-	list, err := collect(ctx, s.readers, `SELECT campaign, serial FROM notices`, nil, func(row scanner) (v serial, err error) {
+	list, err := collect(ctx, s.readers, `SELECT campaign, CAST(SUM(serial) AS BIGINT) FROM notices GROUP BY campaign`, nil, func(row scanner) (v serial, err error) {
 		var id string
 		if err := row.Scan(&id, &v.n); err != nil {
 			return v, err
@@ -46,10 +46,16 @@ func (s *Store) NoticeSerials(ctx context.Context) (map[commit.CampaignID]int64,
 	return serials, err
 }
 
-// Notice returns the notice of a campaign; [ErrNotFound] if it has none.
-func (s *Store) Notice(ctx context.Context, id commit.CampaignID) (notice []byte, err error) {
-	err = s.readers.QueryRowContext(ctx, `SELECT notice FROM notices WHERE campaign = $1`, id.String()).Scan(&notice)
-	return notice, found(err, "notice of campaign", id.String())
+// Notices returns the notices of a campaign, by wave.
+func (s *Store) Notices(ctx context.Context, id commit.CampaignID) (map[uint32][]byte, error) {
+	notices := map[uint32][]byte{}
+	_, err := collect(ctx, s.readers, `SELECT wave, notice FROM notices WHERE campaign = $1`, []any{id.String()}, func(row scanner) (wave int64, err error) {
+		var notice []byte
+		err = row.Scan(&wave, &notice)
+		notices[uint32(wave)] = notice
+		return wave, err
+	})
+	return notices, err
 }
 
 // CountWaiting notes how many devices of a scheduled campaign wait at one server now, and returns how many do at all

@@ -39,22 +39,27 @@ func TestNotices(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()
 		c := running(t, s, 1)
-		_, err := s.Notice(ctx, c.ID)
-		wantErr(t, err, store.ErrNotFound)
+		if got := must(s.Notices(ctx, c.ID))(t); len(got) != 0 {
+			t.Errorf("notices %v", got)
+		}
 		old := take(t, s, c, "a", start)
 		for n, text := range []string{"first", "second"} {
-			wantNil(t, s.SaveNotice(ctx, old, []byte(text)))
-			if got := must(s.Notice(ctx, c.ID))(t); string(got) != text {
-				t.Errorf("notice %q, want %q", got, text)
+			wantNil(t, s.SaveNotice(ctx, old, 0, []byte(text)))
+			if got := must(s.Notices(ctx, c.ID))(t); len(got) != 1 || string(got[0]) != text {
+				t.Errorf("notices %v, want %q", got, text)
 			}
 			if serials := must(s.NoticeSerials(ctx))(t); len(serials) != 1 || serials[c.ID] != int64(n+1) {
 				t.Errorf("serials %v", serials)
 			}
 		}
+		wantNil(t, s.SaveNotice(ctx, old, 1, []byte("of the second wave")))
 		take(t, s, c, "b", start.Add(time.Hour))
-		wantErr(t, s.SaveNotice(ctx, old, []byte("late")), store.ErrFenced)
-		if got := must(s.Notice(ctx, c.ID))(t); string(got) != "second" {
-			t.Errorf("a leader that was fenced off has made the notice %q", got)
+		wantErr(t, s.SaveNotice(ctx, old, 0, []byte("late")), store.ErrFenced)
+		if got := must(s.Notices(ctx, c.ID))(t); len(got) != 2 || string(got[0]) != "second" || string(got[1]) != "of the second wave" {
+			t.Errorf("after a leader was fenced off the notices are %v", got)
+		}
+		if serials := must(s.NoticeSerials(ctx))(t); serials[c.ID] != 3 {
+			t.Errorf("serials %v", serials)
 		}
 		c = must(s.Campaign(ctx, c.ID))(t)
 		must(s.EndCampaign(ctx, c.ID, c.Revision, alice))(t)
@@ -148,7 +153,7 @@ func TestListen(t *testing.T) {
 	for len(heard) > 0 {
 		<-heard
 	}
-	wantNil(t, other.SaveNotice(ctx, lease, []byte("notice")))
+	wantNil(t, other.SaveNotice(ctx, lease, 0, []byte("notice")))
 	<-heard
 	must(other.DB().ExecContext(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND pid <> pg_backend_pid()`))(t)
 	<-heard // of the new connection

@@ -72,14 +72,12 @@ const (
 	shownEvents   = 30
 )
 
-func (s *Site) lookAt(ctx context.Context, who store.Token, id commit.CampaignID) (p campaignPage, err error) {
-	if p.Campaign, err = s.store.Campaign(ctx, id); err != nil {
-		return p, err
-	}
+func (s *Site) lookAt(ctx context.Context, who store.Token, c store.Campaign) (p campaignPage, err error) {
+	p.Campaign = c
 	if p.Release, err = s.store.Release(ctx, p.Campaign.Release); err != nil {
 		return p, err
 	}
-	if p.Snap, err = s.fleet.Snapshot(ctx, id); err != nil {
+	if p.Snap, err = s.fleet.Snapshot(ctx, c.ID); err != nil {
 		_, p.Trouble = explain(err)
 	}
 	p.Steps, p.Status = steps(p.Snap), status(p.Campaign, p.Snap)
@@ -95,7 +93,7 @@ func (s *Site) lookAt(ctx context.Context, who store.Token, id commit.CampaignID
 			p.Verbs = append(p.Verbs, verb)
 		}
 	}
-	p.Events, err = s.newest(ctx, store.EventFilter{Campaign: id.String()}, shownEvents)
+	p.Events, err = s.newest(ctx, store.EventFilter{Campaign: c.ID.String()}, shownEvents)
 	return p, err
 }
 
@@ -148,12 +146,8 @@ func status(c store.Campaign, snap fleet.Snapshot) string {
 	return "Announced. Devices are told, and sending begins."
 }
 
-func (s *Site) campaign(v *visit) error {
-	id, err := v.campaignID()
-	if err != nil {
-		return err
-	}
-	p, err := s.lookAt(v.r.Context(), v.token, id)
+func (s *Site) campaign(v *visit, c store.Campaign) error {
+	p, err := s.lookAt(v.r.Context(), v.token, c)
 	if err != nil {
 		return err
 	}
@@ -161,14 +155,14 @@ func (s *Site) campaign(v *visit) error {
 	return nil
 }
 
-func (s *Site) campaignLive(v *visit) error {
-	id, err := v.campaignID()
-	if err != nil {
-		return err
-	}
-	return s.stream(v, time.Second, func(c fleet.Changes) bool { return slices.Contains(c.Campaigns, id) },
+func (s *Site) campaignLive(v *visit, c store.Campaign) error {
+	return s.stream(v, time.Second, func(ch fleet.Changes) bool { return slices.Contains(ch.Campaigns, c.ID) },
 		func(ctx context.Context) (string, any, bool, error) {
-			p, err := s.lookAt(ctx, v.token, id)
+			now, err := s.store.Campaign(ctx, c.ID)
+			if err != nil {
+				return "", nil, false, err
+			}
+			p, err := s.lookAt(ctx, v.token, now)
 			return "part-progress", v.frame(p.Name, p), p.Phase == store.PhaseClosed, err
 		})
 }
@@ -182,16 +176,9 @@ type campaignDevicesPage struct {
 	More    string
 }
 
-func (s *Site) campaignDevices(v *visit) error {
-	id, err := v.campaignID()
-	if err != nil {
-		return err
-	}
-	p := campaignDevicesPage{Cause: v.r.FormValue("cause"), Causes: fleet.Causes()}
-	if p.Campaign, err = s.store.Campaign(v.r.Context(), id); err != nil {
-		return err
-	}
-	l, err := s.fleet.CampaignDevices(v.r.Context(), id, fleet.Cause(p.Cause), v.page(100))
+func (s *Site) campaignDevices(v *visit, c store.Campaign) error {
+	p := campaignDevicesPage{Campaign: c, Cause: v.r.FormValue("cause"), Causes: fleet.Causes()}
+	l, err := s.fleet.CampaignDevices(v.r.Context(), c.ID, fleet.TargetFilter{Cause: fleet.Cause(p.Cause)}, v.page(100))
 	if err != nil {
 		return err
 	}
@@ -317,17 +304,13 @@ var campaignDeeds = map[string]campaignDeed{
 	},
 }
 
-func (s *Site) askCampaign(v *visit, verb string, deed campaignDeed) error {
-	id, err := v.campaignID()
-	if err != nil {
-		return err
-	}
+func (s *Site) askCampaign(v *visit, c store.Campaign, verb string, deed campaignDeed) error {
 	ctx := v.r.Context()
-	p, err := s.lookAt(ctx, v.token, id)
+	p, err := s.lookAt(ctx, v.token, c)
 	if err != nil {
 		return err
 	}
-	page := "/campaigns/" + id.String()
+	page := "/campaigns/" + c.ID.String()
 	if !p.Can(verb) {
 		return s.tooLate(ctx, p, verb)
 	}
@@ -341,19 +324,19 @@ func (s *Site) askCampaign(v *visit, verb string, deed campaignDeed) error {
 		Action: page + "/" + verb, Back: page, Hidden: map[string]string{"revision": strconv.FormatInt(p.Revision, 10)}})
 }
 
-func (s *Site) doCampaign(v *visit, verb string, deed campaignDeed) error {
-	id, err := v.campaignID()
-	if err != nil {
-		return err
-	}
+func (s *Site) doCampaign(v *visit, c store.Campaign, verb string, deed campaignDeed) error {
 	revision, err := v.revision()
 	if err != nil {
 		return err
 	}
 	ctx := v.r.Context()
-	err = deed.do(s, ctx, id, revision, v.token.Name)
+	err = deed.do(s, ctx, c.ID, revision, v.token.Name)
 	if errors.Is(err, commit.ErrDecided) || errors.Is(err, commit.ErrClosed) || errors.Is(err, store.ErrState) {
-		p, lookErr := s.lookAt(ctx, v.token, id)
+		now, lookErr := s.store.Campaign(ctx, c.ID)
+		if lookErr != nil {
+			return errors.Join(err, lookErr)
+		}
+		p, lookErr := s.lookAt(ctx, v.token, now)
 		if lookErr != nil {
 			return errors.Join(err, lookErr)
 		}
@@ -362,7 +345,7 @@ func (s *Site) doCampaign(v *visit, verb string, deed campaignDeed) error {
 	if err != nil {
 		return err
 	}
-	return v.done("/campaigns/"+id.String(), deed.done)
+	return v.done("/campaigns/"+c.ID.String(), deed.done)
 }
 
 // tooLate says why something cannot be done with a campaign any more, or not yet: most of all, who was quicker.

@@ -267,15 +267,7 @@ func (s *Site) newCampaign(v *visit) error {
 	return s.showDraft(v, http.StatusOK, f, nil)
 }
 
-func (s *Site) changeCampaign(v *visit) error {
-	id, err := v.campaignID()
-	if err != nil {
-		return err
-	}
-	c, err := s.store.Campaign(v.r.Context(), id)
-	if err != nil {
-		return err
-	}
+func (s *Site) changeCampaign(v *visit, c store.Campaign) error {
 	if c.Phase != store.PhaseDraft {
 		return &refusal{http.StatusConflict, "Only a draft can be changed; this campaign is " + sayPhase(c.Phase) + "."}
 	}

@@ -1,12 +1,10 @@
 package web
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"time"
 
 	"github.com/multicast-upgrade/tool/upgrade/fleet"
 	"github.com/multicast-upgrade/tool/upgrade/store"
@@ -29,7 +27,6 @@ type Site struct {
 	secure   bool
 	log      *slog.Logger
 	sessions sessions
-	history  history
 	streams  chan struct{} // a place for each of those that may be open at once
 	handler  http.Handler
 }
@@ -63,22 +60,6 @@ func New(cfg Config) (*Site, error) {
 	mux.Handle("/", s.person(store.RoleViewer, func(*visit) error { return store.ErrNotFound }))
 	s.handler = protect(mux)
 	return s, nil
-}
-
-// Run notes how running campaigns go, for the plots, until ctx ends. Without it there is nothing to plot.
-func (s *Site) Run(ctx context.Context) error {
-	tick := time.NewTicker(sampleInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case now := <-tick.C:
-			if err := s.sample(ctx, now); err != nil && ctx.Err() == nil {
-				s.log.Warn("the progress of campaigns cannot be noted", "err", err)
-			}
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
 }
 
 func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
@@ -115,11 +96,11 @@ func (s *Site) routes() map[string]route {
 		"POST /campaigns/preview":     {"POST /campaigns/preview", s.previewCampaign},
 		"POST /campaigns/review":      {draft, s.reviewCampaign},
 		"POST /campaigns":             {draft, s.createCampaign},
-		"GET /campaigns/{id}":         {"GET /campaigns/{campaign}", s.campaign},
-		"GET /campaigns/{id}/live":    {"GET /events/stream", s.campaignLive},
-		"GET /campaigns/{id}/series":  {"GET /campaigns/{campaign}/status", s.series},
-		"GET /campaigns/{id}/devices": {"GET /campaigns/{campaign}/devices", s.campaignDevices},
-		"GET /campaigns/{id}/change":  {"PUT /campaigns/{campaign}", s.changeCampaign},
+		"GET /campaigns/{id}":         {"GET /campaigns/{campaign}", ofCampaign(s.campaign)},
+		"GET /campaigns/{id}/live":    {"GET /events/stream", ofCampaign(s.campaignLive)},
+		"GET /campaigns/{id}/series":  {"GET /campaigns/{campaign}/series", ofCampaign(s.series)},
+		"GET /campaigns/{id}/devices": {"GET /campaigns/{campaign}/devices", ofCampaign(s.campaignDevices)},
+		"GET /campaigns/{id}/change":  {"PUT /campaigns/{campaign}", ofCampaign(s.changeCampaign)},
 
 		"GET /tokens":              {tokens, s.tokens},
 		"POST /tokens":             {"POST /tokens", s.addToken},
@@ -131,8 +112,8 @@ func (s *Site) routes() map[string]route {
 		routes["POST /devices/{id}/"+verb] = route{deed.operation, func(v *visit) error { return s.doDevice(v, deed) }}
 	}
 	for verb, deed := range campaignDeeds {
-		routes["GET /campaigns/{id}/"+verb] = route{deed.operation, func(v *visit) error { return s.askCampaign(v, verb, deed) }}
-		routes["POST /campaigns/{id}/"+verb] = route{deed.operation, func(v *visit) error { return s.doCampaign(v, verb, deed) }}
+		routes["GET /campaigns/{id}/"+verb] = route{deed.operation, ofCampaign(func(v *visit, c store.Campaign) error { return s.askCampaign(v, c, verb, deed) })}
+		routes["POST /campaigns/{id}/"+verb] = route{deed.operation, ofCampaign(func(v *visit, c store.Campaign) error { return s.doCampaign(v, c, verb, deed) })}
 	}
 	return routes
 }

@@ -1,10 +1,12 @@
 -- What servers on one database tell each other's devices and people.
 
--- The notice that the leader of a campaign gives its devices, for the other servers to give as well.
+-- The notice that the leader of a campaign gives the devices of each wave, for the other servers to give as well.
 CREATE TABLE notices (
-	campaign TEXT NOT NULL PRIMARY KEY REFERENCES campaigns (id) ON DELETE CASCADE,
+	campaign TEXT NOT NULL REFERENCES campaigns (id) ON DELETE CASCADE,
+	wave     BIGINT NOT NULL,
 	serial   BIGINT NOT NULL, -- rises with each
-	notice   BLOB NOT NULL
+	notice   BLOB NOT NULL,
+	PRIMARY KEY (campaign, wave)
 );
 -- How many devices of a scheduled campaign wait at each server.
 CREATE TABLE waiting (
