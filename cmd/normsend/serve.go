@@ -51,7 +51,7 @@ The database is a file (sqlite:FILE), or PostgreSQL, for several servers that st
 it speaks TLS only: with a key that the server key certifies, which devices trust, or with --tls-cert.
 All flags can be in a file: --config serve.toml, in a table [serve].`,
 		Example: `  normsend serve --listen 192.0.2.1:8443 --key server.key --trust release.pub --interface eth0 --rate-budget 50M
-  normsend token create --db sqlite:fleet.db --role operator --name anna --out anna.token     # the first token, on the same host`,
+  normsend token create --db sqlite:fleet.db --role admin --name anna --out anna.token     # the first token, on the same host`,
 		Args: cli.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return s.run(c) },
 	}
@@ -200,11 +200,11 @@ func (s *serving) secure(bound string) (err error) {
 	return err
 }
 
-// hint tells who has just made the database how to get in.
+// hint tells how to get in when nobody can let others in: in a new database, and in one from before there were admins.
 func (s *serving) hint(ctx context.Context, db *store.Store) error {
-	l, err := db.Tokens(ctx, "", store.Page{Limit: 1})
-	if err == nil && len(l.Items) == 0 {
-		fmt.Fprintf(s.world.Stderr, "nobody has a token yet; make the first one on this host:\n  normsend token create --db %s --role operator --name YOU --out you.token\n", redacted(s.db))
+	has, err := db.HasAdmin(ctx)
+	if err == nil && !has {
+		fmt.Fprintf(s.world.Stderr, "nobody has a token of role admin, by which others are made; make one on this host:\n  normsend token create --db %s --role admin --name YOU --out you.token\n", redacted(s.db))
 	}
 	return err
 }
