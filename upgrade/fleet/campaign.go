@@ -57,14 +57,8 @@ func Check(c store.CampaignSettings) error {
 			errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrSettings}, args...)...))
 		}
 	}
-	want(len(c.Policy.Waves) == 1, "policy.waves: %d waves; this version runs campaigns of one", len(c.Policy.Waves))
-	for _, w := range c.Policy.Waves {
-		want(w.Quorum >= 0 && w.Quorum <= 100, "quorum %d: want a percentage", w.Quorum)
-		want(w.SiteQuorum >= 0 && w.SiteQuorum <= 100, "site_quorum %d: want a percentage", w.SiteQuorum)
-		want(w.ReadyTimeout == 0 || w.ReadyTimeout >= time.Second, "ready_timeout %v: want a second or more", w.ReadyTimeout)
-		t := w.Targets
-		want(len(t.Products)+len(t.Sites)+len(t.Tags)+len(t.Devices) == 0, "a wave's targets: the only wave is for all")
-	}
+	want(len(c.Policy.Waves) > 0 && len(c.Policy.Waves) <= commit.MaxWaves, "policy.waves: %d waves, want 1 to %d", len(c.Policy.Waves), commit.MaxWaves)
+	checkWaves(c.Policy.Waves, want)
 	want(c.Policy.MaxFailures >= 0, "policy.max_failures %d: cannot be negative", c.Policy.MaxFailures)
 	a := c.Activation
 	want(a.Window >= 0 && a.Spread >= 0 && (a.Window == 0 || a.Spread <= a.Window), "activation: spread %v in a window of %v", a.Spread, a.Window)
@@ -109,11 +103,16 @@ func (s *Server) Approve(ctx context.Context, id commit.CampaignID, revision int
 	return c, s.told(id, err)
 }
 
+// minReadyTimeout is the least time for votes.
+const minReadyTimeout = time.Second
+
 // A Preview is what a draft would have for targets if it were started now.
 type Preview struct {
 	Targets int             `json:"targets"`
 	Sites   map[string]int  `json:"sites"`             // of them; "" is none
 	Overlap []store.Overlap `json:"overlap,omitempty"` // of them, those that other campaigns have: they keep it from starting
+	Waves   []WavePreview   `json:"waves,omitempty"`   // of several; which devices they are is by the id of the campaign
+	Problem string          `json:"problem,omitempty"` // why the targets cannot be divided into the waves
 	Pending int             `json:"pending,omitempty"` // devices that match and are none, as nobody has approved their keys
 }
 
@@ -137,12 +136,21 @@ func (s *Server) Preview(ctx context.Context, settings store.CampaignSettings) (
 		}
 		p.Pending = counts[store.KeyPending]
 	}
+	if len(settings.Policy.Waves) > 1 {
+		p.Waves, err = s.previewWaves(ctx, commit.CampaignID{}, settings.Policy, targets)
+		switch {
+		case errors.Is(err, ErrNoTargets), errors.Is(err, ErrSettings):
+			p.Problem = err.Error()
+		case err != nil:
+			return p, err
+		}
+	}
 	p.Overlap, err = s.store.Overlaps(ctx, names)
 	return p, err
 }
 
 // Start freezes targets and group of a draft, and has it run when its schedule says so. It is refused when a target is
-// another campaign's ([*store.OverlapError]), when there is none ([ErrNoTargets]), when images are missing ([ErrImages]),
+// another campaign's ([*store.OverlapError]), when there is none, or none in a wave ([ErrNoTargets]), when images are missing ([ErrImages]),
 // when no group is free ([store.ErrNoGroup]), and when nobody has approved it who has to ([store.ErrNotApproved]).
 func (s *Server) Start(ctx context.Context, id commit.CampaignID, revision int64, actor string) (store.Campaign, error) {
 	c, err := s.store.Campaign(ctx, id)
@@ -172,6 +180,9 @@ func (s *Server) Start(ctx context.Context, id commit.CampaignID, revision int64
 		return c, err
 	case len(targets) == 0:
 		return c, fmt.Errorf("%w: of product %s", ErrNoTargets, release.Manifest.Product)
+	}
+	if err := s.assign(ctx, id, c.Settings.Policy, targets); err != nil {
+		return c, err
 	}
 	groups := []netip.AddrPort{c.Settings.Transport.Group}
 	if !groups[0].IsValid() {
@@ -219,31 +230,53 @@ func (s *Server) Discard(ctx context.Context, id commit.CampaignID, actor string
 	return s.told(id, err)
 }
 
-// Commit is a person's agreement to COMMIT. The error wraps [commit.ErrNotReady] while the policy is not met, and
-// [commit.ErrDecided] when somebody else was quicker.
+// Commit is a person's agreement to COMMIT the wave that is open. The error wraps [commit.ErrNotReady] while its policy is
+// not met, [commit.ErrPaused] while the campaign is paused, and [commit.ErrDecided] when somebody else was quicker.
 func (s *Server) Commit(ctx context.Context, id commit.CampaignID, actor string) error {
-	return s.act(ctx, order{id, "campaign.commit", actor})
+	return s.act(ctx, order{Campaign: id, Action: "campaign.commit", Actor: actor})
 }
 
-// Abort is a person's decision to ABORT. The error wraps [commit.ErrDecided] when it comes too late; see Hold.
+// CommitWave is Commit for one wave, counted from 0, if another may be open by now.
+func (s *Server) CommitWave(ctx context.Context, id commit.CampaignID, wave uint32, actor string) error {
+	return s.act(ctx, order{Campaign: id, Action: "campaign.commit", Actor: actor, Wave: &wave})
+}
+
+// Pause stops all that can be stopped: nothing is sent or decided, deadlines stand still, and devices hold.
+func (s *Server) Pause(ctx context.Context, id commit.CampaignID, actor string) error {
+	return s.act(ctx, order{Campaign: id, Action: "campaign.pause", Actor: actor})
+}
+
+// Abort is a person's decision to ABORT the wave that is open and those behind it. The error wraps [commit.ErrDecided] when it comes too late; see Hold.
 func (s *Server) Abort(ctx context.Context, id commit.CampaignID, actor string) error {
-	return s.act(ctx, order{id, "campaign.abort", actor})
+	return s.act(ctx, order{Campaign: id, Action: "campaign.abort", Actor: actor})
 }
 
-// Hold stops devices that have not begun to activate.
+// Hold stops devices that have not begun to activate, and waves that have not begun.
 func (s *Server) Hold(ctx context.Context, id commit.CampaignID, actor string) error {
-	return s.act(ctx, order{id, "campaign.hold", actor})
+	return s.act(ctx, order{Campaign: id, Action: "campaign.hold", Actor: actor})
 }
 
-// Resume lets them go on.
+// Resume lets all go on. Who resumes a campaign that the results of a wave have paused accepts them.
 func (s *Server) Resume(ctx context.Context, id commit.CampaignID, actor string) error {
-	return s.act(ctx, order{id, "campaign.resume", actor})
+	return s.act(ctx, order{Campaign: id, Action: "campaign.resume", Actor: actor})
 }
 
 // deeds are what an order can ask for.
 var deeds = map[string]func(*upgrade.Campaign, context.Context) error{
-	"campaign.commit": (*upgrade.Campaign).Approve, "campaign.abort": (*upgrade.Campaign).Abort,
+	"campaign.commit": (*upgrade.Campaign).Approve, "campaign.abort": (*upgrade.Campaign).Abort, "campaign.pause": (*upgrade.Campaign).Pause,
 	"campaign.hold": (*upgrade.Campaign).Hold, "campaign.resume": (*upgrade.Campaign).Resume,
+}
+
+// do does what the order says.
+func (o order) do(ctx context.Context, c *upgrade.Campaign) error {
+	deed := deeds[o.Action]
+	switch {
+	case deed == nil:
+		return fmt.Errorf("fleet: there is no order %.70q", o.Action)
+	case o.Wave != nil && o.Action == "campaign.commit":
+		return c.ApproveWave(ctx, *o.Wave)
+	}
+	return deed(c, ctx)
 }
 
 // act has an order done by the server that leads the campaign. It is durable when act returns.
@@ -256,21 +289,18 @@ func (s *Server) act(ctx context.Context, o order) error {
 		return s.obey(ctx, o)
 	}
 	if err = s.peers.ask(ctx, leader, http.MethodPost, "/order", o, nil); errors.Is(err, errAway) {
-		err = &NotLeaderError{o.Campaign, leader.Name(), err}
+		err = &NotLeaderError{Campaign: o.Campaign, Leader: leader.Name(), Err: err}
 	}
 	return s.told(o.Campaign, err)
 }
 
 // obey does something with a campaign that is led here, and has who did it in the audit trail.
 func (s *Server) obey(ctx context.Context, o order) error {
-	do, l := deeds[o.Action], s.lead(o.Campaign)
-	switch {
-	case do == nil:
-		return fmt.Errorf("fleet: there is no order %.70q", o.Action)
-	case l == nil:
+	l := s.lead(o.Campaign)
+	if l == nil {
 		return &NotLeaderError{Campaign: o.Campaign}
 	}
-	if err := do(l.campaign, ctx); errors.Is(err, upgrade.ErrNotRunning) {
+	if err := o.do(ctx, l.campaign); errors.Is(err, upgrade.ErrNotRunning) {
 		return s.ended(ctx, o.Campaign)
 	} else if err != nil {
 		return err
@@ -309,7 +339,7 @@ func (s *Server) leading(ctx context.Context, id commit.CampaignID) (store.Owner
 	if err != nil {
 		return "", err
 	}
-	if c.Phase != store.PhaseRunning {
+	if c.Phase != store.PhaseRunning && c.Phase != store.PhasePaused {
 		return "", fmt.Errorf("%w: campaign %s is %s", store.ErrState, id, c.Phase)
 	}
 	switch leader := leaderOf(c.Lease); {

@@ -16,8 +16,8 @@ import (
 // has announced last, as the store has it; what they say goes to the leader.
 type follow struct {
 	place
-	postings map[uint32]*discovery.Posting // by wave
-	serial   int64                         // of the notices that are posted; owned by Run
+	postings []*discovery.Posting // by wave
+	serial   int64                // of the notices that are posted; owned by Run
 
 	mu      sync.Mutex // guards all below
 	leader  store.Owner
@@ -46,9 +46,16 @@ func (s *Server) follow(ctx context.Context, c store.Campaign, serial int64) err
 		if err != nil {
 			return err
 		}
-		f = &follow{place: place{id: c.ID, start: start}, postings: map[uint32]*discovery.Posting{}}
-		for wave, seats := range seatsByWave(start) {
-			f.postings[wave] = s.handler.Post(seats)
+		f = &follow{place: place{id: c.ID, start: start}}
+		targets := func(yield func(commit.Target) bool) {
+			for _, t := range start.Targets {
+				if !yield(t.Target) {
+					return
+				}
+			}
+		}
+		for _, seats := range upgrade.SeatsByWave(s.cfg.Key, c.ID, len(c.Settings.Policy.Waves), targets, seats(start)) {
+			f.postings = append(f.postings, s.handler.Post(seats))
 		}
 		f.answers = remote{s, f, c.Release}
 		s.mu.Lock()
@@ -77,25 +84,12 @@ func (s *Server) follow(ctx context.Context, c store.Campaign, serial int64) err
 	f.notices = notices
 	f.mu.Unlock()
 	for wave, n := range notices {
-		if p := f.postings[wave]; p != nil {
-			p.Publish(n)
+		if int(wave) < len(f.postings) {
+			f.postings[wave].Publish(n)
 		}
 	}
 	f.serial = serial
 	return nil
-}
-
-// seatsByWave returns the seats of the targets of each wave.
-func seatsByWave(start store.Start) map[uint32]map[string]discovery.Seat {
-	all := seats(start)
-	waves := map[uint32]map[string]discovery.Seat{}
-	for _, t := range start.Targets {
-		if waves[t.Wave] == nil {
-			waves[t.Wave] = map[string]discovery.Seat{}
-		}
-		waves[t.Wave][t.Device] = all[t.Device]
-	}
-	return waves
 }
 
 // unfollow is the inverse of follow. The caller has Server.mu.

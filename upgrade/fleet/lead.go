@@ -68,7 +68,7 @@ func (s *Server) look(ctx context.Context, work *sync.WaitGroup) error {
 		return err
 	}
 	open := map[commit.CampaignID]bool{}
-	filter := store.CampaignFilter{Phases: []store.CampaignPhase{store.PhaseScheduled, store.PhaseRunning}}
+	filter := store.CampaignFilter{Phases: []store.CampaignPhase{store.PhaseScheduled, store.PhaseRunning, store.PhasePaused}}
 	for page := (store.Page{Limit: 1000}); ; {
 		l, err := s.store.Campaigns(ctx, filter, page)
 		if err != nil {
@@ -79,7 +79,7 @@ func (s *Server) look(ctx context.Context, work *sync.WaitGroup) error {
 			if err := s.lookAt(ctx, work, c); err != nil {
 				s.cfg.Log.Error("a campaign cannot be led", "campaign", c.ID, "err", err)
 			}
-			if c.Phase == store.PhaseRunning && s.lead(c.ID) == nil {
+			if c.Phase != store.PhaseScheduled && s.lead(c.ID) == nil {
 				if err := s.follow(ctx, c, serials[c.ID]); err != nil {
 					s.cfg.Log.Error("a campaign cannot be followed", "campaign", c.ID, "err", err)
 				}
@@ -282,12 +282,7 @@ func (s *Server) campaignConfig(ctx context.Context, c store.Campaign, l *lead, 
 		cfg.Targets = append(cfg.Targets, t.Target)
 	}
 	set := c.Settings
-	wave := set.Policy.Waves[0]
-	cfg.Quorum, cfg.SiteQuorum, cfg.Must, cfg.ReadyTimeout = wave.Quorum, wave.SiteQuorum, wave.Must, wave.ReadyTimeout
-	cfg.Commit = upgrade.CommitAuto
-	if wave.Ask {
-		cfg.Commit = upgrade.CommitAsk
-	}
+	cfg.Waves = wavesOf(set.Policy)
 	cfg.MaxFailures, cfg.AllowUnsigned = set.Policy.MaxFailures, set.Policy.AllowUnsigned
 	cfg.NotBefore, cfg.Window, cfg.Spread, cfg.Hold = set.Activation.NotBefore, set.Activation.Window, set.Activation.Spread, set.Activation.Hold
 	tr := set.Transport
@@ -331,7 +326,7 @@ func (s *Server) finish(ctx context.Context, l *lead, release func() error, resu
 	if err == nil {
 		for {
 			c, errRead := s.store.Campaign(ctx, l.id)
-			if err = errRead; err == nil && c.Phase == store.PhaseRunning {
+			if err = errRead; err == nil && (c.Phase == store.PhaseRunning || c.Phase == store.PhasePaused) {
 				_, err = s.store.EndCampaign(ctx, l.id, c.Revision, s.by(s.owner.Actor()))
 			}
 			if !errors.Is(err, store.ErrConflict) {

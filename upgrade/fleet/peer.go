@@ -206,6 +206,7 @@ type order struct {
 	Campaign commit.CampaignID `json:"campaign"`
 	Action   string            `json:"action"` // as the audit trail has it
 	Actor    string            `json:"actor"`
+	Wave     *uint32           `json:"wave,omitempty"` // that is to be committed, counted from 0; nil: the one that is open
 }
 
 // A peerError is an error on its way between servers.
@@ -220,7 +221,7 @@ func (e *peerError) Unwrap() error { return e.is }
 
 // peerErrors are the errors that a caller may ask for.
 var peerErrors = map[string]error{
-	"decided": commit.ErrDecided, "not-ready": commit.ErrNotReady, "restored": commit.ErrRestored, "closed": commit.ErrClosed, "log": commit.ErrLog,
+	"decided": commit.ErrDecided, "not-ready": commit.ErrNotReady, "restored": commit.ErrRestored, "closed": commit.ErrClosed, "paused": commit.ErrPaused, "log": commit.ErrLog,
 	"away": errAway, "state": store.ErrState, "not-found": store.ErrNotFound, "invalid": store.ErrInvalid,
 }
 

@@ -42,10 +42,11 @@ func (s *Store) ReportDevices(ctx context.Context, campaign commit.CampaignID, r
 			args = append(args, campaign.String(), r.Device, string(r.State), string(r.Reason), r.Bytes, r.Total, r.Lost, r.Overruns, r.Heard, r.ByHTTP, nano(r.At))
 		}
 		err := s.writeLazily(ctx, func(tx *sql.Tx) error {
-			return s.insertRows(ctx, tx, `INSERT INTO reports (campaign, device, state, reason, done, total, lost, overruns, heard, by_http, at) VALUES `, columns, `
+			_, err := s.insertRows(ctx, tx, `INSERT INTO reports (campaign, device, state, reason, done, total, lost, overruns, heard, by_http, at) VALUES `, columns, `
 				ON CONFLICT (campaign, device) DO UPDATE SET state = excluded.state, reason = excluded.reason, done = excluded.done, total = excluded.total,
 				lost = excluded.lost, overruns = excluded.overruns, heard = excluded.heard, by_http = excluded.by_http,
 				at = excluded.at WHERE reports.at <= excluded.at`, args)
+			return err
 		})
 		if err != nil {
 			return err
