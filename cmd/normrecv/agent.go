@@ -368,6 +368,9 @@ func describe(e upgrade.Event) string {
 	case upgrade.EventReleased:
 		return "the stage was given up" + reason
 	case upgrade.EventTrouble:
+		if e.Server != "" && e.Reason != "" {
+			return "the server refuses this device, and is asked again" + reason
+		}
 		if e.Server != "" {
 			return "the server cannot be reached, trying again" + reason
 		}
