@@ -200,3 +200,12 @@ func (snap *Snapshot) take(st upgrade.CampaignStatus, quiet bool) []View {
 	}
 	return views
 }
+
+// Transport returns what the session of a campaign has counted that this server leads; [*NotLeaderError] if it does not.
+func (s *Server) Transport(ctx context.Context, id commit.CampaignID) (upgrade.Transport, error) {
+	l := s.lead(id)
+	if l == nil {
+		return upgrade.Transport{}, &NotLeaderError{Campaign: id}
+	}
+	return l.campaign.Transport(ctx)
+}
