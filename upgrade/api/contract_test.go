@@ -100,7 +100,7 @@ func TestGeneratedIsCurrent(t *testing.T) {
 }
 
 // fields puts something into the placeholders of a path.
-var fields = strings.NewReplacer("{release}", strings.Repeat("0", 64), "{image}", "fw", "{device}", "nobody", "{campaign}", strings.Repeat("0", 32), "{token}", "0")
+var fields = strings.NewReplacer("{release}", strings.Repeat("0", 64), "{image}", "fw", "{device}", "nobody", "{campaign}", strings.Repeat("0", 32), "{token}", "0", "{enrolment}", "0")
 
 // TestRoles asks for each operation as everybody, and as nobody.
 func TestRoles(t *testing.T) {
@@ -187,6 +187,10 @@ func (r *rig) lists() {
 		r.want(200, "", "anna", "GET "+path+"?limit=3", nil)
 		r.want(400, rest.ReasonInvalid, "anna", "GET "+path+"?limit=1001", nil)
 		r.want(400, rest.ReasonFormat, "anna", "GET "+path+"?limit=three", nil)
+		if path != "/tokens" {
+			r.want(200, "", "anna", "GET "+path+"?order=-id", nil)
+			r.want(400, rest.ReasonInvalid, "anna", "GET "+path+"?order=colour", nil)
+		}
 	}
 	r.want(200, "", "vera", "GET /server", nil)
 	r.want(400, rest.ReasonInvalid, "vera", "GET /devices?key=golden", nil)
@@ -293,6 +297,18 @@ func (r *rig) devices() {
 	} else if l := decode[rest.DeviceList](r.T, r.want(200, "", "vera", "GET /devices?limit=1&after="+l.Next, nil)); len(l.Items) != 1 || l.Items[0].Id != "p-2" || l.Next != "" {
 		r.Errorf("last page: %+v", l)
 	}
+	for query, want := range map[string]string{"order=-id": "p-2 p-1", "order=site": "p-2 p-1", "order=-site": "p-1 p-2", "order=product": "p-1 p-2", "prefix=p-2": "p-2", "prefix=p": "p-1 p-2", "prefix=q": ""} {
+		var got []string
+		for _, d := range decode[rest.DeviceList](r.T, r.want(200, "", "vera", "GET /devices?"+query, nil)).Items {
+			got = append(got, d.Id)
+		}
+		if strings.Join(got, " ") != want {
+			r.Errorf("%s: %v, want %s", query, got, want)
+		}
+	}
+	if n := decode[rest.Summary](r.T, r.want(200, "", "vera", "GET /summary", nil)); n.Devices != 2 || n.Approved != 1 || n.Pending != 1 {
+		r.Errorf("summary %+v", n)
+	}
 	d = decode[rest.Device](r.T, r.want(200, "", "anna", "POST /devices/p-1/revoke", nil, "If-Match", etag(d.Revision)))
 	r.want(409, rest.ReasonState, "anna", "POST /devices/p-1/revoke", nil, "If-Match", etag(d.Revision))
 	d = decode[rest.Device](r.T, r.want(200, "", "anna", "POST /devices/p-1/replace-key", nil, "If-Match", etag(d.Revision)))
@@ -307,6 +323,10 @@ func (r *rig) devices() {
 	if got := strings.Join(actions, " "); got != "device.key device.place device.key-approved device.key-revoked device.key-removed" {
 		r.Errorf("history: %s", got)
 	}
+	newest := decode[rest.EventList](r.T, r.want(200, "", "vera", "GET /devices/p-1/history?order=-id&limit=1", nil))
+	if len(newest.Items) != 1 || newest.Items[0].Action != "device.key-removed" || newest.Next == "" {
+		r.Errorf("the newest of the history: %+v", newest)
+	}
 	r.want(404, rest.ReasonNotFound, "vera", "GET /devices/nobody/history", nil)
 	r.want(404, rest.ReasonNotFound, "vera", "GET /devices/nobody", nil)
 	r.want(400, rest.ReasonInvalid, "vera", "GET /devices/p-1/history?limit=-1", nil)
@@ -318,7 +338,7 @@ const noCampaign = "11111111111111111111111111111111"
 func (r *rig) campaigns(release string) {
 	r.enrol("c-1", "c-2", "c-3")
 	d := later(draft("spring", release, "c-1"))
-	for _, op := range []string{"GET /campaigns/%", "GET /campaigns/%/status", "GET /campaigns/%/devices", "DELETE /campaigns/%", "POST /campaigns/%/hold",
+	for _, op := range []string{"GET /campaigns/%", "GET /campaigns/%/status", "GET /campaigns/%/devices", "GET /campaigns/%/sites", "GET /campaigns/%/series", "DELETE /campaigns/%", "POST /campaigns/%/hold",
 		"POST /campaigns/%/resume", "POST /campaigns/%/commit", "POST /campaigns/%/abort"} {
 		r.want(400, rest.ReasonFormat, "anna", strings.Replace(op, "%", "x", 1), nil)
 		r.want(404, rest.ReasonNotFound, "anna", strings.Replace(op, "%", noCampaign, 1), nil)
@@ -426,6 +446,18 @@ func (r *rig) run(release string) {
 		r.Errorf("devices %+v", l)
 	}
 	r.want(400, rest.ReasonInvalid, "vera", "GET /campaigns/"+c.Id+"/devices?cause=bad-luck", nil)
+	for query, want := range map[string]int{"site=berlin": 1, "site=rome": 0, "state=ready": 1, "state=refused": 0, "order=-loss": 1} {
+		if l := decode[rest.TargetList](r.T, r.want(200, "", "vera", "GET /campaigns/"+c.Id+"/devices?"+query, nil)); len(l.Items) != want {
+			r.Errorf("devices with %s: %+v", query, l)
+		}
+	}
+	sites := decode[rest.SiteList](r.T, r.want(200, "", "vera", "GET /campaigns/"+c.Id+"/sites?order=-lagging", nil))
+	if want := (rest.Site{Site: "berlin", Targets: 1, Joined: 1, Ready: 1}); len(sites.Items) != 1 || sites.Items[0] != want {
+		r.Errorf("sites %+v", sites)
+	}
+	r.want(400, rest.ReasonInvalid, "vera", "GET /campaigns/"+c.Id+"/sites?order=colour", nil)
+	r.want(400, rest.ReasonInvalid, "vera", "GET /campaigns/"+c.Id+"/devices?order=colour", nil)
+	r.want(200, "", "vera", "GET /campaigns/"+c.Id+"/series", nil)
 	r.want(204, "", "anna", "POST /campaigns/"+c.Id+"/hold", nil)
 	r.want(204, "", "anna", "POST /campaigns/"+c.Id+"/resume", nil)
 	r.want(409, rest.ReasonAnnounced, "anna", "DELETE /campaigns/"+c.Id, nil)
@@ -448,6 +480,17 @@ func (r *rig) run(release string) {
 func (r *rig) enrolmentsAndTokens() {
 	r.want(413, rest.ReasonTooLarge, "anna", "POST /enrolments", make([]byte, 65<<10))
 	r.want(400, rest.ReasonInvalid, "anna", "POST /enrolments", rest.NewEnrolment{Expires: time.Now().Add(-time.Hour)})
+	invited := decode[rest.EnrolmentSecret](r.T, r.want(201, "", "anna", "POST /enrolments", rest.NewEnrolment{Device: "late", Expires: time.Now().Add(time.Hour)})).Enrolment
+	if l := decode[rest.EnrolmentList](r.T, r.want(200, "", "anna", "GET /enrolments?order=-created&limit=1", nil)); len(l.Items) != 1 || l.Items[0].Id != invited.Id {
+		r.Errorf("the newest enrolment: %+v", l)
+	}
+	r.want(204, "", "anna", "DELETE /enrolments/"+invited.Id, nil)
+	r.want(404, rest.ReasonNotFound, "anna", "DELETE /enrolments/"+invited.Id, nil)
+	for _, e := range decode[rest.EnrolmentList](r.T, r.want(200, "", "anna", "GET /enrolments", nil)).Items {
+		if e.Used.Actor == "c-1" {
+			r.want(409, rest.ReasonState, "anna", "DELETE /enrolments/"+e.Id, nil)
+		}
+	}
 	r.want(413, rest.ReasonTooLarge, "anna", "POST /tokens", make([]byte, 65<<10))
 	r.want(400, rest.ReasonInvalid, "anna", "POST /tokens", rest.NewToken{Name: "x", Role: "emperor"})
 	made := decode[rest.TokenSecret](r.T, r.want(201, "", "anna", "POST /tokens", rest.NewToken{Name: "gone", Role: rest.RoleViewer}))

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -248,11 +247,10 @@ type draftPage struct {
 const maxChoice = 1000
 
 func (s *Site) showDraft(v *visit, status int, f draftForm, wrong []string) error {
-	l, err := s.store.Releases(v.r.Context(), "", store.Page{Limit: maxChoice})
+	l, err := s.store.Releases(v.r.Context(), "", store.Page{Limit: maxChoice, Order: "-uploaded"})
 	if err != nil {
 		return err
 	}
-	slices.SortStableFunc(l.Items, func(a, b store.Release) int { return b.Uploaded.At.Compare(a.Uploaded.At) })
 	p := draftPage{Form: f, Releases: l.Items, Wrong: wrong, Editing: f.Get("id") != ""}
 	title := "New campaign"
 	if p.Editing {
@@ -267,15 +265,7 @@ func (s *Site) newCampaign(v *visit) error {
 	return s.showDraft(v, http.StatusOK, f, nil)
 }
 
-func (s *Site) changeCampaign(v *visit) error {
-	id, err := v.campaignID()
-	if err != nil {
-		return err
-	}
-	c, err := s.store.Campaign(v.r.Context(), id)
-	if err != nil {
-		return err
-	}
+func (s *Site) changeCampaign(v *visit, c store.Campaign) error {
 	if c.Phase != store.PhaseDraft {
 		return &refusal{http.StatusConflict, "Only a draft can be changed; this campaign is " + sayPhase(c.Phase) + "."}
 	}
