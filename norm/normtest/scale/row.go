@@ -55,16 +55,13 @@ func (r *Result) Row(suite string) Row {
 	rfc, exact := r.prediction()
 	row := Row{
 		Suite: suite, Receivers: c.Receivers, Size: c.Size, Rate: r.Sender.Rate, GRTT: c.Sender.GRTT.Seconds(),
-		K: c.Sender.BackoffFactor, GroupSize: c.Sender.GroupSize, Code: "64,32", Loss: c.Loss, Unicast: c.Unicast,
+		K: c.Sender.BackoffFactor, GroupSize: c.Sender.GroupSize, Code: fmt.Sprintf("%d,%d", c.Sender.FEC.MaxBlockLen, c.Sender.FEC.MaxParity), Loss: c.Loss, Unicast: c.Unicast,
 		Parity: c.Sender.AutoParity, Seed: c.Seed,
 		Complete: r.Complete, Nacks: r.Nacks, Events: int(r.Sender.RepairCycles), PerEvent: r.PerEventMean(),
 		RFC: rfc, Exact: exact, Adverts: r.Adverts, Acks: r.Acks, Feedback: r.FeedbackBytes,
 		Ignored: int(r.Sender.NacksIgnored), Overhead: r.Overhead(), Repairs: int(r.Sender.Repairs), Unasked: int(r.Sender.Parity), Suppressed: r.Suppressed,
 		Sent:    r.Sent.Seconds(),
 		Handled: r.Deliveries, Idle: r.HeapIdle, Active: r.HeapActive, System: r.System, Elapsed: r.Elapsed.Seconds(),
-	}
-	if p := c.Sender.FEC; p.MaxBlockLen > 0 {
-		row.Code = fmt.Sprintf("%d,%d", p.MaxBlockLen, p.MaxParity)
 	}
 	for _, share := range Shares {
 		row.Tail = append(row.Tail, r.Tail(share).Seconds())

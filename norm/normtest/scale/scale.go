@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/multicast-upgrade/tool/norm"
+	"github.com/multicast-upgrade/tool/norm/fec"
 	"github.com/multicast-upgrade/tool/norm/normtest"
 	"github.com/multicast-upgrade/tool/norm/wire"
 )
@@ -27,8 +28,8 @@ type Config struct {
 	Loss      Loss
 	Unicast   bool // feedback by unicast, which NORM_CMD(REPAIR_ADV) repeats
 
-	// Sender is the sender's; Node and Group are filled in, GroupSize with Receivers. Its rate is 10 Mbit/s, its GRTT
-	// 100 ms and its BackoffFactor 4 unless given.
+	// Sender is the sender's; Node and Group are filled in, GroupSize with Receivers. Unless given its rate is 10 Mbit/s, its
+	// GRTT 100 ms, its BackoffFactor 4, and its code has 64 source symbols and 32 parity symbols a block.
 	Sender norm.SenderConfig
 	// Receiver is each receiver's; Node, Group, Memory and Seed are filled in.
 	Receiver norm.ReceiverConfig
@@ -55,6 +56,9 @@ func (c Config) resolve() (Config, error) {
 	c.Delay = cmp.Or(c.Delay, c.Sender.GRTT/2)
 	c.Sender.Node, c.Sender.Group, c.Sender.Seed = 1, normtest.Group, c.Seed
 	c.Sender.BackoffFactor = cmp.Or(c.Sender.BackoffFactor, 4)
+	if c.Sender.FEC.MaxBlockLen == 0 {
+		c.Sender.FEC = fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 64, MaxParity: 32}
+	}
 	if c.Unicast {
 		c.Receiver.Feedback = norm.FeedbackUnicast
 	}

@@ -71,8 +71,8 @@ func TestLossModels(t *testing.T) {
 		}
 	}
 	r := mustRun(t, eventConfig(50, 1))
-	if events := int(r.Sender.RepairCycles); events != 6 || r.Lost != 0 {
-		t.Errorf("%d repair events, want one for every fourth of 21 blocks; %d packets lost elsewhere", events, r.Lost)
+	if events := int(r.Sender.RepairCycles); events != 16 || r.Lost != 0 {
+		t.Errorf("%d repair events, want one for every fourth of 61 blocks; %d packets lost elsewhere", events, r.Lost)
 	}
 }
 
