@@ -13,18 +13,37 @@ import (
 // Suites are the measurements of docs/scale.md by name.
 var Suites = map[string][]Config{
 	"transfer": {
-		{Receivers: 10_000, Size: 20e6, Loss: Loss{LossIndependent, 0.01}, Seed: 1},
-		{Receivers: 100_000, Size: 2e6, Loss: Loss{LossIndependent, 0.01}, Seed: 1},
+		transfer(10_000, 20e6, 10e6, Loss{LossIndependent, 0.01}, noParity),
+		transfer(100_000, 2e6, 10e6, Loss{LossIndependent, 0.01}, noParity),
 	},
 	// 2,000 phones on a campus, and as many devices in 100 branches behind lines of 2 Mbit/s, which the session leaves room on.
 	"uses": {
-		{Receivers: 2000, Size: 20e6, Loss: Loss{LossIndependent, 0.001}, Seed: 1, Sender: norm.SenderConfig{Rate: 20e6}},
-		{Receivers: 2000, Size: 20e6, Loss: Loss{LossTree, 0.01}, Seed: 1, Sender: norm.SenderConfig{Rate: 1.6e6}},
+		transfer(2000, 20e6, 20e6, Loss{LossIndependent, 0.001}, noParity),
+		transfer(2000, 20e6, 1.6e6, Loss{LossTree, 0.01}, noParity),
 	},
+	"parity": paritySuite(),
 	"event":  eventSuite(),
 	"grid":   gridSuite(),
 	"large":  largeSuite(),
 	"sender": senderSuite(),
+}
+
+// noParity is the [norm.SenderConfig].AutoParity of a sender that sends no parity unasked.
+const noParity = 0
+
+// transfer is a session of an object to be had by all.
+func transfer(receivers int, size int64, rate float64, loss Loss, parity int) Config {
+	return Config{Receivers: receivers, Size: size, Loss: loss, Seed: 1, Sender: norm.SenderConfig{Rate: rate, AutoParity: parity}}
+}
+
+// paritySuite is independent loss, with more and more parity sent unasked behind each block.
+func paritySuite() (configs []Config) {
+	for _, receivers := range []int{1000, 10_000} {
+		for _, parity := range []int{noParity, 1, 2, 4, 6} {
+			configs = append(configs, transfer(receivers, 2e6, 10e6, Loss{LossIndependent, 0.01}, parity))
+		}
+	}
+	return configs
 }
 
 // SuiteNames returns their names.
@@ -43,7 +62,8 @@ func eventConfig(receivers int, seed uint64) Config {
 	return Config{
 		Receivers: receivers, Size: 61 * 8 * 1400, Loss: Loss{Kind: LossEvent}, Seed: seed,
 		Sender: norm.SenderConfig{
-			Rate: 150e3, ProbeInterval: time.Second, FEC: fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 8, MaxParity: 4},
+			Rate: 150e3, AutoParity: noParity, ProbeInterval: time.Second,
+			FEC: fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 8, MaxParity: 4},
 		},
 	}
 }
@@ -62,7 +82,7 @@ func eventSuite() (configs []Config) {
 func base(receivers, k, groupSize int, loss Loss, unicast bool) Config {
 	return Config{
 		Receivers: receivers, Size: 450_000, Loss: loss, Unicast: unicast, Seed: 1,
-		Sender: norm.SenderConfig{Rate: 2e6, BackoffFactor: k, GroupSize: groupSize},
+		Sender: norm.SenderConfig{Rate: 2e6, AutoParity: noParity, BackoffFactor: k, GroupSize: groupSize},
 	}
 }
 

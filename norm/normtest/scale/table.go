@@ -167,11 +167,8 @@ func parityTable(rows []Row) string {
 	var lines []string
 	for _, r := range rows {
 		parity := fmt.Sprintf("%d a block", r.Parity)
-		switch {
-		case r.Parity < 0:
+		if r.Parity == noParity {
 			parity = "none"
-		case r.Parity == 0:
-			parity = "adaptive"
 		}
 		lines = append(lines, fmt.Sprintf("| %s | %s | %d | %d | %.1f | %.3f | %.2f s | %.2f s |", thousands(r.Receivers), parity, r.Nacks,
 			r.Events, r.PerEvent, r.Overhead, r.Tail[2], r.Tail[len(r.Tail)-1]))
