@@ -78,6 +78,7 @@ func (s *Sender) planObject(o *outgoing) {
 			s.repairPool.put(need)
 			continue
 		}
+		s.adviser.asked(o.handle, need.block, need.nacks)
 		s.chooseSymbols(o, need)
 		if have := o.plan.find(need.block); have != nil {
 			have.symbols.union(need.symbols)

@@ -88,8 +88,7 @@ func (s *Sender) advance(o *outgoing) {
 	}
 	s.flushDue = true
 	if o.block < o.N {
-		b := uint32(o.block)
-		if o.symbol < o.BlockLen(b)+min(s.cfg.AutoParity, o.layout.parity(b)) {
+		if !s.blockSent(o) {
 			return
 		}
 		o.block, o.symbol = o.block+1, 0

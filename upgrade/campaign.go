@@ -70,8 +70,8 @@ type CampaignConfig struct {
 	MaxRate       float64        // what it does not exceed. If zero, no limit
 	Burst         int            // bytes sent at once. If zero, what Rate gives in 2 ms
 	SegmentSize   int            // bytes of an image in one datagram. If zero, 1400, less what Auth adds
-	FEC           fec.Params     // the code; SegmentSize is filled in. If ID and MaxBlockLen are zero, rs8:64,32
-	AutoParity    int            // parity symbols sent behind each block unasked
+	FEC           fec.Params     // the code; SegmentSize is filled in. If ID and MaxBlockLen are zero, [fec.Default]
+	AutoParity    int            // parity symbols sent behind each block unasked. If zero, what blocks turn out to need; if negative, none
 	GRTT          time.Duration  // first estimate of the greatest round trip time. If zero, 0.5 s
 	BackoffFactor int            // K_sender. If zero, 4 for a multicast group; if negative, none
 	GroupSize     int            // how many devices listen, about. If zero, 10,000

@@ -105,8 +105,8 @@ func (s settings) resolve() (settings, error) {
 		return s, errors.New("want either --devices FILE or --expect N")
 	case s.Hold < 0 || s.Hold%time.Second != 0:
 		return s, fmt.Errorf("--stage-hold %v: want whole seconds", s.Hold)
-	case s.Rate < 0 || s.Burst < 0 || s.GRTT < 0 || s.AutoParity < 0 || s.GroupSize < 0 || s.SegmentSize < 0:
-		return s, errors.New("--rate, --burst, --grtt, --parity-auto, --group-size and --segment-size cannot be negative")
+	case s.Rate < 0 || s.Burst < 0 || s.GRTT < 0 || s.GroupSize < 0 || s.SegmentSize < 0:
+		return s, errors.New("--rate, --burst, --grtt, --group-size and --segment-size cannot be negative")
 	case s.Rate != 0 && (s.StartRate != 0 || s.MinRate != 0 || s.MaxRate != 0):
 		return s, errors.New("--start-rate, --min-rate and --max-rate go with --rate auto")
 	case s.AutoRate && s.Rate != 0:
@@ -127,7 +127,7 @@ func (s settings) resolve() (settings, error) {
 	s.GRTT = cmp.Or(s.GRTT, 500*time.Millisecond)
 	s.Listen = cmp.Or(s.Listen, ":8443")
 	if s.FEC.ID == 0 && s.FEC.MaxBlockLen == 0 {
-		s.FEC = fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 64, MaxParity: 32}
+		s.FEC = fec.Default()
 	}
 	if _, err := s.code().Scheme(); err != nil {
 		return s, fmt.Errorf("--fec: %w", err)

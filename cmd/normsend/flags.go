@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -70,7 +71,7 @@ type transportFlags struct {
 	segmentSize int
 	fec         string
 	dialect     string
-	autoParity  int
+	autoParity  autoParity
 	repeatInfo  bool
 	grtt        time.Duration
 	backoff     int
@@ -87,8 +88,8 @@ func (t *transportFlags) register(c *cobra.Command) {
 	fs.Var(&t.maxRate, "max-rate", "with --rate auto: never above this")
 	fs.Var(&t.burst, "burst", "bytes that may leave at once; 0 is what the rate gives in 2 ms, at least a datagram")
 	fs.IntVar(&t.segmentSize, "segment-size", 1400, "bytes of content in a datagram")
-	fs.StringVar(&t.fec, "fec", "rs8:64,32", "code: rs8:K,P (K source and P parity segments a block), rs16:K,P for longer blocks, rs8-129:K,P, none")
-	fs.IntVar(&t.autoParity, "parity-auto", 0, "parity segments sent with each block unasked")
+	fs.StringVar(&t.fec, "fec", fec.Default().String(), "code: rs8:K,P (K source and P parity segments a block), rs16:K,P for longer blocks, rs8-129:K,P, none")
+	fs.Var(&t.autoParity, "parity-auto", "parity segments sent with each block unasked: a number, none, or what recent blocks needed: adaptive")
 	fs.DurationVar(&t.grtt, "grtt", 500*time.Millisecond, "first estimate of the group's greatest round trip time; then it is measured")
 	fs.IntVar(&t.backoff, "backoff", -1, "how many round trip times receivers spread their requests over (default 4, source-specific 6, a single host 0)")
 	fs.Lookup("backoff").DefValue = "0" // the text says which
@@ -98,7 +99,7 @@ func (t *transportFlags) register(c *cobra.Command) {
 func (t *transportFlags) config(group netip.AddrPort) (norm.SenderConfig, error) {
 	c := norm.SenderConfig{
 		Node: norm.NodeID(t.nodeID), Instance: norm.InstanceID(rand.Uint32()), Group: group,
-		SegmentSize: t.segmentSize, AutoParity: t.autoParity, RepeatInfo: t.repeatInfo,
+		SegmentSize: t.segmentSize, AutoParity: int(t.autoParity), RepeatInfo: t.repeatInfo,
 		Rate: float64(t.rate.fixed), Burst: int(t.burst),
 		GRTT: t.grtt, BackoffFactor: t.backoffFactor(), GroupSize: t.groupSize,
 	}
@@ -168,6 +169,37 @@ func (r *rate) Set(s string) error {
 		return nil
 	}
 	return r.fixed.Set(s)
+}
+
+// An autoParity is a flag for norm.SenderConfig.AutoParity, for which zero is adaptive and less is none.
+type autoParity int
+
+// Type names the flag's value in help.
+func (*autoParity) Type() string { return "number" }
+
+func (p *autoParity) String() string {
+	switch {
+	case *p == 0:
+		return "adaptive"
+	case *p < 0:
+		return "none"
+	}
+	return strconv.Itoa(int(*p))
+}
+
+// Set reads the flag.
+func (p *autoParity) Set(s string) error {
+	switch n, err := strconv.ParseUint(s, 10, 16); {
+	case s == "adaptive":
+		*p = 0
+	case s == "none" || err == nil && n == 0:
+		*p = -1
+	case err != nil:
+		return errors.New("want a number of segments, none or adaptive")
+	default:
+		*p = autoParity(n)
+	}
+	return nil
 }
 
 // describeRate says how fast is sent.

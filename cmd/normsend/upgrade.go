@@ -206,6 +206,6 @@ func (u *upgrader) resolveLink(given func(string) bool) (err error) {
 	if given("group-size") {
 		cfg.GroupSize = t.groupSize
 	}
-	cfg.Burst, cfg.AutoParity = int(t.burst), t.autoParity
+	cfg.Burst, cfg.AutoParity = int(t.burst), int(t.autoParity)
 	return nil
 }

@@ -66,8 +66,8 @@ func Check(c store.CampaignSettings) error {
 	want(c.Schedule.Joined >= 0 && c.Schedule.Wait >= 0, "schedule: joined %d and wait %v cannot be negative", c.Schedule.Joined, c.Schedule.Wait)
 	t := c.Transport
 	want(!t.Group.IsValid() || t.Group.Port() != 0, "transport.group %s: it has no port", t.Group)
-	want(t.Rate >= 0 && t.Burst >= 0 && t.SegmentSize >= 0 && t.AutoParity >= 0 && t.GRTT >= 0 && t.GroupSize >= 0,
-		"transport: rate, burst, segment_size, auto_parity, grtt and group_size cannot be negative")
+	want(t.Rate >= 0 && t.Burst >= 0 && t.SegmentSize >= 0 && t.GRTT >= 0 && t.GroupSize >= 0,
+		"transport: rate, burst, segment_size, grtt and group_size cannot be negative")
 	want(t.Rate == 0 || t.StartRate == 0 && t.MinRate == 0 && t.MaxRate == 0, "transport: start_rate, min_rate and max_rate go without rate, as congestion control sets it")
 	if t.FEC != "" {
 		_, err := fec.ParseSpec(t.FEC)

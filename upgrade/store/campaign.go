@@ -55,7 +55,7 @@ type Transport struct {
 	MaxRate       float64        `json:"max_rate,omitempty"`
 	Burst         int            `json:"burst,omitempty"`
 	SegmentSize   int            `json:"segment_size,omitempty"`
-	FEC           string         `json:"fec,omitempty"` // as for --fec: rs8:64,32
+	FEC           string         `json:"fec,omitempty"` // as for --fec: rs8:128,127
 	AutoParity    int            `json:"auto_parity,omitempty"`
 	GRTT          time.Duration  `json:"grtt,omitempty"` // nanoseconds, as all durations
 	BackoffFactor int            `json:"backoff_factor,omitempty"`

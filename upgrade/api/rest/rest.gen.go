@@ -1055,14 +1055,16 @@ type TokenSecret struct {
 
 // Transport how the images are sent; what is not given, the server chooses
 type Transport struct {
-	Auth          string `json:"auth,omitempty,omitzero"`
-	AutoParity    int    `json:"auto_parity,omitempty,omitzero"`
-	BackoffFactor int    `json:"backoff_factor,omitempty,omitzero"`
+	Auth string `json:"auth,omitempty,omitzero"`
+
+	// AutoParity parity segments sent with each block unasked; 0 is what recent blocks needed, -1 is none
+	AutoParity    int `json:"auto_parity,omitempty,omitzero"`
+	BackoffFactor int `json:"backoff_factor,omitempty,omitzero"`
 
 	// Burst bytes
 	Burst int `json:"burst,omitempty,omitzero"`
 
-	// Fec as for --fec: rs8:64,32
+	// Fec as for --fec: rs8:128,127
 	Fec string `json:"fec,omitempty,omitzero"`
 
 	// Group multicast group and port, 239.1.2.3:6003
