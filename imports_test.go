@@ -34,8 +34,8 @@ var rooms = map[string]room{
 	"norm/trace":             {may: []string{module + "norm/udp", module + "norm/wire"}},
 	"norm/doctor":            {may: []string{module + "norm/udp", module + "norm/wire", "golang.org/x/net", "golang.org/x/sys"}},
 	"norm/normtest":          {may: []string{module + "norm", module + "norm/auth", module + "norm/wire", module + "norm/fec"}},
-	"norm/normtest/overhead": {may: []string{module + "norm", module + "norm/fec", module + "norm/normtest"}},
 	"norm/normtest/hub":      {may: []string{module + "norm/udp"}},
+	"norm/normtest/scale":    {may: []string{module + "norm", module + "norm/normtest", module + "norm/wire", module + "norm/fec"}},
 	"merkle":                 {sansIO: true},
 	"manifest":               {may: []string{module + "merkle", "github.com/fxamacker/cbor/v2", "github.com/veraison/go-cose"}},
 	"commit":                 {may: []string{module + "manifest", "github.com/fxamacker/cbor/v2"}, sansIO: true},
@@ -46,6 +46,7 @@ var rooms = map[string]room{
 	"discovery/sap":          {may: []string{module + "discovery/sdp"}, sansIO: true},
 	"discovery":              {may: []string{module + "manifest", module + "discovery/sap", module + "discovery/sdp", module + "norm/udp", "github.com/fxamacker/cbor/v2"}},
 	"interop":                {},
+	"norm/normtest/overhead": {may: []string{module + "norm", module + "norm/fec", module + "norm/normtest"}},
 	"upgrade": {may: []string{
 		module + "norm", module + "norm/auth", module + "norm/fec", module + "norm/session", module + "norm/udp", module + "merkle",
 		module + "manifest", module + "commit", module + "commit/disk", module + "commit/filestore", module + "discovery",
