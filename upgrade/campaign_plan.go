@@ -107,7 +107,7 @@ func (f frozen) session(i issue, plan commit.Plan, m *manifest.Manifest, now tim
 	return &manifest.Session{
 		Campaign: f.Campaign, Serial: i.Serial, Issued: now.UTC().Truncate(time.Second), Expires: f.expires(),
 		Manifest: m.Digest(), Targets: commit.TargetsDigest(plan.Targets), Target: target,
-		Group: f.Settings.Group, Source: f.Settings.Source, NodeID: f.NodeID, Objects: manifest.ObjectsFor(len(m.Images)),
+		Group: f.Settings.Group, Repairs: f.Settings.Repairs, Source: f.Settings.Source, NodeID: f.NodeID, Objects: manifest.ObjectsFor(len(m.Images)),
 		FEC:   describeFEC(code),
 		Start: i.Start, VoteDeadline: f.Deadline, Hold: f.Settings.Hold, Report: f.URL, Auth: f.authScheme(),
 	}
