@@ -32,6 +32,7 @@ type wireSession struct {
 	Hold         int64       `cbor:"17,keyasint"`
 	Report       string      `cbor:"18,keyasint"`
 	Auth         string      `cbor:"19,keyasint,omitempty"`
+	Waves        uint32      `cbor:"20,keyasint,omitempty"`
 	Repairs      []byte      `cbor:"21,keyasint,omitempty"`
 	RepairPort   uint16      `cbor:"22,keyasint,omitempty"`
 }
@@ -76,7 +77,7 @@ func (s *Session) encode() ([]byte, error) {
 		Group: s.Group.Addr().AsSlice(), Port: s.Group.Port(), Source: s.Source.AsSlice(), NodeID: s.NodeID,
 		Objects: wireObjects(s.Objects), FEC: wireFEC(s.FEC),
 		Start: s.Start.Unix(), MinRate: s.MinRate, VoteDeadline: s.VoteDeadline.Unix(),
-		Hold: int64(s.Hold / time.Second), Report: s.Report, Auth: s.Auth,
+		Hold: int64(s.Hold / time.Second), Report: s.Report, Auth: s.Auth, Waves: s.Waves,
 		Repairs: s.Repairs.Addr().AsSlice(), RepairPort: s.Repairs.Port(),
 	})
 }
@@ -105,7 +106,7 @@ func decodeSession(payload []byte) (*Session, error) {
 		Group: netip.AddrPortFrom(group, w.Port), Source: source, NodeID: w.NodeID,
 		Objects: Objects(w.Objects), FEC: FEC(w.FEC),
 		Start: moment(w.Start), MinRate: w.MinRate, VoteDeadline: moment(w.VoteDeadline),
-		Hold: duration(w.Hold), Report: w.Report, Auth: w.Auth,
+		Hold: duration(w.Hold), Report: w.Report, Auth: w.Auth, Waves: w.Waves,
 	}
 	if ok {
 		s.Repairs = netip.AddrPortFrom(repairs, w.RepairPort)

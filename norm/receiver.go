@@ -29,11 +29,8 @@ type Receiver struct {
 	feedback feedbackNumbering
 	echo     *echo // nil: nothing with our node id was heard
 
-	pool    bufferPool
+	*stock            // of cfg.Memory, or our own
 	held    blockList // blocks collecting symbols in memory, oldest first
-	freed   []*block  // to be used again
-	freedIO []*IO     // likewise
-	decoder *decoder  // made when first needed
 	parting int       // bytes of buffers that come back when what is being written is written
 
 	requests fifo[*IO]
@@ -51,12 +48,17 @@ func NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Receiver{
+	r := &Receiver{
 		cfg:  cfg,
 		auth: authenticator,
 		rng:  *rand.New(rand.NewPCG(cfg.Seed, uint64(cfg.Node))),
-		pool: bufferPool{limit: cfg.Buffer},
-	}, nil
+	}
+	if cfg.Memory != nil {
+		r.stock = &cfg.Memory.stock
+	} else {
+		r.stock = &stock{pool: bufferPool{limit: cfg.Buffer}}
+	}
+	return r, nil
 }
 
 // Handle processes a datagram that arrived.

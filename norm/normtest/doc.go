@@ -12,6 +12,9 @@
 //	_, _, err = s.Send(norm.Object{Size: 1 << 20}, nil)
 //	done := net.RunUntil(time.Minute, func() bool { return r.Completed() == 1 })
 //
+// A [Crowd] is a place of many receivers, tens of thousands, which cost little beside their own state. Package
+// norm/normtest/scale measures with it.
+//
 // # Scripts
 //
 // A script is a text file of commands and what they print, so that a scenario of the RFC can be read aloud;

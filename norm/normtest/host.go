@@ -52,6 +52,7 @@ type Host struct {
 	site   *Site
 	alone  branch // only us
 	node   Node
+	crowd  *Crowd // in place of a node
 	start  uint64 // counts the nodes that ran here: a completion for an earlier one is dropped
 	rng    *rand.Rand
 	alarm  time.Duration // when the earliest event of our own in the queue comes; none: negative
@@ -119,7 +120,7 @@ func (h *Host) settle() {
 				break
 			}
 			h.net.buf = pkt
-			h.net.send(h, pkt, to)
+			h.net.send(h, 0, pkt, to)
 		}
 		busy = h.listen() || busy
 	}

@@ -105,11 +105,13 @@ func (n *Net) step() {
 		e.do()
 	case e.branch != nil:
 		for _, h := range e.branch.hosts {
-			if h != e.packet.From {
+			if h != e.packet.From || h.crowd != nil {
 				n.arrive(e.packet, h)
 			}
 		}
 		n.release(e.packet)
+	case e.shard != nil:
+		e.shard.wake(e.at, int(e.member))
 	case e.packet != nil:
 		n.deliver(e.packet, e.host, e.marked)
 		n.release(e.packet)
@@ -126,8 +128,9 @@ type Packet struct {
 	Sent   time.Time
 	B      []byte
 
-	refs int    // events that still need it
-	text string // what String returned
+	member int    // of the crowd it is from
+	refs   int    // events that still need it
+	text   string // what String returned
 }
 
 // Message returns the packet's message, nil if it is none. It is valid until the next call for another packet.
@@ -148,10 +151,10 @@ func (p *Packet) String() string {
 	return p.text
 }
 
-// send puts a datagram of h on the wire.
-func (n *Net) send(h *Host, b []byte, to netip.AddrPort) {
+// send puts a datagram of h, or of a member of the crowd there, on the wire.
+func (n *Net) send(h *Host, member int, b []byte, to netip.AddrPort) {
 	p := n.packet()
-	p.From, p.Source, p.To, p.Sent, p.B = h, h.Addr, to, n.Now(), append(p.B[:0], b...)
+	p.From, p.member, p.Source, p.To, p.Sent, p.B = h, member, h.Addr, to, n.Now(), append(p.B[:0], b...)
 	defer n.release(p)
 	if n.OnSend != nil {
 		n.OnSend(p)
@@ -215,6 +218,10 @@ func (n *Net) arrive(p *Packet, h *Host) {
 	}
 	if h.Detached || n.ruledOut(p, h) {
 		n.lose(p, h)
+		return
+	}
+	if h.crowd != nil {
+		h.crowd.arrive(p)
 		return
 	}
 	if h.Down.steady() {
