@@ -199,6 +199,8 @@ func (s *Sender) appendNext(now time.Time, b []byte) []byte {
 		return s.appendRequest(now, b)
 	case due(s.timers[timerProbe], now) && s.mayProbe():
 		return s.appendProbe(now, b)
+	case s.unshown(now):
+		return s.appendFlushAt(s.position, nil, b)
 	case s.repairNext():
 		n := len(b)
 		b = s.appendRepair(b)
