@@ -37,7 +37,7 @@ type SenderConfig struct {
 	// Control, unless nil, lets NORM-CC control the rate (RFC 5740, Section 5.5.2), as it must in the general Internet;
 	// Rate is then to be zero.
 	Control *RateControl
-	// Burst is how many bytes may leave at once after a pause. If zero, what Rate gives in 2 ms, at least two datagrams.
+	// Burst is how many bytes may leave at once after a pause. If zero, what Rate gives in 2 ms, at least a datagram.
 	Burst int
 
 	// GRTT is the first estimate of the group's greatest round trip time. If zero, 0.5 s (RFC 5740, Section 6).
@@ -357,9 +357,10 @@ func (c SenderConfig) maxDatagram() int {
 	return c.SegmentSize + maxDataHeader + c.Auth.SenderOverhead()
 }
 
-// defaultBurst returns what rate, in bits per second, gives in 2 ms, but at least two datagrams, in bytes.
+// defaultBurst returns what rate, in bits per second, gives in 2 ms, but at least a datagram, in bytes. That is a few system
+// calls at high rates, and what the buffer of a small switch holds at those of its slowest port.
 func defaultBurst(rate float64, maxDatagram int) int {
-	return max(int(min(rate/8*0.002, 1<<30)), 2*maxDatagram)
+	return max(int(min(rate/8*0.002, 1<<30)), maxDatagram)
 }
 
 // resolve returns a copy of c with the defaults filled in, or says which field cannot work.

@@ -152,6 +152,7 @@ func (s *Sender) settle(now time.Time) {
 	s.flushWhenIdle(now)
 	s.readAhead()
 	s.offerVacancy(now)
+	s.pacer.idle = !s.contentPending()
 }
 
 // Poll appends one datagram to b and returns where to send it; ok is false if none may be sent now. b should have room
@@ -330,7 +331,7 @@ func (s *Sender) emit(e Event) { s.events = append(s.events, e) }
 // Stats returns the counters since the start, and the current GRTT and rate.
 func (s *Sender) Stats() SenderStats {
 	stats := s.stats
-	stats.GRTT, stats.Rate = s.grtt.advertised, s.cfg.Rate
+	stats.GRTT, stats.Rate, stats.LargestBurst = s.grtt.advertised, s.cfg.Rate, s.pacer.largest
 	s.describeControl(&stats)
 	return stats
 }

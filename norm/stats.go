@@ -53,7 +53,8 @@ type SenderStats struct {
 	Commands     uint64        `json:"commands"`      // NORM_CMD(APPLICATION)
 	Reports      uint64        `json:"reports"`       // NORM_REPORT heard
 	GRTT         time.Duration `json:"grtt_ns"`
-	Rate         float64       `json:"rate"` // bits per second
+	Rate         float64       `json:"rate"`          // bits per second
+	LargestBurst uint64        `json:"largest_burst"` // most datagrams that left at one time
 
 	// Of congestion control: the current limiting receiver (0: none is known, or the rate is fixed), the round trip time to
 	// it and the loss event fraction it reports.

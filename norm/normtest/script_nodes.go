@@ -165,6 +165,8 @@ func senderConfig(a *args, c norm.SenderConfig) norm.SenderConfig {
 	c.Buffer = a.int("buffer", c.Buffer)
 	c.FEC = take(a, "code", c.FEC, parseCode)
 	c.RepairGroup = repairGroup(a, "", c.RepairGroup)
+	// So slow as scripts are, a command would otherwise delay the data behind it. 40 bytes are the longest header.
+	c.Burst = max(int(c.Rate/8*0.002), 2*(c.SegmentSize+40))
 	return c
 }
 

@@ -27,7 +27,7 @@ type Snapshot struct {
 	Held     bool                `json:"held,omitempty"`
 	Paused   bool                `json:"paused,omitempty"` // and nothing is sent or decided; deadlines stand still
 	Brake    commit.Reason       `json:"brake,omitempty"`  // why held or paused
-	Waves    []upgrade.WaveState `json:"waves,omitempty"`  // in their order
+	Waves    []WaveState         `json:"waves,omitempty"`  // in their order
 
 	Targets   int                  `json:"targets"`
 	Joined    int                  `json:"joined"` // targets that have shown themselves; of one that is scheduled: that wait

@@ -168,7 +168,7 @@ var actions = map[string]string{
 	"device.place": "set site and tags of", "device.key-removed": "forgot the key of", "device.remove": "removed device", "device.duplicate": "found a key twice:",
 	"campaign.add": "made a draft", "campaign.change": "changed a draft", "campaign.approve": "approved",
 	"campaign.scheduled": "started", "campaign.running": "began", "campaign.closed": "closed", "campaign.commit": "agreed to COMMIT",
-	"campaign.abort": "aborted", "campaign.hold": "held", "campaign.resume": "resumed", "campaign.lead": "leads", "campaign.resolve": "said after a restore how it goes on:",
+	"campaign.abort": "aborted", "campaign.hold": "held", "campaign.pause": "paused", "campaign.paused": "paused by itself:", "campaign.resume": "resumed", "campaign.lead": "leads", "campaign.resolve": "said after a restore how it goes on:",
 	"database.restored": "restored the database from a backup", "setting.put": "changed a setting",
 	"token.create": "made a token for", "token.revoke": "revoked a token", "enrolment.create": "made an enrolment for", "enrolment.revoke": "revoked an enrolment for",
 }
