@@ -145,6 +145,7 @@ func TestTTL(t *testing.T) {
 	needControl(t)
 	eachFamily(t, func(t *testing.T, n testNet) {
 		receiver := n.open(t, Config{Group: n.at(1)})
+		receiver.out.attach(t)
 		err := ipv6.NewPacketConn(receiver.out.conn).SetControlMessage(ipv6.FlagHopLimit, true)
 		if n.host.Is4() {
 			err = ipv4.NewPacketConn(receiver.out.conn).SetControlMessage(ipv4.FlagTTL, true)

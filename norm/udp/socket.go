@@ -22,6 +22,7 @@ type socket struct {
 	readBuffer, writeBuffer int // as granted by the kernel, in bytes
 
 	batch
+	detached
 }
 
 // accept says which datagrams a socket is for. The kernel filters too, but
@@ -103,7 +104,7 @@ func openSession(r *resolved, stats *counters) (*socket, error) {
 			return nil, err
 		}
 	}
-	return s, nil
+	return s, s.detach()
 }
 
 // openSource opens the socket a sender sends from.
@@ -114,13 +115,18 @@ func openSource(r *resolved, stats *counters) (*socket, error) {
 	}
 	at := netip.AddrPortFrom(from, r.SourcePort)
 	s, err := listen(r, at, stats)
-	if err != nil || s.local.Port() != r.Group.Port() {
-		return s, err
+	if err != nil {
+		return nil, err
 	}
-	// The kernel chose the session's port, of all there are: hold it while
-	// choosing another one.
-	defer s.close()
-	return listen(r, at, stats)
+	if s.local.Port() == r.Group.Port() {
+		// The kernel chose the session's port, of all there are: hold it while
+		// choosing another one.
+		defer s.close()
+		if s, err = listen(r, at, stats); err != nil {
+			return nil, err
+		}
+	}
+	return s, s.detach()
 }
 
 // listen opens a socket bound to at, with all options of r that are not about
@@ -166,5 +172,3 @@ func listenError(at netip.AddrPort, err error) error {
 	}
 	return fmt.Errorf("opening a socket on %v: %w", at, err)
 }
-
-func (s *socket) close() error { return s.conn.Close() }
