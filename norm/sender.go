@@ -58,7 +58,7 @@ type Sender struct {
 	info   wire.Info
 	nack   wire.Nack
 	ack    wire.Ack
-	source [][]byte
+	series paritySeries
 }
 
 // Deadlines of a Sender.
