@@ -11,6 +11,7 @@ type block struct {
 	object *incoming
 	number uint32
 	k      int
+	width  int    // bytes of each symbol in buf: all E, unless a Memory keeps fewer
 	held   int    // symbols held, source and parity, in memory or in the sink
 	lenBy  int    // of a stream: what told k, as lengthRank has it
 	asked  int    // size of the set of symbols asked for first; 0: none yet
@@ -45,9 +46,9 @@ const (
 )
 
 // reset makes b a block without symbols, keeping the memory of its sets.
-func (b *block) reset(o *incoming, number uint32) {
+func (b *block) reset(o *incoming, number uint32, width int) {
 	*b = block{
-		object: o, number: number, k: o.layout.BlockLen(number),
+		object: o, number: number, k: o.layout.BlockLen(number), width: width,
 		source: b.source[:0], repair: b.repair[:0], lent: b.lent[:0], stored: b.stored[:0], told: b.told[:0], parity: b.parity[:0],
 	}
 	b.source = b.source.grown(b.k)
@@ -63,8 +64,7 @@ func (b *block) has(esi int) bool {
 
 // slot returns the bytes of slot i in memory.
 func (b *block) slot(i int) []byte {
-	e := b.object.layout.E
-	return b.buf[i*e : (i+1)*e : (i+1)*e]
+	return b.buf[i*b.width : (i+1)*b.width : (i+1)*b.width]
 }
 
 // freeSlot returns the lowest slot that holds nothing. The last slot is the last to be taken, so the short last symbol

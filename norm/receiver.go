@@ -27,14 +27,10 @@ type Receiver struct {
 
 	leaving  bool // Leave was called
 	feedback feedbackNumbering
-	self     netip.AddrPort // where our own feedback comes back from, if it does
-	collided netip.AddrPort // where NodeCollision was last reported from
+	echo     *echo // nil: nothing with our node id was heard
 
-	pool    bufferPool
+	*stock            // of cfg.Memory, or our own
 	held    blockList // blocks collecting symbols in memory, oldest first
-	freed   []*block  // to be used again
-	freedIO []*IO     // likewise
-	decoder *decoder  // made when first needed
 	parting int       // bytes of buffers that come back when what is being written is written
 
 	requests fifo[*IO]
@@ -52,12 +48,17 @@ func NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Receiver{
+	r := &Receiver{
 		cfg:  cfg,
 		auth: authenticator,
 		rng:  *rand.New(rand.NewPCG(cfg.Seed, uint64(cfg.Node))),
-		pool: bufferPool{limit: cfg.Buffer},
-	}, nil
+	}
+	if cfg.Memory != nil {
+		r.stock = &cfg.Memory.stock
+	} else {
+		r.stock = &stock{pool: bufferPool{limit: cfg.Buffer}}
+	}
+	return r, nil
 }
 
 // Handle processes a datagram that arrived.
@@ -86,7 +87,7 @@ func (r *Receiver) Handle(now time.Time, d Datagram) {
 	default:
 		err := r.handleSender(now, d)
 		if s := r.senders[h.Source]; s != nil && err != errForeign {
-			s.probe.path.observe(now, h.Sequence, d)
+			r.arrived(now, s, h.Sequence, d)
 			if err == nil {
 				r.locate(now, s, d.From)
 			}
@@ -210,6 +211,9 @@ func (r *Receiver) Advance(now time.Time) {
 		if due(s.overdue, now) {
 			r.abortOverdue(now, s)
 		}
+		if due(s.repairs.deadline(), now) {
+			r.repairsTimeout(now, s)
+		}
 	}
 	r.purgeSenders(now)
 }
@@ -242,6 +246,7 @@ func (r *Receiver) appendNext(now time.Time, b []byte) (datagram []byte, to neti
 		to := r.destination(s)
 		if s.nack.due {
 			s.nack.due = false
+			to := r.nackDestination(s, to)
 			if b, ok = r.appendNack(now, s, to, b); ok {
 				return b, to, true
 			}

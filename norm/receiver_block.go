@@ -14,7 +14,7 @@ func (r *Receiver) newBlock(o *incoming, n uint32) *block {
 	if last := len(r.freed) - 1; last >= 0 {
 		b, r.freed = r.freed[last], r.freed[:last]
 	}
-	b.reset(o, n)
+	b.reset(o, n, r.width(&o.layout))
 	if o.blocks == nil {
 		o.blocks = make(map[uint32]*block)
 	}
@@ -56,8 +56,8 @@ func (r *Receiver) dropEmpty(b *block) {
 // grant gives a block memory. If little is left, the oldest incomplete blocks are spilled, so that memory does not
 // grow with rate times repair time. It reports false if there is none now.
 func (r *Receiver) grant(b *block) bool {
-	size := b.k * b.object.layout.E
-	reserve := max(r.cfg.Buffer/8, size)
+	size := b.k * b.width
+	reserve := max(r.pool.limit/8, size)
 	for oldest := r.held.oldest; oldest != nil && r.pool.available()-size+r.parting < reserve; {
 		next := oldest.newer
 		if oldest.object.state == accepted {
@@ -207,12 +207,12 @@ func (b *block) at(first, last int) Range {
 // request asks for slots of a block to be read or written.
 func (r *Receiver) request(b *block, op Op, first, last int) {
 	at := b.at(first, last)
-	from := first * b.object.layout.E
+	from, to := first*b.width, last*b.width+min(b.width, b.object.layout.SymbolLen(b.number, last))
 	io := new(IO)
 	if n := len(r.freedIO) - 1; n >= 0 {
 		io, r.freedIO = r.freedIO[n], r.freedIO[:n]
 	}
-	*io = IO{Op: op, Object: b.object.handle, Offset: at.Offset, B: b.buf[from : from+int(at.Length)], tag: b}
+	*io = IO{Op: op, Object: b.object.handle, Offset: at.Offset, B: b.buf[from:to], tag: b}
 	b.io++
 	b.object.io++
 	r.requests.push(io)

@@ -144,7 +144,7 @@ func (l *layout) agrees(fti wire.FTI) bool {
 
 // affordable reports whether an object keeps to our limits.
 func (r *Receiver) affordable(l *layout) bool {
-	small := int64(l.ALarge)*int64(l.E) <= int64(r.cfg.Buffer)
+	small := int64(l.ALarge)*int64(l.E) <= int64(r.cfg.Buffer) && !(l.streaming() && r.keep > 0)
 	return l.size() <= uint64(r.cfg.MaxObjectSize) && (l.N <= maxBlocks || l.streaming()) && small
 }
 

@@ -8,7 +8,7 @@ type decoder struct {
 
 // decode rebuilds the missing source symbols of b in their slots, where parity symbols were until then.
 func (d *decoder) decode(b *block) error {
-	e := b.object.layout.E
+	e := b.width
 	missing := b.missing()
 	if cap(d.rebuilt) < missing*e {
 		d.rebuilt = make([]byte, missing*e)
@@ -18,7 +18,7 @@ func (d *decoder) decode(b *block) error {
 	for i := range b.k {
 		if b.source.has(i) {
 			// The last symbol of an object may be short. What is behind it in its slot is of no account.
-			d.symbols = append(d.symbols, b.slot(i)[:b.object.layout.SymbolLen(b.number, i)])
+			d.symbols = append(d.symbols, b.slot(i)[:min(e, b.object.layout.SymbolLen(b.number, i))])
 			d.dst = append(d.dst, nil)
 		} else {
 			d.symbols, d.dst = append(d.symbols, nil), append(d.dst, rest[:e:e])

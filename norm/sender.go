@@ -22,6 +22,7 @@ type Sender struct {
 	pacer     pacer
 	timers    deadlines
 	sequence  wire.Sequence
+	elsewhere repairGroup
 
 	// Objects held, in the order of their ids, which is that of their handles.
 	objects    []*outgoing
@@ -164,6 +165,7 @@ func (s *Sender) Poll(now time.Time, b []byte) (pkt []byte, to netip.AddrPort, o
 		return b, netip.AddrPort{}, false
 	}
 	n := len(b)
+	s.elsewhere.next = false
 	b = s.appendNext(now, s.auth.Room(b))
 	if len(b) == n+s.auth.Overhead() || !s.seal(b[n:]) {
 		return b[:n], netip.AddrPort{}, false
@@ -172,8 +174,9 @@ func (s *Sender) Poll(now time.Time, b []byte) (pkt []byte, to netip.AddrPort, o
 	s.sizeSent(len(b) - n)
 	s.stats.Datagrams++
 	s.stats.Bytes += uint64(len(b) - n)
+	to = s.sentTo(now, len(b)-n)
 	s.settle(now)
-	return b, s.cfg.Group, true
+	return b, to, true
 }
 
 // appendNext appends the next message, or nothing if there is none to be sent now.

@@ -260,7 +260,6 @@ func (s *serving) serve(ctx context.Context, l net.Listener, server *fleet.Serve
 	}()
 	var beside sync.WaitGroup
 	beside.Go(func() { s.prune(ctx, server.Store()) })
-	beside.Go(func() { s.page.Run(ctx) })
 	failed := server.Run(ctx)
 	cancel(failed)
 	last, end := context.WithTimeout(context.WithoutCancel(ctx), stopTime)

@@ -268,6 +268,13 @@ func TestCommandsUseServer(t *testing.T) {
 		t.Errorf("it asks: %s", shown)
 	}
 
+	id = strings.TrimSpace(b.run("campaign", "create", "--name", "autumn", "--release", release, "--product", "lamp", "--wave", "1%", "--wave", "site=lab,10%", "--soak", "1h", "--errors", "2"))
+	want(b.run("campaign", "show", id, "--json"), `"percent":1`, `"sites":["lab"]`, `"percent":10`, `"soak":3600000000000`, `"errors":2`)
+	want(b.run("campaign", "show", id), "trouble", "wave 1 of 3")
+	want(b.refused("campaign", "create", "--name", "winter", "--release", release, "--wave", "half"), "--wave", "half", "want a percentage")
+	want(b.refused("campaign", "commit", "autumn", "--wave", "-1"), "the first is 1")
+	want(b.refused("campaign", "pause", "autumn"), "is draft")
+
 	// Where a token could be seen by others it is not sent.
 	want(b.refused("release", "list", "--server", "http://192.0.2.1:8443"), "over https only")
 	want(b.refused("release", "list", "--token-file", "nothing"), "--token-file")

@@ -52,12 +52,15 @@ type Host struct {
 	site   *Site
 	alone  branch // only us
 	node   Node
+	crowd  *Crowd // in place of a node
 	start  uint64 // counts the nodes that ran here: a completion for an earlier one is dropped
 	rng    *rand.Rand
 	alarm  time.Duration // when the earliest event of our own in the queue comes; none: negative
 	spins  int           // wake-ups at this instant
 	events []norm.Event
 	ios    []*norm.IO
+
+	repairs membership
 }
 
 // Add puts a new host into the site (nil: directly at the core), reached over the two links, without a node.
@@ -117,7 +120,7 @@ func (h *Host) settle() {
 				break
 			}
 			h.net.buf = pkt
-			h.net.send(h, pkt, to)
+			h.net.send(h, 0, pkt, to)
 		}
 		busy = h.listen() || busy
 	}
@@ -127,6 +130,7 @@ func (h *Host) settle() {
 	if h.OnSettle != nil {
 		h.OnSettle()
 	}
+	h.followRepairs()
 	if d := h.node.Deadline(); !d.IsZero() {
 		h.setAlarm(max(h.net.now, d.Sub(Epoch)))
 	}

@@ -13,6 +13,9 @@ import (
 // Group is the multicast group of every network; a host's own port is the group's.
 var Group = netip.MustParseAddrPort("239.255.0.1:6003")
 
+// RepairGroup is the second group, that repairs go to where nodes are told of it. Hosts hear it only while their receivers do.
+var RepairGroup = netip.MustParseAddrPort("239.255.0.2:6003")
+
 // Epoch is when every network starts.
 var Epoch = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
 
@@ -28,6 +31,11 @@ type Net struct {
 	OnLose    func(p *Packet, to *Host)                // it did not, by loss or rule; not called for what a site's link loses
 	OnEvent   func(h *Host, e norm.Event)              // a node told its application
 	OnRead    func(h *Host, o *Received, p norm.Piece) // it read from a stream
+	OnJoin    func(h *Host, joined bool)               // it joined the repair group, or left it
+
+	// JoinLatency and LeaveLatency are how long the network takes to bring the repair group to a host that joins it, and to
+	// end that when it leaves.
+	JoinLatency, LeaveLatency time.Duration
 
 	now    time.Duration
 	queue  queue
@@ -97,11 +105,13 @@ func (n *Net) step() {
 		e.do()
 	case e.branch != nil:
 		for _, h := range e.branch.hosts {
-			if h != e.packet.From {
+			if h != e.packet.From || h.crowd != nil {
 				n.arrive(e.packet, h)
 			}
 		}
 		n.release(e.packet)
+	case e.shard != nil:
+		e.shard.wake(e.at, int(e.member))
 	case e.packet != nil:
 		n.deliver(e.packet, e.host, e.marked)
 		n.release(e.packet)
@@ -118,8 +128,9 @@ type Packet struct {
 	Sent   time.Time
 	B      []byte
 
-	refs int    // events that still need it
-	text string // what String returned
+	member int    // of the crowd it is from
+	refs   int    // events that still need it
+	text   string // what String returned
 }
 
 // Message returns the packet's message, nil if it is none. It is valid until the next call for another packet.
@@ -140,10 +151,10 @@ func (p *Packet) String() string {
 	return p.text
 }
 
-// send puts a datagram of h on the wire.
-func (n *Net) send(h *Host, b []byte, to netip.AddrPort) {
+// send puts a datagram of h, or of a member of the crowd there, on the wire.
+func (n *Net) send(h *Host, member int, b []byte, to netip.AddrPort) {
 	p := n.packet()
-	p.From, p.Source, p.To, p.Sent, p.B = h, h.Addr, to, n.Now(), append(p.B[:0], b...)
+	p.From, p.member, p.Source, p.To, p.Sent, p.B = h, member, h.Addr, to, n.Now(), append(p.B[:0], b...)
 	defer n.release(p)
 	if n.OnSend != nil {
 		n.OnSend(p)
@@ -170,7 +181,7 @@ func (n *Net) multicast(p *Packet, at time.Duration) {
 	}
 	for _, at := range left.at[:left.n] {
 		for _, s := range n.sites {
-			if s == home || len(s.branches) == 0 {
+			if s == home || len(s.branches) == 0 || !s.hears(p.To) {
 				continue
 			}
 			down := s.Down.pass(n.rng, at, len(p.B))
@@ -202,8 +213,15 @@ func (n *Net) unicast(p *Packet, at time.Duration) {
 // arrive hands the packet to the last link of h. Who shares the delay arrives together; a link that is not steady
 // decides only now when the packet, which was under way for the delay already, comes out.
 func (n *Net) arrive(p *Packet, h *Host) {
+	if !h.hears(p.To) {
+		return
+	}
 	if h.Detached || n.ruledOut(p, h) {
 		n.lose(p, h)
+		return
+	}
+	if h.crowd != nil {
+		h.crowd.arrive(p)
 		return
 	}
 	if h.Down.steady() {

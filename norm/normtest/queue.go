@@ -10,7 +10,9 @@ type event struct {
 	packet *Packet // arrives at the hosts of branch, or at host alone
 	marked bool    // with the ECN codepoint CE
 	branch *branch
-	host   *Host // alone: its Deadline may have come
+	host   *Host  // alone: its Deadline may have come
+	shard  *shard // that of a member of it may have come
+	member int32
 
 	do func() // anything else
 }

@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"errors"
 	"net"
 	"os"
 
@@ -32,7 +33,7 @@ func (s *socket) gro() bool { return s.reader.gro }
 // ioError is what a caller gets for a failed call.
 func (s *socket) ioError(call string, err error, errno unix.Errno) error {
 	switch {
-	case s.closed.Load():
+	case s.closed.Load() || errors.Is(err, net.ErrClosed):
 		return net.ErrClosed
 	case err != nil:
 		return err

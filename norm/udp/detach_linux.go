@@ -16,7 +16,7 @@ type detached struct {
 	closed atomic.Bool
 }
 
-// detach takes the socket from package net, when all is set that this knows how to set.
+// detach takes the socket from package net, when all is set that this knows how to set. On error it is closed.
 func (s *socket) detach() error {
 	fd := -1
 	var err error
@@ -25,12 +25,12 @@ func (s *socket) detach() error {
 			err = unix.SetNonblock(fd, false)
 		}
 	}); cerr != nil {
-		return cerr
+		err = cerr
 	}
+	s.conn.Close()
 	if err != nil {
 		return os.NewSyscallError("fcntl", err)
 	}
-	s.conn.Close()
 	s.file = os.NewFile(uintptr(fd), "udp")
 	s.raw, err = s.file.SyscallConn()
 	return err

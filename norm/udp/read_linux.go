@@ -76,7 +76,8 @@ func (r *reader) read(msgs []Message) (int, error) {
 	}
 }
 
-// recv waits for datagrams and fills the slots.
+// recv waits for datagrams and fills the slots. It returns false if another is
+// to wait.
 func (r *reader) recv(fd uintptr) bool {
 	for i := range r.hdrs {
 		r.hdrs[i].Namelen = unix.SizeofSockaddrInet6
@@ -87,11 +88,14 @@ func (r *reader) recv(fd uintptr) bool {
 	for errno == unix.EINTR {
 		n, errno = r.call(fd, r.hdrs[:])
 	}
+	if errno == unix.EAGAIN && r.s.file == nil {
+		return false // the poller waits
+	}
 	if r.filled = n; errno == 0 {
 		r.s.stats.received.calls.Add(1)
 	}
 	r.next, r.offset, r.errno = 0, 0, errno
-	return true // never to be called again for the same
+	return true
 }
 
 // handOut fills msgs from the slots, and counts.

@@ -155,6 +155,12 @@ func (w *writer) send(fd uintptr) bool {
 			w.s.stats.sent.calls.Add(1)
 			w.sent += n
 		case unix.EINTR:
+		case unix.EAGAIN:
+			if w.s.file == nil {
+				return false // the poller waits
+			}
+			w.errno = errno
+			return true
 		default:
 			w.errno = errno
 			return true

@@ -27,7 +27,7 @@ func campaignView(c store.Campaign) (rest.Campaign, error) {
 
 func (s server) ListCampaigns(ctx context.Context, r rest.ListCampaignsRequestObject) (rest.ListCampaignsResponseObject, error) {
 	q := r.Params
-	page, err := pageOf(q.After, q.Limit)
+	page, err := sorted(q.Order, q.After, q.Limit)
 	if err != nil {
 		return nil, err
 	}
@@ -173,6 +173,10 @@ func (s server) DiscardCampaign(ctx context.Context, r rest.DiscardCampaignReque
 	return rest.DiscardCampaign204Response{}, act(ctx, r.Campaign, s.fleet.Discard)
 }
 
+func (s server) PauseCampaign(ctx context.Context, r rest.PauseCampaignRequestObject) (rest.PauseCampaignResponseObject, error) {
+	return rest.PauseCampaign204Response{}, act(ctx, r.Campaign, s.fleet.Pause)
+}
+
 func (s server) HoldCampaign(ctx context.Context, r rest.HoldCampaignRequestObject) (rest.HoldCampaignResponseObject, error) {
 	return rest.HoldCampaign204Response{}, act(ctx, r.Campaign, s.fleet.Hold)
 }
@@ -182,7 +186,13 @@ func (s server) ResumeCampaign(ctx context.Context, r rest.ResumeCampaignRequest
 }
 
 func (s server) CommitCampaign(ctx context.Context, r rest.CommitCampaignRequestObject) (rest.CommitCampaignResponseObject, error) {
-	return rest.CommitCampaign204Response{}, act(ctx, r.Campaign, s.fleet.Commit)
+	agree := s.fleet.Commit
+	if wave := r.Params.Wave; wave != nil {
+		agree = func(ctx context.Context, id commit.CampaignID, actor string) error {
+			return s.fleet.CommitWave(ctx, id, uint32(*wave), actor)
+		}
+	}
+	return rest.CommitCampaign204Response{}, act(ctx, r.Campaign, agree)
 }
 
 func (s server) AbortCampaign(ctx context.Context, r rest.AbortCampaignRequestObject) (rest.AbortCampaignResponseObject, error) {
@@ -203,7 +213,7 @@ func (s server) ShowCampaignStatus(ctx context.Context, r rest.ShowCampaignStatu
 }
 
 func (s server) ListCampaignDevices(ctx context.Context, r rest.ListCampaignDevicesRequestObject) (rest.ListCampaignDevicesResponseObject, error) {
-	page, err := pageOf(r.Params.After, r.Params.Limit)
+	page, err := sorted(r.Params.Order, r.Params.After, r.Params.Limit)
 	if err != nil {
 		return nil, err
 	}
@@ -215,7 +225,7 @@ func (s server) ListCampaignDevices(ctx context.Context, r rest.ListCampaignDevi
 	if cause != "" && !slices.Contains(fleet.Causes(), cause) {
 		return nil, refuse(http.StatusBadRequest, rest.ReasonInvalid, "cause %.70q: want one of %v", cause, fleet.Causes())
 	}
-	l, err := s.fleet.CampaignDevices(ctx, id, cause, page)
+	l, err := s.fleet.CampaignDevices(ctx, id, fleet.TargetFilter{Cause: cause, Site: r.Params.Site, State: commit.State(r.Params.State)}, page)
 	if err != nil {
 		return nil, err
 	}
@@ -224,4 +234,30 @@ func (s server) ListCampaignDevices(ctx context.Context, r rest.ListCampaignDevi
 		v = []rest.Target{}
 	}
 	return rest.ListCampaignDevices200JSONResponse{Items: v, Next: l.Next}, err
+}
+
+func (s server) ListCampaignSites(ctx context.Context, r rest.ListCampaignSitesRequestObject) (rest.ListCampaignSitesResponseObject, error) {
+	page, err := sorted(r.Params.Order, r.Params.After, r.Params.Limit)
+	if err != nil {
+		return nil, err
+	}
+	id, err := campaignOf(r.Campaign)
+	if err != nil {
+		return nil, err
+	}
+	l, err := s.fleet.CampaignSites(ctx, id, page)
+	return rest.ListCampaignSites200JSONResponse{Next: l.Next, Items: each(l.Items, func(v fleet.SiteView) rest.Site {
+		return rest.Site{Site: v.Site, Targets: v.Targets, Joined: v.Joined, Ready: v.Ready, Committed: v.Committed, Failed: v.Failed, Lagging: v.Lagging, WorstLoss: v.WorstLoss}
+	})}, err
+}
+
+func (s server) ShowCampaignSeries(ctx context.Context, r rest.ShowCampaignSeriesRequestObject) (rest.ShowCampaignSeriesResponseObject, error) {
+	id, err := campaignOf(r.Campaign)
+	if err != nil {
+		return nil, err
+	}
+	samples, err := s.fleet.Series(ctx, id)
+	return rest.ShowCampaignSeries200JSONResponse{Items: each(samples, func(x fleet.Sample) rest.Sample {
+		return rest.Sample{At: x.At, Reporting: x.Reporting, Loss: x.Loss, WorstLoss: x.WorstLoss, Nacks: x.Nacks, Repairs: x.Repairs, Rate: x.Rate}
+	})}, err
 }

@@ -100,7 +100,7 @@ func TestGeneratedIsCurrent(t *testing.T) {
 }
 
 // fields puts something into the placeholders of a path.
-var fields = strings.NewReplacer("{release}", strings.Repeat("0", 64), "{image}", "fw", "{device}", "nobody", "{campaign}", strings.Repeat("0", 32), "{token}", "0")
+var fields = strings.NewReplacer("{release}", strings.Repeat("0", 64), "{image}", "fw", "{device}", "nobody", "{campaign}", strings.Repeat("0", 32), "{token}", "0", "{enrolment}", "0")
 
 // TestRoles asks for each operation as everybody, and as nobody.
 func TestRoles(t *testing.T) {
@@ -187,6 +187,10 @@ func (r *rig) lists() {
 		r.want(200, "", "anna", "GET "+path+"?limit=3", nil)
 		r.want(400, rest.ReasonInvalid, "anna", "GET "+path+"?limit=1001", nil)
 		r.want(400, rest.ReasonFormat, "anna", "GET "+path+"?limit=three", nil)
+		if path != "/tokens" {
+			r.want(200, "", "anna", "GET "+path+"?order=-id", nil)
+			r.want(400, rest.ReasonInvalid, "anna", "GET "+path+"?order=colour", nil)
+		}
 	}
 	r.want(200, "", "vera", "GET /server", nil)
 	r.want(400, rest.ReasonInvalid, "vera", "GET /devices?key=golden", nil)
@@ -293,6 +297,18 @@ func (r *rig) devices() {
 	} else if l := decode[rest.DeviceList](r.T, r.want(200, "", "vera", "GET /devices?limit=1&after="+l.Next, nil)); len(l.Items) != 1 || l.Items[0].Id != "p-2" || l.Next != "" {
 		r.Errorf("last page: %+v", l)
 	}
+	for query, want := range map[string]string{"order=-id": "p-2 p-1", "order=site": "p-2 p-1", "order=-site": "p-1 p-2", "order=product": "p-1 p-2", "prefix=p-2": "p-2", "prefix=p": "p-1 p-2", "prefix=q": ""} {
+		var got []string
+		for _, d := range decode[rest.DeviceList](r.T, r.want(200, "", "vera", "GET /devices?"+query, nil)).Items {
+			got = append(got, d.Id)
+		}
+		if strings.Join(got, " ") != want {
+			r.Errorf("%s: %v, want %s", query, got, want)
+		}
+	}
+	if n := decode[rest.Summary](r.T, r.want(200, "", "vera", "GET /summary", nil)); n.Devices != 2 || n.Approved != 1 || n.Pending != 1 {
+		r.Errorf("summary %+v", n)
+	}
 	d = decode[rest.Device](r.T, r.want(200, "", "anna", "POST /devices/p-1/revoke", nil, "If-Match", etag(d.Revision)))
 	r.want(409, rest.ReasonState, "anna", "POST /devices/p-1/revoke", nil, "If-Match", etag(d.Revision))
 	d = decode[rest.Device](r.T, r.want(200, "", "anna", "POST /devices/p-1/replace-key", nil, "If-Match", etag(d.Revision)))
@@ -307,6 +323,10 @@ func (r *rig) devices() {
 	if got := strings.Join(actions, " "); got != "device.key device.place device.key-approved device.key-revoked device.key-removed" {
 		r.Errorf("history: %s", got)
 	}
+	newest := decode[rest.EventList](r.T, r.want(200, "", "vera", "GET /devices/p-1/history?order=-id&limit=1", nil))
+	if len(newest.Items) != 1 || newest.Items[0].Action != "device.key-removed" || newest.Next == "" {
+		r.Errorf("the newest of the history: %+v", newest)
+	}
 	r.want(404, rest.ReasonNotFound, "vera", "GET /devices/nobody/history", nil)
 	r.want(404, rest.ReasonNotFound, "vera", "GET /devices/nobody", nil)
 	r.want(400, rest.ReasonInvalid, "vera", "GET /devices/p-1/history?limit=-1", nil)
@@ -318,7 +338,7 @@ const noCampaign = "11111111111111111111111111111111"
 func (r *rig) campaigns(release string) {
 	r.enrol("c-1", "c-2", "c-3")
 	d := later(draft("spring", release, "c-1"))
-	for _, op := range []string{"GET /campaigns/%", "GET /campaigns/%/status", "GET /campaigns/%/devices", "DELETE /campaigns/%", "POST /campaigns/%/hold",
+	for _, op := range []string{"GET /campaigns/%", "GET /campaigns/%/status", "GET /campaigns/%/devices", "GET /campaigns/%/sites", "GET /campaigns/%/series", "DELETE /campaigns/%", "POST /campaigns/%/pause", "POST /campaigns/%/hold",
 		"POST /campaigns/%/resume", "POST /campaigns/%/commit", "POST /campaigns/%/abort"} {
 		r.want(400, rest.ReasonFormat, "anna", strings.Replace(op, "%", "x", 1), nil)
 		r.want(404, rest.ReasonNotFound, "anna", strings.Replace(op, "%", noCampaign, 1), nil)
@@ -355,7 +375,7 @@ func (r *rig) campaigns(release string) {
 		r.Errorf("campaign %+v", c)
 	}
 	r.want(409, rest.ReasonState, "anna", "POST /campaigns/"+c.Id+"/resolve", rest.Resolution{}, "If-Match", etag(c.Revision))
-	for _, op := range []string{"hold", "resume", "commit", "abort"} {
+	for _, op := range []string{"pause", "hold", "resume", "commit", "abort"} {
 		r.want(409, rest.ReasonState, "anna", "POST /campaigns/"+c.Id+"/"+op, nil)
 	}
 	c = decode[rest.Campaign](r.T, r.want(200, "", "carl", "POST /campaigns/"+c.Id+"/approve", nil, "If-Match", etag(c.Revision)))
@@ -374,6 +394,18 @@ func (r *rig) campaigns(release string) {
 	if len(refused.Overlap) != 1 || refused.Overlap[0].Campaign != c.Id {
 		r.Errorf("overlap %+v", refused)
 	}
+	waves := draft("waves", release, "c-1", "c-2")
+	waves.Settings.Policy.Waves = []rest.Wave{{Percent: 10, Success: 100, Errors: 1, Soak: 1, OutcomeTimeout: 1}, {}}
+	p = decode[rest.Preview](r.T, r.want(200, "", "vera", "POST /campaigns/preview", waves))
+	if len(p.Waves) != 2 || p.Waves[0].Targets != 1 || p.Waves[1].Sites["berlin"] != 1 || p.Problem != "" {
+		r.Errorf("preview of waves %+v", p)
+	}
+	waves.Settings.Policy.Waves[0].Percent = 100
+	if p = decode[rest.Preview](r.T, r.want(200, "", "vera", "POST /campaigns/preview", waves)); p.Problem == "" {
+		r.Errorf("preview of an empty wave %+v", p)
+	}
+	waves.Settings.Policy.Waves[0].Success = 101
+	r.want(400, rest.ReasonInvalid, "anna", "POST /campaigns", waves)
 	none := r.create(draft("none", release, "nobody"))
 	r.want(409, rest.ReasonNoTargets, "anna", "POST /campaigns/"+none.Id+"/start", nil, "If-Match", etag(none.Revision))
 	old := r.create(draft("old", r.expired(), "c-2"))
@@ -415,7 +447,7 @@ func (r *rig) run(release string) {
 	c := r.start(draft("runs", release, "c-2"))
 	r.until(c.Id, "asks", func(st rest.Status) bool { return st.Asking })
 	_, elsewhere := r.serve(r.server("two"), plenty) // does not lead it
-	for _, op := range []string{"hold", "resume", "commit", "abort"} {
+	for _, op := range []string{"pause", "hold", "resume", "commit", "abort"} {
 		a := r.askAt(elsewhere, "anna", "POST /campaigns/"+c.Id+"/"+op, nil)
 		if p := a.problem(r.T); a.status != 503 || p.Reason != rest.ReasonElsewhere || p.Leader != "one" {
 			r.Errorf("%s at another server: %d %+v", op, a.status, p)
@@ -426,6 +458,18 @@ func (r *rig) run(release string) {
 		r.Errorf("devices %+v", l)
 	}
 	r.want(400, rest.ReasonInvalid, "vera", "GET /campaigns/"+c.Id+"/devices?cause=bad-luck", nil)
+	for query, want := range map[string]int{"site=berlin": 1, "site=rome": 0, "state=ready": 1, "state=refused": 0, "order=-loss": 1} {
+		if l := decode[rest.TargetList](r.T, r.want(200, "", "vera", "GET /campaigns/"+c.Id+"/devices?"+query, nil)); len(l.Items) != want {
+			r.Errorf("devices with %s: %+v", query, l)
+		}
+	}
+	sites := decode[rest.SiteList](r.T, r.want(200, "", "vera", "GET /campaigns/"+c.Id+"/sites?order=-lagging", nil))
+	if want := (rest.Site{Site: "berlin", Targets: 1, Joined: 1, Ready: 1}); len(sites.Items) != 1 || sites.Items[0] != want {
+		r.Errorf("sites %+v", sites)
+	}
+	r.want(400, rest.ReasonInvalid, "vera", "GET /campaigns/"+c.Id+"/sites?order=colour", nil)
+	r.want(400, rest.ReasonInvalid, "vera", "GET /campaigns/"+c.Id+"/devices?order=colour", nil)
+	r.want(200, "", "vera", "GET /campaigns/"+c.Id+"/series", nil)
 	r.want(204, "", "anna", "POST /campaigns/"+c.Id+"/hold", nil)
 	r.want(204, "", "anna", "POST /campaigns/"+c.Id+"/resume", nil)
 	r.want(409, rest.ReasonAnnounced, "anna", "DELETE /campaigns/"+c.Id, nil)
@@ -438,6 +482,16 @@ func (r *rig) run(release string) {
 	c = r.start(draft("is aborted", release, "c-3"))
 	r.until(c.Id, "runs", func(st rest.Status) bool { return st.Step != "" })
 	r.want(409, rest.ReasonNotReady, "anna", "POST /campaigns/"+c.Id+"/commit", nil)
+	r.want(404, rest.ReasonNotFound, "anna", "POST /campaigns/"+c.Id+"/commit?wave=1", nil)
+	r.want(400, rest.ReasonFormat, "anna", "POST /campaigns/"+c.Id+"/commit?wave=first", nil)
+	r.want(204, "", "anna", "POST /campaigns/"+c.Id+"/pause", nil)
+	r.want(409, rest.ReasonPaused, "anna", "POST /campaigns/"+c.Id+"/commit", nil)
+	if st := r.status(c.Id); st.Phase != rest.PhasePaused || !st.Paused || st.Brake != "operator" || len(st.Waves) != 1 || st.Waves[0].Step != rest.WaveStateStepVoting {
+		r.Errorf("paused: %+v", st)
+	}
+	if l := decode[rest.CampaignList](r.T, r.want(200, "", "vera", "GET /campaigns?phase=paused", nil)); len(l.Items) != 1 || l.Items[0].Id != c.Id {
+		r.Errorf("paused campaigns: %+v", l)
+	}
 	r.want(204, "", "anna", "POST /campaigns/"+c.Id+"/abort", nil)
 	// Too late: it is decided, or over already.
 	if p := r.want(409, "", "otto", "POST /campaigns/"+c.Id+"/commit", nil).problem(r.T); p.Reason == rest.ReasonDecided && p.By == "" {
@@ -448,6 +502,17 @@ func (r *rig) run(release string) {
 func (r *rig) enrolmentsAndTokens() {
 	r.want(413, rest.ReasonTooLarge, "anna", "POST /enrolments", make([]byte, 65<<10))
 	r.want(400, rest.ReasonInvalid, "anna", "POST /enrolments", rest.NewEnrolment{Expires: time.Now().Add(-time.Hour)})
+	invited := decode[rest.EnrolmentSecret](r.T, r.want(201, "", "anna", "POST /enrolments", rest.NewEnrolment{Device: "late", Expires: time.Now().Add(time.Hour)})).Enrolment
+	if l := decode[rest.EnrolmentList](r.T, r.want(200, "", "anna", "GET /enrolments?order=-created&limit=1", nil)); len(l.Items) != 1 || l.Items[0].Id != invited.Id {
+		r.Errorf("the newest enrolment: %+v", l)
+	}
+	r.want(204, "", "anna", "DELETE /enrolments/"+invited.Id, nil)
+	r.want(404, rest.ReasonNotFound, "anna", "DELETE /enrolments/"+invited.Id, nil)
+	for _, e := range decode[rest.EnrolmentList](r.T, r.want(200, "", "anna", "GET /enrolments", nil)).Items {
+		if e.Used.Actor == "c-1" {
+			r.want(409, rest.ReasonState, "anna", "DELETE /enrolments/"+e.Id, nil)
+		}
+	}
 	r.want(413, rest.ReasonTooLarge, "anna", "POST /tokens", make([]byte, 65<<10))
 	r.want(400, rest.ReasonInvalid, "anna", "POST /tokens", rest.NewToken{Name: "x", Role: "emperor"})
 	made := decode[rest.TokenSecret](r.T, r.want(201, "", "anna", "POST /tokens", rest.NewToken{Name: "gone", Role: rest.RoleViewer}))

@@ -29,11 +29,11 @@ func (a *API) deviceOf(d store.Device) rest.Device {
 
 func (s server) ListDevices(ctx context.Context, r rest.ListDevicesRequestObject) (rest.ListDevicesResponseObject, error) {
 	q := r.Params
-	page, err := pageOf(q.After, q.Limit)
+	page, err := sorted(q.Order, q.After, q.Limit)
 	if err != nil {
 		return nil, err
 	}
-	f := store.DeviceFilter{Products: q.Product, Sites: q.Site, Tags: q.Tag, Duplicate: q.Duplicate, SeenSince: q.SeenSince}
+	f := store.DeviceFilter{Products: q.Product, Sites: q.Site, Tags: q.Tag, Duplicate: q.Duplicate, SeenSince: q.SeenSince, Prefix: q.Prefix}
 	if q.Key != "" {
 		state, ok := keyStates[q.Key]
 		if !ok {
@@ -60,7 +60,7 @@ func (s server) ShowDevice(ctx context.Context, r rest.ShowDeviceRequestObject) 
 }
 
 func (s server) ShowDeviceHistory(ctx context.Context, r rest.ShowDeviceHistoryRequestObject) (rest.ShowDeviceHistoryResponseObject, error) {
-	page, err := pageOf(r.Params.After, r.Params.Limit)
+	page, err := sorted(r.Params.Order, r.Params.After, r.Params.Limit)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +124,7 @@ func enrolmentOf(e store.Enrolment) rest.Enrolment {
 }
 
 func (s server) ListEnrolments(ctx context.Context, r rest.ListEnrolmentsRequestObject) (rest.ListEnrolmentsResponseObject, error) {
-	page, err := pageOf(r.Params.After, r.Params.Limit)
+	page, err := sorted(r.Params.Order, r.Params.After, r.Params.Limit)
 	if err != nil {
 		return nil, err
 	}
@@ -136,4 +136,8 @@ func (s server) CreateEnrolment(ctx context.Context, r rest.CreateEnrolmentReque
 	b := r.Body
 	e, secret, err := s.store.CreateEnrolment(ctx, store.Enrolment{Device: b.Device, Site: b.Site, Tags: b.Tags, Expires: b.Expires}, s.by(ctx))
 	return rest.CreateEnrolment201JSONResponse{Enrolment: enrolmentOf(e), Secret: secret}, err
+}
+
+func (s server) RevokeEnrolment(ctx context.Context, r rest.RevokeEnrolmentRequestObject) (rest.RevokeEnrolmentResponseObject, error) {
+	return rest.RevokeEnrolment204Response{}, s.store.RevokeEnrolment(ctx, r.Enrolment, s.by(ctx))
 }

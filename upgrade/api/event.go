@@ -23,7 +23,7 @@ func eventOf(e store.Event) rest.Event {
 
 func (s server) ListEvents(ctx context.Context, r rest.ListEventsRequestObject) (rest.ListEventsResponseObject, error) {
 	q := r.Params
-	page, err := pageOf(q.After, q.Limit)
+	page, err := sorted(q.Order, q.After, q.Limit)
 	if err != nil {
 		return nil, err
 	}

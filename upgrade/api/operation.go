@@ -31,7 +31,8 @@ func into[T any]() any { return new(T) }
 
 // rules are all operations of the contract. What writes is an operator's.
 var rules = map[string]rule{
-	"GET /server": {device: true},
+	"GET /server":  {device: true},
+	"GET /summary": {role: store.RoleViewer},
 
 	"GET /releases":                          {role: store.RoleViewer},
 	"POST /releases":                         {role: store.RoleOperator, limit: manifest.MaxFile},
@@ -48,6 +49,7 @@ var rules = map[string]rule{
 	"POST /devices/{device}/replace-key":     {role: store.RoleOperator},
 	"GET /enrolments":                        {role: store.RoleViewer},
 	"POST /enrolments":                       {role: store.RoleOperator, body: into[rest.NewEnrolment], limit: smallBody, secret: true},
+	"DELETE /enrolments/{enrolment}":         {role: store.RoleOperator},
 	"GET /campaigns":                         {role: store.RoleViewer},
 	"POST /campaigns":                        {role: store.RoleOperator, body: into[rest.Draft], limit: draftBody},
 	"POST /campaigns/preview":                {role: store.RoleViewer, body: into[rest.Draft], limit: draftBody},
@@ -57,12 +59,15 @@ var rules = map[string]rule{
 	"POST /campaigns/{campaign}/approve":     {role: store.RoleApprover},
 	"POST /campaigns/{campaign}/start":       {role: store.RoleOperator},
 	"POST /campaigns/{campaign}/resolve":     {role: store.RoleOperator, body: into[rest.Resolution], limit: smallBody},
+	"POST /campaigns/{campaign}/pause":       {role: store.RoleOperator},
 	"POST /campaigns/{campaign}/hold":        {role: store.RoleOperator},
 	"POST /campaigns/{campaign}/resume":      {role: store.RoleOperator},
 	"POST /campaigns/{campaign}/commit":      {role: store.RoleOperator},
 	"POST /campaigns/{campaign}/abort":       {role: store.RoleOperator},
 	"GET /campaigns/{campaign}/status":       {role: store.RoleViewer},
 	"GET /campaigns/{campaign}/devices":      {role: store.RoleViewer},
+	"GET /campaigns/{campaign}/sites":        {role: store.RoleViewer},
+	"GET /campaigns/{campaign}/series":       {role: store.RoleViewer},
 	"GET /events":                            {role: store.RoleViewer},
 	"GET /events/stream":                     {role: store.RoleViewer, stream: true},
 	"GET /tokens":                            {role: store.RoleOperator},

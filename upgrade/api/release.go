@@ -24,7 +24,7 @@ func releaseOf(r store.Release) rest.Release {
 }
 
 func (s server) ListReleases(ctx context.Context, r rest.ListReleasesRequestObject) (rest.ListReleasesResponseObject, error) {
-	page, err := pageOf(r.Params.After, r.Params.Limit)
+	page, err := sorted(r.Params.Order, r.Params.After, r.Params.Limit)
 	if err != nil {
 		return nil, err
 	}

@@ -27,6 +27,11 @@ func (s server) ShowServer(ctx context.Context, _ rest.ShowServerRequestObject) 
 	}, err
 }
 
+func (s server) ShowSummary(ctx context.Context, _ rest.ShowSummaryRequestObject) (rest.ShowSummaryResponseObject, error) {
+	n, err := s.fleet.Summary(ctx)
+	return rest.ShowSummary200JSONResponse{Devices: n.Devices, Approved: n.Approved, Pending: n.Pending, Revoked: n.Revoked, NoKey: n.NoKey, Duplicate: n.Duplicate}, err
+}
+
 // maxPage is the most that a page has.
 const maxPage = 1000
 
@@ -36,6 +41,13 @@ func pageOf(after rest.AfterQuery, limit rest.LimitQuery) (store.Page, error) {
 		return store.Page{}, refuse(http.StatusBadRequest, rest.ReasonInvalid, "limit %d: want up to %d", limit, maxPage)
 	}
 	return store.Page{After: string(after), Limit: int(limit)}, nil
+}
+
+// sorted is pageOf of a list that can be sorted; the store knows its orders.
+func sorted[O ~string](order O, after rest.AfterQuery, limit rest.LimitQuery) (store.Page, error) {
+	p, err := pageOf(after, limit)
+	p.Order = string(order)
+	return p, err
 }
 
 // each converts the items of a page.

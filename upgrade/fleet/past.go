@@ -19,6 +19,11 @@ const maxPast = 16
 type past struct {
 	mu   sync.Mutex
 	list []pastCampaign // the one asked for last, last
+
+	// What people were shown last of one: Counts and the like of its Snapshot, and its targets.
+	shown commit.CampaignID
+	snap  Snapshot
+	views []View
 }
 
 type pastCampaign struct {
@@ -60,6 +65,21 @@ func (s *Server) asPast(ctx context.Context, id commit.CampaignID, f func(*commi
 	c := p.list[i]
 	p.list = append(slices.Delete(p.list, i, i+1), c)
 	return f(c.c)
+}
+
+// surveyPast returns a closed campaign and its targets. Who looks at one looks at it again, and it may have many.
+func (s *Server) surveyPast(ctx context.Context, snap Snapshot) (Snapshot, []View, error) {
+	p := &s.past
+	var views []View
+	err := s.asPast(ctx, snap.Campaign, func(c *commit.Coordinator) error { // which has locked p
+		if p.shown != snap.Campaign {
+			p.views = snap.take(logged(c), false)
+			p.shown, p.snap = snap.Campaign, snap
+		}
+		snap, views = p.snap, p.views
+		return nil
+	})
+	return snap, views, err
 }
 
 // answer returns what a closed campaign has decided.

@@ -59,6 +59,8 @@ type rig struct {
 	front http.Handler
 	last  byte
 	lost  float64
+	data  int // bytes of NORM_DATA that went to devices, and
+	heard int // datagrams of the sender
 	// nackers are the NormNodeIds of those who have sent a NORM_NACK.
 	nackers map[uint32]bool
 	rng     *rand.Rand
@@ -117,8 +119,14 @@ func (r *rig) open(group netip.AddrPort) session.Conn {
 func (r *rig) loses(b []byte) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if typ := b[0] & 0x0f; typ == uint8(wire.TypeNack) {
+	switch typ := b[0] & 0x0f; typ {
+	case uint8(wire.TypeNack):
 		r.nackers[binary.BigEndian.Uint32(b[4:])] = true // source_id (RFC 5740, Section 4.1)
+	case uint8(wire.TypeData):
+		r.data += len(b)
+		fallthrough
+	case uint8(wire.TypeInfo), uint8(wire.TypeCmd):
+		r.heard++
 	}
 	return r.rng.Float64() < r.lost
 }
@@ -249,13 +257,7 @@ type agent struct {
 func (r *rig) agent(name string, change func(*upgrade.AgentConfig)) *agent {
 	r.Helper()
 	a := &agent{}
-	cfg := upgrade.AgentConfig{
-		Server: "http://127.0.0.1:8443", Transport: r, Trust: manifest.Keys{Keys: []manifest.PublicKey{releaseKey.Public()}, Threshold: 1},
-		TrustServer: serverKey.Public(), Product: "phone", Hardware: "rev-a", Device: name, Key: testKey(manifest.RoleDevice, name),
-		Dir: filepath.Join(r.TempDir(), name), Boot: "boot-1", Once: true,
-		Conn:  func(s *manifest.Session) (session.Conn, error) { return r.open(s.Group), nil },
-		Event: func(e upgrade.Event) { a.mu.Lock(); defer a.mu.Unlock(); a.events = append(a.events, e) },
-	}
+	cfg := r.agentConfig(name, a)
 	if change != nil {
 		change(&cfg)
 	}
@@ -270,6 +272,22 @@ func (r *rig) agent(name string, change func(*upgrade.AgentConfig)) *agent {
 		a.err, a.ended = err, true
 	})
 	return a
+}
+
+func (r *rig) agentConfig(name string, a *agent) upgrade.AgentConfig {
+	return upgrade.AgentConfig{
+		Server: "http://127.0.0.1:8443", Transport: r, Trust: manifest.Keys{Keys: []manifest.PublicKey{releaseKey.Public()}, Threshold: 1},
+		TrustServer: serverKey.Public(), Product: "phone", Hardware: "rev-a", Device: name, Key: testKey(manifest.RoleDevice, name),
+		Dir: filepath.Join(r.TempDir(), name), Boot: "boot-1", Once: true,
+		Conn:  func(s *manifest.Session) (session.Conn, error) { return r.open(s.Group), nil },
+		Event: a.note,
+	}
+}
+
+func (a *agent) note(e upgrade.Event) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.events = append(a.events, e)
 }
 
 func (a *agent) did(kind upgrade.EventKind) bool {
@@ -318,7 +336,7 @@ func (r *rig) kill(s *server, id commit.CampaignID) {
 	if err != nil {
 		r.Fatal(err)
 	}
-	if c.Phase == store.PhaseRunning && c.Lease.Owner != "" {
+	if (c.Phase == store.PhaseRunning || c.Phase == store.PhasePaused) && c.Lease.Owner != "" {
 		ends := time.Now().Add(leaseTime)
 		if _, err := r.store.TakeLease(r.Context(), id, "dead", c.Lease.Until, ends.Sub(c.Lease.Until)); err != nil {
 			r.Fatal(err)

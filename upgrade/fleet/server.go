@@ -94,6 +94,8 @@ type Server struct {
 	handler *discovery.Handler
 	clock   *upgrade.SignedClock
 	hub     hub
+	history history
+	tally   tally
 	kicks   chan struct{} // buffered, one: look at the campaigns now
 	hellos  chan hello
 	done    chan struct{} // closed when Run has returned
@@ -165,6 +167,7 @@ func (s *Server) Run(ctx context.Context) error {
 		close(s.done)
 	}()
 	work.Go(func() { s.register(ctx) })
+	work.Go(func() { s.keepHistory(ctx) })
 	if err := s.look(ctx, &work); err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"errors"
-	"sort"
 	"sync"
 	"time"
 
@@ -17,7 +16,7 @@ type Snapshot struct {
 	Campaign commit.CampaignID   `json:"campaign"`
 	At       time.Time           `json:"at"`
 	Phase    store.CampaignPhase `json:"phase"`
-	Step     commit.State        `json:"step,omitempty"` // what a running one did last: announced, sending, sent, asking, held, resumed, closed
+	Step     commit.State        `json:"step,omitempty"` // what a running one did last: announced, sending, sent, asking, held, paused, resumed, voting, soaking, closed
 	Leader   string              `json:"leader,omitempty"`
 	Trouble  string              `json:"trouble,omitempty"` // why this server cannot lead it, or why it sends nothing
 	Restored bool                `json:"restored,omitempty"`
@@ -26,7 +25,9 @@ type Snapshot struct {
 	Reason   commit.Reason       `json:"reason,omitempty"` // why ABORT
 	Asking   bool                `json:"asking,omitempty"` // the policy is met, and a person is asked
 	Held     bool                `json:"held,omitempty"`
-	Brake    commit.Reason       `json:"brake,omitempty"` // why held
+	Paused   bool                `json:"paused,omitempty"` // and nothing is sent or decided; deadlines stand still
+	Brake    commit.Reason       `json:"brake,omitempty"`  // why held or paused
+	Waves    []WaveState         `json:"waves,omitempty"`  // in their order
 
 	Targets   int                  `json:"targets"`
 	Joined    int                  `json:"joined"` // targets that have shown themselves; of one that is scheduled: that wait
@@ -38,7 +39,8 @@ type Snapshot struct {
 	Laggards  []View               `json:"laggards,omitempty"` // the first MaxLaggards
 
 	Sending   upgrade.Sending `json:"sending,omitzero"`
-	Loss      float64         `json:"loss,omitempty"`       // mean share of datagrams lost, of the devices that hear any
+	Reporting int             `json:"reporting,omitempty"`  // devices that have said how much they lose
+	Loss      float64         `json:"loss,omitempty"`       // the mean share of datagrams that they lost
 	WorstLoss float64         `json:"worst_loss,omitempty"` // and of the device that loses most
 	Left      time.Duration   `json:"left,omitempty"`       // until everything is sent once, at this rate
 }
@@ -52,42 +54,12 @@ func (s *Server) Snapshot(ctx context.Context, id commit.CampaignID) (Snapshot, 
 	return snap, err
 }
 
-// A View is a target as a person sees it.
-type View struct {
-	upgrade.DeviceState
-	Cause  Cause  `json:"cause,omitempty"`  // why it is not where it should be; empty: it is
-	Detail string `json:"detail,omitempty"` // likewise, for people
-}
-
-// CampaignDevices returns a page of the targets of a campaign by name, of those with this cause if one is given.
-func (s *Server) CampaignDevices(ctx context.Context, id commit.CampaignID, cause Cause, p store.Page) (store.List[View], error) {
-	_, views, err := s.survey(ctx, id)
-	if err != nil {
-		return store.List[View]{}, err
-	}
-	limit := min(max(p.Limit, 0), 1000)
-	if limit == 0 {
-		limit = 100
-	}
-	var l store.List[View]
-	for i := sort.Search(len(views), func(i int) bool { return views[i].Device > p.After }); i < len(views); i++ {
-		if cause != "" && views[i].Cause != cause {
-			continue
-		}
-		if len(l.Items) == limit {
-			l.Next = l.Items[limit-1].Device
-			break
-		}
-		l.Items = append(l.Items, views[i])
-	}
-	return l, nil
-}
-
 // A view is what people are shown of a running campaign, for as long as it is fresh.
 type view struct {
 	mu    sync.Mutex // guards all below
 	step  commit.State
 	fault string
+	begun time.Time // when sending began; zero: it has not
 	at    time.Time
 	snap  Snapshot
 	views []View
@@ -102,6 +74,9 @@ func (v *view) happened(e upgrade.Event) {
 	switch e.Kind {
 	case upgrade.EventCampaign:
 		v.step = e.State
+		if e.State == upgrade.CampaignSending {
+			v.begun = e.Time
+		}
 	case upgrade.EventTrouble:
 		v.fault = e.Detail
 	case upgrade.EventProgress:
@@ -144,12 +119,10 @@ func (s *Server) survey(ctx context.Context, id commit.CampaignID) (Snapshot, []
 		if err != nil {
 			return snap, nil, err
 		}
-		views := snap.take(logged(coordinator))
+		views := snap.take(logged(coordinator), false)
 		return snap, views, nil
 	case store.PhaseClosed:
-		var views []View
-		err := s.asPast(ctx, id, func(c *commit.Coordinator) error { views = snap.take(logged(c)); return nil })
-		return snap, views, err
+		return s.surveyPast(ctx, snap)
 	}
 	return snap, nil, nil
 }
@@ -157,16 +130,10 @@ func (s *Server) survey(ctx context.Context, id commit.CampaignID) (Snapshot, []
 // logged returns a status as the log alone has it.
 func logged(c *commit.Coordinator) upgrade.CampaignStatus {
 	of := c.Status()
-	st := upgrade.CampaignStatus{Held: of.Held, Brake: of.Brake, Closed: of.Closed, Unsigned: of.Unsigned, Counts: of.Devices}
-	if len(of.Waves) > 0 {
-		w := of.Waves[0]
-		st.Verdict, st.Reason, st.Asking, st.Targets, st.Ready = w.Verdict.String(), w.Reason, w.Asking, w.Targets, w.Ready
-	}
-	if p, ok := c.Plan(); ok {
-		st.Deadline = p.Waves[0].Deadline
-	}
+	st := upgrade.CampaignStatus{Closed: of.Closed, Unsigned: of.Unsigned, Counts: of.Devices}
+	st.TakeWaves(of)
 	for d := range c.Devices() {
-		st.Devices = append(st.Devices, upgrade.DeviceState{Device: d.Device, Site: d.Site, State: d.State, Reason: d.Reason, Unsigned: d.Unsigned, Duplicate: d.Duplicate})
+		st.Devices = append(st.Devices, upgrade.DeviceState{Device: d.Device, Site: d.Site, Wave: d.Wave, State: d.State, Reason: d.Reason, Unsigned: d.Unsigned, Duplicate: d.Duplicate})
 	}
 	return st
 }
@@ -184,24 +151,27 @@ func (l *lead) survey(ctx context.Context, snap Snapshot) (Snapshot, []View, err
 	if err != nil {
 		return snap, nil, err
 	}
-	views := snap.take(st)
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	views := snap.take(st, v.begun.IsZero() || snap.At.Sub(v.begun) < quietTime)
 	snap.Step, snap.Trouble = v.step, v.fault
 	v.at, v.snap, v.views = snap.At, snap, views
 	return snap, views, nil
 }
 
+// quietTime is how long after sending began a device need not have said how far it is: they do so every ten seconds or so.
+const quietTime = 15 * time.Second
+
 // take fills in what a status says, and returns the targets, which are in the order of their names as they were selected.
-func (snap *Snapshot) take(st upgrade.CampaignStatus) []View {
+// In quiet times, nobody has to have said anything.
+func (snap *Snapshot) take(st upgrade.CampaignStatus, quiet bool) []View {
 	snap.Deadline, snap.Verdict, snap.Reason, snap.Asking = st.Deadline, st.Verdict, st.Reason, st.Asking
-	snap.Held, snap.Brake, snap.Unsigned = st.Held, st.Brake, st.Unsigned
+	snap.Held, snap.Paused, snap.Brake, snap.Waves, snap.Unsigned = st.Held, st.Paused, st.Brake, st.Waves, st.Unsigned
 	snap.Targets, snap.Ready, snap.Counts, snap.Sending = st.Targets, st.Ready, st.Counts, st.Sending
 	snap.Causes = map[Cause]int{}
 	views := make([]View, len(st.Devices))
-	hear := 0
 	for i, d := range st.Devices {
-		cause, detail := causeOf(d, st)
+		cause, detail := causeOf(d, st.Waves[d.Wave].Verdict, quiet)
 		views[i] = View{d, cause, detail}
 		if d.State != commit.StateNone {
 			snap.Joined++
@@ -210,7 +180,7 @@ func (snap *Snapshot) take(st upgrade.CampaignStatus) []View {
 			snap.Committed++
 		}
 		if d.Heard > 0 {
-			hear++
+			snap.Reporting++
 			snap.Loss += d.Loss
 			snap.WorstLoss = max(snap.WorstLoss, d.Loss)
 		}
@@ -222,8 +192,8 @@ func (snap *Snapshot) take(st upgrade.CampaignStatus) []View {
 			snap.Laggards = append(snap.Laggards, views[i])
 		}
 	}
-	if hear > 0 {
-		snap.Loss /= float64(hear)
+	if snap.Reporting > 0 {
+		snap.Loss /= float64(snap.Reporting)
 	}
 	if p := st.Sending; p.Begun && p.Rate > 0 {
 		snap.Left = time.Duration(float64(p.Total-p.Sent) * 8 / p.Rate * float64(time.Second))

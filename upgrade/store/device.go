@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -149,9 +150,10 @@ func (s *Store) see(ctx context.Context, tx *sql.Tx, seen []Sighting) error {
 		args = append(args, g.Device, g.Product, g.Hardware, "", g.Version, nano(g.At), nano(g.At), "", "", false, given, 1)
 	}
 	// A device that another server inserts meanwhile keeps that one's node; the one taken here is given to nobody.
-	return s.insertRows(ctx, tx, `INSERT INTO devices (id, product, hardware, site, version, first_seen, last_seen, public_key, key_state, duplicate, node, revision) VALUES `, columns, `
+	_, err = s.insertRows(ctx, tx, `INSERT INTO devices (id, product, hardware, site, version, first_seen, last_seen, public_key, key_state, duplicate, node, revision) VALUES `, columns, `
 		ON CONFLICT (id) DO UPDATE SET product = excluded.product, hardware = excluded.hardware, version = excluded.version, last_seen = excluded.last_seen
 		WHERE devices.last_seen <= excluded.last_seen`, args)
+	return err
 }
 
 // ShowKey notes that a device has proven to hold a key. The first one is pending, and so is another as long as none is
@@ -336,6 +338,7 @@ type DeviceFilter struct {
 	KeyState  *KeyState
 	Duplicate bool // only duplicates
 	SeenSince time.Time
+	Prefix    string // of the ID
 }
 
 func (f DeviceFilter) condition() (c condition, err error) {
@@ -356,20 +359,44 @@ func (f DeviceFilter) condition() (c condition, err error) {
 	if !f.SeenSince.IsZero() {
 		c.add("last_seen >= ?", nano(f.SeenSince))
 	}
+	if f.Prefix != "" {
+		c.add("id >= ?", f.Prefix)
+		c.add("id < ?", f.Prefix+"~") // which is behind all that a name is made of
+	}
 	return c, nil
 }
 
-// Devices returns a page of devices by ID.
+var devicesBy = columns[Device]{
+	key: column[Device]{name: "id", value: func(d Device) string { return d.ID }},
+	others: map[string]column[Device]{
+		"product": {name: "product", value: func(d Device) string { return d.Product }},
+		"site":    {name: "site", value: func(d Device) string { return d.Site }},
+		"seen":    {name: "last_seen", value: func(d Device) string { return decimal(d.LastSeen) }, number: true},
+	},
+}
+
+// Devices returns a page of devices by ID, or in the order product, site or seen (LastSeen).
 func (s *Store) Devices(ctx context.Context, f DeviceFilter, p Page) (List[Device], error) {
 	c, err := f.condition()
 	if err != nil {
 		return List[Device]{}, err
 	}
-	l, err := list(ctx, s.readers, deviceColumns, "id", c, p, scanDevice, func(d Device) string { return d.ID })
+	l, err := list(ctx, s.readers, deviceColumns, devicesBy, c, p, scanDevice)
 	if err == nil {
 		err = s.addTags(ctx, l.Items)
 	}
 	return l, err
+}
+
+// CountDevicesUpTo counts the devices that a filter selects, up to most: however many there are, no more are looked at.
+func (s *Store) CountDevicesUpTo(ctx context.Context, f DeviceFilter, most int) (n int, err error) {
+	c, err := f.condition()
+	if err != nil {
+		return 0, err
+	}
+	c.args = append(c.args, most)
+	err = s.readers.QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM devices`+c.String()+` LIMIT $`+strconv.Itoa(len(c.args))+`) AS few`, c.args...).Scan(&n)
+	return n, err
 }
 
 // CountDevices returns how many devices there are in each key state.

@@ -108,19 +108,11 @@ func take(ctx context.Context, tx *sql.Tx, counter string, n int) (last int64, e
 	return last, err
 }
 
-// Events returns a page of the audit trail, oldest first; Page.After is an ID in decimal.
+var eventsBy = columns[Event]{key: column[Event]{name: "id", value: func(e Event) string { return strconv.FormatInt(e.ID, 10) }, number: true}}
+
+// Events returns a page of the audit trail by ID, which is the order in which things happened; Page.After is an ID in decimal.
 func (s *Store) Events(ctx context.Context, f EventFilter, p Page) (List[Event], error) {
-	c := f.condition()
-	if p.After != "" {
-		after, err := strconv.ParseInt(p.After, 10, 64)
-		if err != nil {
-			return List[Event]{}, fmt.Errorf("%w: page after %.70q: want the number of an event", ErrInvalid, p.After)
-		}
-		c.add("id > ?", after)
-		p.After = ""
-	}
-	return list(ctx, s.readers, eventColumns, "id", c, p, scanEvent,
-		func(e Event) string { return strconv.FormatInt(e.ID, 10) })
+	return list(ctx, s.readers, eventColumns, eventsBy, f.condition(), p, scanEvent)
 }
 
 // LastEvent returns the ID of the newest event, 0 if there was none.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,10 +12,13 @@ import (
 	"unicode/utf8"
 )
 
-// A Page is a part of a list in the order of its key.
+// A Page is a part of a list.
 type Page struct {
-	After string // the key of the last one that was seen: what the Next of the page before says. Empty: from the start
+	After string // what the Next of the page before says, of the same Order. Empty: from the start
 	Limit int    // how many. If zero, 100; at most 1,000
+	// Order is what the list is sorted by: "id", which it is if this is empty, or what the method says it can be. With a
+	// minus before it the greatest come first: "-id".
+	Order string
 }
 
 const (
@@ -83,10 +87,73 @@ func (c *condition) String() string {
 	return " WHERE " + strings.Join(c.words, " AND ")
 }
 
-// list reads a page: text is a SELECT without WHERE, whose order is that of the text key.
-func list[T any](ctx context.Context, db *sql.DB, text, key string, c condition, p Page, scan func(scanner) (T, error), id func(T) string) (List[T], error) {
+// A column is one that a list can be sorted by. Each that is not the key has an index, so that a page costs as much as it is
+// long.
+type column[T any] struct {
+	name   string
+	value  func(T) string // as Page.After has it
+	number bool           // it is a number in decimal
+}
+
+// argument reads a value.
+func (c column[T]) argument(text string) (any, error) {
+	if !c.number {
+		return text, nil
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("%w: page after %.70q: want what next of the page before says", ErrInvalid, text)
+	}
+	return n, nil
+}
+
+// columns are what a list can be sorted by: its key, and others by their name in Page.Order.
+type columns[T any] struct {
+	key    column[T] // of which no two are the same, and none has a space
+	others map[string]column[T]
+}
+
+// after adds that what comes is behind p.After, and returns the text after ORDER BY, and Page.After of what comes behind an item.
+func (by columns[T]) after(c *condition, p Page) (order string, next func(T) string, err error) {
+	name, isDown := strings.CutPrefix(p.Order, "-")
+	than, direction := ">", ""
+	if isDown {
+		than, direction = "<", " DESC"
+	}
+	if p.Order == "" || name == "id" {
+		if p.After != "" {
+			id, err := by.key.argument(p.After)
+			if err != nil {
+				return "", nil, err
+			}
+			c.add(by.key.name+" "+than+" ?", id)
+		}
+		return by.key.name + direction, by.key.value, nil
+	}
+	o, ok := by.others[name]
+	if !ok {
+		return "", nil, fmt.Errorf("%w: order %.70q: want one of %q", ErrInvalid, p.Order, append(slices.Sorted(maps.Keys(by.others)), "id"))
+	}
 	if p.After != "" {
-		c.add(key+" > ?", p.After)
+		id, value, _ := strings.Cut(p.After, " ")
+		args := make([]any, 2)
+		if args[0], err = o.argument(value); err == nil {
+			args[1], err = by.key.argument(id)
+		}
+		if err != nil {
+			return "", nil, err
+		}
+		c.add("("+o.name+", "+by.key.name+") "+than+" (?, ?)", args...)
+	}
+	next = func(item T) string { return by.key.value(item) + " " + o.value(item) }
+	return o.name + direction + ", " + by.key.name + direction, next, nil
+}
+
+// list reads a page: text is a SELECT without WHERE.
+func list[T any](ctx context.Context, db *sql.DB, text string, by columns[T], c condition, p Page, scan func(scanner) (T, error)) (List[T], error) {
+	order, next, err := by.after(&c, p)
+	if err != nil {
+		return List[T]{}, err
 	}
 	for _, arg := range c.args {
 		if text, ok := arg.(string); ok {
@@ -97,7 +164,7 @@ func list[T any](ctx context.Context, db *sql.DB, text, key string, c condition,
 	}
 	limit := p.limit()
 	c.args = append(c.args, limit+1)
-	items, err := collect(ctx, db, text+c.String()+" ORDER BY "+key+" LIMIT $"+strconv.Itoa(len(c.args)), c.args, scan)
+	items, err := collect(ctx, db, text+c.String()+" ORDER BY "+order+" LIMIT $"+strconv.Itoa(len(c.args)), c.args, scan)
 	if err != nil {
 		return List[T]{}, err
 	}
@@ -105,7 +172,7 @@ func list[T any](ctx context.Context, db *sql.DB, text, key string, c condition,
 		return List[T]{Items: items}, nil
 	}
 	items = items[:limit]
-	return List[T]{items, id(items[limit-1])}, nil
+	return List[T]{items, next(items[limit-1])}, nil
 }
 
 // A scanner is a row, or the rows of a query at one of them.
@@ -136,26 +203,33 @@ func collect[T any](ctx context.Context, q querier, text string, args []any, sca
 // batchRows is how many rows a transaction writes that takes part of a long list, and how many values a list of them has.
 const batchRows = 500
 
-// insertRows inserts rows of columns each, by as many with one statement as the database is quickest at.
-func (e engine) insertRows(ctx context.Context, tx *sql.Tx, head string, columns int, tail string, args []any) error {
+// insertRows inserts rows of columns each, by as many with one statement as the database is quickest at, and returns how many
+// were inserted or changed.
+func (e engine) insertRows(ctx context.Context, tx *sql.Tx, head string, columns int, tail string, args []any) (rows int64, err error) {
 	var full *sql.Stmt
 	for part := range slices.Chunk(args, columns*e.insertAtOnce) {
-		if len(part) < columns*e.insertAtOnce {
-			_, err := tx.ExecContext(ctx, head+values(len(part)/columns, columns)+tail, part...)
-			return err // it is the last
-		}
-		if full == nil {
-			var err error
-			if full, err = tx.PrepareContext(ctx, head+values(e.insertAtOnce, columns)+tail); err != nil {
-				return err
+		var r sql.Result
+		if len(part) < columns*e.insertAtOnce { // it is the last
+			r, err = tx.ExecContext(ctx, head+values(len(part)/columns, columns)+tail, part...)
+		} else {
+			if full == nil {
+				if full, err = tx.PrepareContext(ctx, head+values(e.insertAtOnce, columns)+tail); err != nil {
+					return 0, err
+				}
+				defer full.Close()
 			}
-			defer full.Close()
+			r, err = full.ExecContext(ctx, part...)
 		}
-		if _, err := full.ExecContext(ctx, part...); err != nil {
-			return err
+		if err != nil {
+			return 0, err
 		}
+		n, err := r.RowsAffected()
+		if err != nil {
+			return 0, err
+		}
+		rows += n
 	}
-	return nil
+	return rows, nil
 }
 
 // values returns rows of placeholders: "($1, $2), ($3, $4)".
@@ -195,6 +269,9 @@ func nano(t time.Time) int64 {
 	}
 	return t.UnixNano()
 }
+
+// decimal is a time as Page.After has it.
+func decimal(t time.Time) string { return strconv.FormatInt(nano(t), 10) }
 
 func moment(n int64) time.Time {
 	if n == 0 {

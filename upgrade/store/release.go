@@ -86,11 +86,16 @@ func missing(ctx context.Context, q querier, id manifest.Digest) ([]string, erro
 	})
 }
 
-// Releases returns a page of all releases by digest, or of a product's.
+var releasesBy = columns[Release]{
+	key:    column[Release]{name: "id", value: func(r Release) string { return r.ID.String() }},
+	others: map[string]column[Release]{"uploaded": {name: "uploaded_at", value: func(r Release) string { return decimal(r.Uploaded.At) }, number: true}},
+}
+
+// Releases returns a page of all releases, or of a product's, by digest or in the order uploaded.
 func (s *Store) Releases(ctx context.Context, product string, p Page) (List[Release], error) {
 	var c condition
 	c.equal("product", product)
-	l, err := list(ctx, s.readers, releaseColumns, "id", c, p, scanRelease, func(r Release) string { return r.ID.String() })
+	l, err := list(ctx, s.readers, releaseColumns, releasesBy, c, p, scanRelease)
 	if err != nil {
 		return l, err
 	}

@@ -40,9 +40,10 @@ func (s *Store) ReportDevices(ctx context.Context, campaign commit.CampaignID, r
 			args = append(args, campaign.String(), r.Device, string(r.State), string(r.Reason), r.Bytes, r.Total, r.Lost, r.Overruns, nano(r.At))
 		}
 		err := s.writeLazily(ctx, func(tx *sql.Tx) error {
-			return s.insertRows(ctx, tx, `INSERT INTO reports (campaign, device, state, reason, done, total, lost, overruns, at) VALUES `, columns, `
+			_, err := s.insertRows(ctx, tx, `INSERT INTO reports (campaign, device, state, reason, done, total, lost, overruns, at) VALUES `, columns, `
 				ON CONFLICT (campaign, device) DO UPDATE SET state = excluded.state, reason = excluded.reason, done = excluded.done, total = excluded.total,
 				lost = excluded.lost, overruns = excluded.overruns, at = excluded.at WHERE reports.at <= excluded.at`, args)
+			return err
 		})
 		if err != nil {
 			return err
@@ -90,18 +91,20 @@ func (f ReportFilter) condition(campaign commit.CampaignID) (c condition, err er
 	return c, nil
 }
 
+var reportsBy = columns[Report]{key: column[Report]{name: "device", value: func(r Report) string { return r.Device }}}
+
 // Reports returns a page of the reports of a campaign, by device.
 func (s *Store) Reports(ctx context.Context, campaign commit.CampaignID, f ReportFilter, p Page) (List[Report], error) {
 	c, err := f.condition(campaign)
 	if err != nil {
 		return List[Report]{}, err
 	}
-	return list(ctx, s.readers, `SELECT device, state, reason, done, total, lost, overruns, at FROM reports`, "device", c, p, func(row scanner) (r Report, err error) {
+	return list(ctx, s.readers, `SELECT device, state, reason, done, total, lost, overruns, at FROM reports`, reportsBy, c, p, func(row scanner) (r Report, err error) {
 		var at int64
 		err = row.Scan(&r.Device, &r.State, &r.Reason, &r.Bytes, &r.Total, &r.Lost, &r.Overruns, &at)
 		r.At = moment(at)
 		return r, err
-	}, func(r Report) string { return r.Device })
+	})
 }
 
 // A Tally is how many devices of a campaign are in a state for a reason.

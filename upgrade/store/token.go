@@ -124,11 +124,13 @@ func (s *Store) RevokeToken(ctx context.Context, id string, by By) error {
 	})
 }
 
+var tokensBy = columns[Token]{key: column[Token]{name: "id", value: func(t Token) string { return t.ID }}}
+
 // Tokens returns a page of all tokens by ID, or of one name's.
 func (s *Store) Tokens(ctx context.Context, name string, p Page) (List[Token], error) {
 	var c condition
 	c.equal("name", name)
-	return list(ctx, s.readers, tokenColumns, "id", c, p, scanToken, func(t Token) string { return t.ID })
+	return list(ctx, s.readers, tokenColumns, tokensBy, c, p, scanToken)
 }
 
 // An Enrolment lets one device in, once: the key it shows with the secret is approved.
@@ -168,9 +170,34 @@ func (s *Store) CreateEnrolment(ctx context.Context, e Enrolment, by By) (_ Enro
 	})
 }
 
-// Enrolments returns a page of all enrolments by ID.
+// RevokeEnrolment has nobody be let in by an enrolment any more: it is gone. One that was used stays ([ErrState]): what it
+// let in is a device, whose key can be revoked.
+func (s *Store) RevokeEnrolment(ctx context.Context, id string, by By) error {
+	return s.act(ctx, func(tx *sql.Tx) error {
+		var device string
+		err := tx.QueryRowContext(ctx, `DELETE FROM enrolments WHERE id = $1 AND used_at = 0 RETURNING device`, id).Scan(&device)
+		if err == sql.ErrNoRows {
+			var used string
+			if err := tx.QueryRowContext(ctx, `SELECT used_by FROM enrolments WHERE id = $1`, id).Scan(&used); err != nil {
+				return found(err, "enrolment", id)
+			}
+			return fmt.Errorf("%w: enrolment %s was used by device %s", ErrState, id, used)
+		}
+		if err != nil {
+			return err
+		}
+		return by.record(ctx, tx, "enrolment.revoke", id, "", map[string]string{"device": device})
+	})
+}
+
+var enrolmentsBy = columns[Enrolment]{
+	key:    column[Enrolment]{name: "id", value: func(e Enrolment) string { return e.ID }},
+	others: map[string]column[Enrolment]{"created": {name: "created_at", value: func(e Enrolment) string { return decimal(e.Created.At) }, number: true}},
+}
+
+// Enrolments returns a page of all enrolments by ID, or in the order created.
 func (s *Store) Enrolments(ctx context.Context, p Page) (List[Enrolment], error) {
-	return list(ctx, s.readers, `SELECT id, device, site, tags, created_by, created_at, expires, used_at, used_by FROM enrolments`, "id", condition{}, p,
+	return list(ctx, s.readers, `SELECT id, device, site, tags, created_by, created_at, expires, used_at, used_by FROM enrolments`, enrolmentsBy, condition{}, p,
 		func(row scanner) (e Enrolment, err error) {
 			var tags string
 			var created, expires, used int64
@@ -179,7 +206,7 @@ func (s *Store) Enrolments(ctx context.Context, p Page) (List[Enrolment], error)
 			}
 			e.Created.At, e.Expires, e.Used.At = moment(created), moment(expires), moment(used)
 			return e, json.Unmarshal([]byte(tags), &e.Tags)
-		}, func(e Enrolment) string { return e.ID })
+		})
 }
 
 // Enrol uses the enrolment that has the secret: the device exists from now on, with an approved key. [ErrDenied] if there

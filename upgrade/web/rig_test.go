@@ -99,7 +99,6 @@ func newRig(t *testing.T) *rig {
 	mux.Handle("/", site)
 	var work sync.WaitGroup
 	work.Go(func() { r.fleet.Run(ctx) })
-	work.Go(func() { site.Run(ctx) })
 	t.Cleanup(func() {
 		cancel()
 		work.Wait()

@@ -1,12 +1,10 @@
 package web
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"time"
 
 	"github.com/multicast-upgrade/tool/upgrade/fleet"
 	"github.com/multicast-upgrade/tool/upgrade/store"
@@ -29,7 +27,6 @@ type Site struct {
 	secure   bool
 	log      *slog.Logger
 	sessions sessions
-	history  history
 	streams  chan struct{} // a place for each of those that may be open at once
 	handler  http.Handler
 }
@@ -59,26 +56,10 @@ func New(cfg Config) (*Site, error) {
 	}
 	mux.HandleFunc("GET /login", s.showLogin)
 	mux.HandleFunc("POST /login", s.login)
-	mux.Handle("GET /static/", staticFiles())
+	mux.Handle("GET /static/", s.staticFiles())
 	mux.Handle("/", s.person(store.RoleViewer, func(*visit) error { return store.ErrNotFound }))
-	s.handler = protect(mux)
+	s.handler = s.protect(mux)
 	return s, nil
-}
-
-// Run notes how running campaigns go, for the plots, until ctx ends. Without it there is nothing to plot.
-func (s *Site) Run(ctx context.Context) error {
-	tick := time.NewTicker(sampleInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case now := <-tick.C:
-			if err := s.sample(ctx, now); err != nil && ctx.Err() == nil {
-				s.log.Warn("the progress of campaigns cannot be noted", "err", err)
-			}
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
 }
 
 func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
@@ -91,7 +72,7 @@ type route struct {
 
 func (s *Site) routes() map[string]route {
 	const events, releases, devices, campaigns, tokens = "GET /events", "GET /releases", "GET /devices", "GET /campaigns", "GET /tokens"
-	const draft = "POST /campaigns"
+	const enrolments, draft = "GET /enrolments", "POST /campaigns"
 	routes := map[string]route{
 		"GET /{$}":     {events, s.overview},
 		"GET /live":    {"GET /events/stream", s.overviewLive},
@@ -109,17 +90,23 @@ func (s *Site) routes() map[string]route {
 		"GET /devices/{id}":        {"GET /devices/{device}", s.device},
 		"POST /devices/{id}/place": {"PUT /devices/{device}/place", s.placeDevice},
 
+		"GET /enrolments":              {enrolments, s.enrolments},
+		"POST /enrolments":             {"POST /enrolments", s.addEnrolment},
+		"GET /enrolments/{id}/revoke":  {"DELETE /enrolments/{enrolment}", s.askRevokeEnrolment},
+		"POST /enrolments/{id}/revoke": {"DELETE /enrolments/{enrolment}", s.revokeEnrolment},
+
 		"GET /campaigns":              {campaigns, s.campaigns},
 		"GET /campaigns/new":          {draft, s.newCampaign},
 		"POST /campaigns/new":         {draft, s.rewriteCampaign},
 		"POST /campaigns/preview":     {"POST /campaigns/preview", s.previewCampaign},
 		"POST /campaigns/review":      {draft, s.reviewCampaign},
 		"POST /campaigns":             {draft, s.createCampaign},
-		"GET /campaigns/{id}":         {"GET /campaigns/{campaign}", s.campaign},
-		"GET /campaigns/{id}/live":    {"GET /events/stream", s.campaignLive},
-		"GET /campaigns/{id}/series":  {"GET /campaigns/{campaign}/status", s.series},
-		"GET /campaigns/{id}/devices": {"GET /campaigns/{campaign}/devices", s.campaignDevices},
-		"GET /campaigns/{id}/change":  {"PUT /campaigns/{campaign}", s.changeCampaign},
+		"GET /campaigns/{id}":         {"GET /campaigns/{campaign}", ofCampaign(s.campaign)},
+		"GET /campaigns/{id}/live":    {"GET /events/stream", ofCampaign(s.campaignLive)},
+		"GET /campaigns/{id}/series":  {"GET /campaigns/{campaign}/series", ofCampaign(s.series)},
+		"GET /campaigns/{id}/devices": {"GET /campaigns/{campaign}/devices", ofCampaign(s.campaignDevices)},
+		"GET /campaigns/{id}/sites":   {"GET /campaigns/{campaign}/sites", ofCampaign(s.campaignSites)},
+		"GET /campaigns/{id}/change":  {"PUT /campaigns/{campaign}", ofCampaign(s.changeCampaign)},
 
 		"GET /tokens":              {tokens, s.tokens},
 		"POST /tokens":             {"POST /tokens", s.addToken},
@@ -131,21 +118,30 @@ func (s *Site) routes() map[string]route {
 		routes["POST /devices/{id}/"+verb] = route{deed.operation, func(v *visit) error { return s.doDevice(v, deed) }}
 	}
 	for verb, deed := range campaignDeeds {
-		routes["GET /campaigns/{id}/"+verb] = route{deed.operation, func(v *visit) error { return s.askCampaign(v, verb, deed) }}
-		routes["POST /campaigns/{id}/"+verb] = route{deed.operation, func(v *visit) error { return s.doCampaign(v, verb, deed) }}
+		routes["GET /campaigns/{id}/"+verb] = route{deed.operation, ofCampaign(func(v *visit, c store.Campaign) error { return s.askCampaign(v, c, verb, deed) })}
+		routes["POST /campaigns/{id}/"+verb] = route{deed.operation, ofCampaign(func(v *visit, c store.Campaign) error { return s.doCampaign(v, c, verb, deed) })}
 	}
 	return routes
 }
 
 // protect keeps other sites out.
-func protect(h http.Handler) http.Handler {
-	h = http.NewCrossOriginProtection().Handler(h)
+func (s *Site) protect(h http.Handler) http.Handler {
+	cross := http.NewCrossOriginProtection()
+	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.refuse(w, r, &refusal{http.StatusForbidden, "Another site had your browser send this, so it was not done. If it was you, do it on this page."})
+	}))
+	h = cross.Handler(h)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for name, value := range securityHeaders {
 			w.Header().Set(name, value)
 		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+// refuse answers a request of nobody in particular with an error in words, on a page.
+func (s *Site) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	(&visit{site: s, w: w, r: r}).fail(err)
 }
 
 // securityHeaders go with every answer. Nothing here needs inline scripts or styles, or anything from elsewhere.

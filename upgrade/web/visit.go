@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 
-	"github.com/multicast-upgrade/tool/commit"
 	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/upgrade/store"
 )
@@ -136,24 +135,17 @@ func (v *visit) ask(q question) error {
 	return nil
 }
 
-func (v *visit) campaignID() (commit.CampaignID, error) {
-	id, err := manifest.ParseCampaignID(v.r.PathValue("id"))
-	if err != nil {
-		return id, store.ErrNotFound
+// ofCampaign does something with the campaign that the path names.
+func ofCampaign(do func(*visit, store.Campaign) error) func(*visit) error {
+	return func(v *visit) error {
+		id, err := manifest.ParseCampaignID(v.r.PathValue("id"))
+		if err != nil {
+			return store.ErrNotFound
+		}
+		c, err := v.site.store.Campaign(v.r.Context(), id)
+		if err != nil {
+			return err
+		}
+		return do(v, c)
 	}
-	return id, nil
-}
-
-func (v *visit) page(limit int) store.Page {
-	return store.Page{After: v.r.FormValue("after"), Limit: limit}
-}
-
-// more returns the link to the next page of a list; empty if there is none.
-func (v *visit) more(next string) string {
-	if next == "" {
-		return ""
-	}
-	q := v.r.URL.Query()
-	q.Set("after", next)
-	return v.r.URL.Path + "?" + q.Encode()
 }

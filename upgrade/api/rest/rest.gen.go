@@ -160,6 +160,7 @@ const (
 	ReasonNotFound      Reason = "not-found"
 	ReasonNotReady      Reason = "not-ready"
 	ReasonOverlap       Reason = "overlap"
+	ReasonPaused        Reason = "paused"
 	ReasonRestored      Reason = "restored"
 	ReasonReused        Reason = "reused"
 	ReasonRole          Reason = "role"
@@ -212,6 +213,8 @@ func (e Reason) Valid() bool {
 		return true
 	case ReasonOverlap:
 		return true
+	case ReasonPaused:
+		return true
 	case ReasonRestored:
 		return true
 	case ReasonReused:
@@ -257,6 +260,252 @@ func (e Role) Valid() bool {
 	case RoleOperator:
 		return true
 	case RoleViewer:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for WaveStateStep.
+const (
+	WaveStateStepAborted    WaveStateStep = "aborted"
+	WaveStateStepActivating WaveStateStep = "activating"
+	WaveStateStepDone       WaveStateStep = "done"
+	WaveStateStepSoaking    WaveStateStep = "soaking"
+	WaveStateStepVoting     WaveStateStep = "voting"
+	WaveStateStepWaiting    WaveStateStep = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the WaveStateStep enum.
+func (e WaveStateStep) Valid() bool {
+	switch e {
+	case WaveStateStepAborted:
+		return true
+	case WaveStateStepActivating:
+		return true
+	case WaveStateStepDone:
+		return true
+	case WaveStateStepSoaking:
+		return true
+	case WaveStateStepVoting:
+		return true
+	case WaveStateStepWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListCampaignsParamsOrder.
+const (
+	ListCampaignsParamsOrderCreated      ListCampaignsParamsOrder = "created"
+	ListCampaignsParamsOrderId           ListCampaignsParamsOrder = "id"
+	ListCampaignsParamsOrderMinusCreated ListCampaignsParamsOrder = "-created"
+	ListCampaignsParamsOrderMinusId      ListCampaignsParamsOrder = "-id"
+)
+
+// Valid indicates whether the value is a known member of the ListCampaignsParamsOrder enum.
+func (e ListCampaignsParamsOrder) Valid() bool {
+	switch e {
+	case ListCampaignsParamsOrderCreated:
+		return true
+	case ListCampaignsParamsOrderId:
+		return true
+	case ListCampaignsParamsOrderMinusCreated:
+		return true
+	case ListCampaignsParamsOrderMinusId:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListCampaignDevicesParamsOrder.
+const (
+	ListCampaignDevicesParamsOrderId            ListCampaignDevicesParamsOrder = "id"
+	ListCampaignDevicesParamsOrderLoss          ListCampaignDevicesParamsOrder = "loss"
+	ListCampaignDevicesParamsOrderMinusId       ListCampaignDevicesParamsOrder = "-id"
+	ListCampaignDevicesParamsOrderMinusLoss     ListCampaignDevicesParamsOrder = "-loss"
+	ListCampaignDevicesParamsOrderMinusReceived ListCampaignDevicesParamsOrder = "-received"
+	ListCampaignDevicesParamsOrderMinusSite     ListCampaignDevicesParamsOrder = "-site"
+	ListCampaignDevicesParamsOrderReceived      ListCampaignDevicesParamsOrder = "received"
+	ListCampaignDevicesParamsOrderSite          ListCampaignDevicesParamsOrder = "site"
+)
+
+// Valid indicates whether the value is a known member of the ListCampaignDevicesParamsOrder enum.
+func (e ListCampaignDevicesParamsOrder) Valid() bool {
+	switch e {
+	case ListCampaignDevicesParamsOrderId:
+		return true
+	case ListCampaignDevicesParamsOrderLoss:
+		return true
+	case ListCampaignDevicesParamsOrderMinusId:
+		return true
+	case ListCampaignDevicesParamsOrderMinusLoss:
+		return true
+	case ListCampaignDevicesParamsOrderMinusReceived:
+		return true
+	case ListCampaignDevicesParamsOrderMinusSite:
+		return true
+	case ListCampaignDevicesParamsOrderReceived:
+		return true
+	case ListCampaignDevicesParamsOrderSite:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListCampaignSitesParamsOrder.
+const (
+	ListCampaignSitesParamsOrderId           ListCampaignSitesParamsOrder = "id"
+	ListCampaignSitesParamsOrderLagging      ListCampaignSitesParamsOrder = "lagging"
+	ListCampaignSitesParamsOrderLoss         ListCampaignSitesParamsOrder = "loss"
+	ListCampaignSitesParamsOrderMinusId      ListCampaignSitesParamsOrder = "-id"
+	ListCampaignSitesParamsOrderMinusLagging ListCampaignSitesParamsOrder = "-lagging"
+	ListCampaignSitesParamsOrderMinusLoss    ListCampaignSitesParamsOrder = "-loss"
+	ListCampaignSitesParamsOrderMinusReady   ListCampaignSitesParamsOrder = "-ready"
+	ListCampaignSitesParamsOrderReady        ListCampaignSitesParamsOrder = "ready"
+)
+
+// Valid indicates whether the value is a known member of the ListCampaignSitesParamsOrder enum.
+func (e ListCampaignSitesParamsOrder) Valid() bool {
+	switch e {
+	case ListCampaignSitesParamsOrderId:
+		return true
+	case ListCampaignSitesParamsOrderLagging:
+		return true
+	case ListCampaignSitesParamsOrderLoss:
+		return true
+	case ListCampaignSitesParamsOrderMinusId:
+		return true
+	case ListCampaignSitesParamsOrderMinusLagging:
+		return true
+	case ListCampaignSitesParamsOrderMinusLoss:
+		return true
+	case ListCampaignSitesParamsOrderMinusReady:
+		return true
+	case ListCampaignSitesParamsOrderReady:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListDevicesParamsOrder.
+const (
+	ListDevicesParamsOrderId           ListDevicesParamsOrder = "id"
+	ListDevicesParamsOrderMinusId      ListDevicesParamsOrder = "-id"
+	ListDevicesParamsOrderMinusProduct ListDevicesParamsOrder = "-product"
+	ListDevicesParamsOrderMinusSeen    ListDevicesParamsOrder = "-seen"
+	ListDevicesParamsOrderMinusSite    ListDevicesParamsOrder = "-site"
+	ListDevicesParamsOrderProduct      ListDevicesParamsOrder = "product"
+	ListDevicesParamsOrderSeen         ListDevicesParamsOrder = "seen"
+	ListDevicesParamsOrderSite         ListDevicesParamsOrder = "site"
+)
+
+// Valid indicates whether the value is a known member of the ListDevicesParamsOrder enum.
+func (e ListDevicesParamsOrder) Valid() bool {
+	switch e {
+	case ListDevicesParamsOrderId:
+		return true
+	case ListDevicesParamsOrderMinusId:
+		return true
+	case ListDevicesParamsOrderMinusProduct:
+		return true
+	case ListDevicesParamsOrderMinusSeen:
+		return true
+	case ListDevicesParamsOrderMinusSite:
+		return true
+	case ListDevicesParamsOrderProduct:
+		return true
+	case ListDevicesParamsOrderSeen:
+		return true
+	case ListDevicesParamsOrderSite:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ShowDeviceHistoryParamsOrder.
+const (
+	ShowDeviceHistoryParamsOrderId      ShowDeviceHistoryParamsOrder = "id"
+	ShowDeviceHistoryParamsOrderMinusId ShowDeviceHistoryParamsOrder = "-id"
+)
+
+// Valid indicates whether the value is a known member of the ShowDeviceHistoryParamsOrder enum.
+func (e ShowDeviceHistoryParamsOrder) Valid() bool {
+	switch e {
+	case ShowDeviceHistoryParamsOrderId:
+		return true
+	case ShowDeviceHistoryParamsOrderMinusId:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListEnrolmentsParamsOrder.
+const (
+	ListEnrolmentsParamsOrderCreated      ListEnrolmentsParamsOrder = "created"
+	ListEnrolmentsParamsOrderId           ListEnrolmentsParamsOrder = "id"
+	ListEnrolmentsParamsOrderMinusCreated ListEnrolmentsParamsOrder = "-created"
+	ListEnrolmentsParamsOrderMinusId      ListEnrolmentsParamsOrder = "-id"
+)
+
+// Valid indicates whether the value is a known member of the ListEnrolmentsParamsOrder enum.
+func (e ListEnrolmentsParamsOrder) Valid() bool {
+	switch e {
+	case ListEnrolmentsParamsOrderCreated:
+		return true
+	case ListEnrolmentsParamsOrderId:
+		return true
+	case ListEnrolmentsParamsOrderMinusCreated:
+		return true
+	case ListEnrolmentsParamsOrderMinusId:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListEventsParamsOrder.
+const (
+	ListEventsParamsOrderId      ListEventsParamsOrder = "id"
+	ListEventsParamsOrderMinusId ListEventsParamsOrder = "-id"
+)
+
+// Valid indicates whether the value is a known member of the ListEventsParamsOrder enum.
+func (e ListEventsParamsOrder) Valid() bool {
+	switch e {
+	case ListEventsParamsOrderId:
+		return true
+	case ListEventsParamsOrderMinusId:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListReleasesParamsOrder.
+const (
+	ListReleasesParamsOrderId            ListReleasesParamsOrder = "id"
+	ListReleasesParamsOrderMinusId       ListReleasesParamsOrder = "-id"
+	ListReleasesParamsOrderMinusUploaded ListReleasesParamsOrder = "-uploaded"
+	ListReleasesParamsOrderUploaded      ListReleasesParamsOrder = "uploaded"
+)
+
+// Valid indicates whether the value is a known member of the ListReleasesParamsOrder enum.
+func (e ListReleasesParamsOrder) Valid() bool {
+	switch e {
+	case ListReleasesParamsOrderId:
+		return true
+	case ListReleasesParamsOrderMinusId:
+		return true
+	case ListReleasesParamsOrderMinusUploaded:
+		return true
+	case ListReleasesParamsOrderUploaded:
 		return true
 	default:
 		return false
@@ -447,12 +696,14 @@ type Policy struct {
 	// AllowUnsigned let devices without a key vote
 	AllowUnsigned bool `json:"allow_unsigned,omitempty,omitzero"`
 
-	// MaxFailures hold the others when so many devices have failed; 0 never
+	// MaxFailures stop when so many devices have failed: the others hold, and waves that are not decided are paused; 0 never
 	MaxFailures int `json:"max_failures,omitempty,omitzero"`
 
 	// TwoPeople somebody else than who made it has to approve it
-	TwoPeople bool   `json:"two_people,omitempty,omitzero"`
-	Waves     []Wave `json:"waves"`
+	TwoPeople bool `json:"two_people,omitempty,omitzero"`
+
+	// Waves decided one after the other, in this order
+	Waves []Wave `json:"waves"`
 }
 
 // Preview defines model for Preview.
@@ -461,9 +712,15 @@ type Preview struct {
 	Overlap []Overlap `json:"overlap,omitempty,omitzero"`
 
 	// Pending devices that match and are no targets, as nobody has approved their keys
-	Pending int            `json:"pending,omitempty,omitzero"`
+	Pending int `json:"pending,omitempty,omitzero"`
+
+	// Problem why the targets cannot be divided into the waves
+	Problem string         `json:"problem,omitempty,omitzero"`
 	Sites   map[string]int `json:"sites"`
 	Targets int            `json:"targets"`
+
+	// Waves of several; which devices they are is by the id of the campaign
+	Waves []WavePreview `json:"waves,omitempty,omitzero"`
 }
 
 // Problem defines model for Problem.
@@ -521,6 +778,29 @@ type Resolution struct {
 // Role defines model for Role.
 type Role string
 
+// Sample for the time since the sample before
+type Sample struct {
+	At time.Time `json:"at"`
+
+	// Loss the mean share of datagrams that they lost
+	Loss float64 `json:"loss"`
+
+	// Nacks per second
+	Nacks float64 `json:"nacks"`
+
+	// Rate bits per second sent, repair and all
+	Rate float64 `json:"rate"`
+
+	// Repairs segments of repair sent, per second
+	Repairs float64 `json:"repairs"`
+
+	// Reporting targets that have said how much they lose; if none has, the next two are unknown
+	Reporting int `json:"reporting"`
+
+	// WorstLoss of the target that loses most
+	WorstLoss float64 `json:"worst_loss"`
+}
+
 // Schedule at a time, if given; then when so many devices have joined or the wait is over, if given
 type Schedule struct {
 	At     time.Time `json:"at,omitempty,omitzero"`
@@ -538,16 +818,27 @@ type Selector struct {
 
 // Sending defines model for Sending.
 type Sending struct {
-	Begun bool  `json:"begun,omitempty,omitzero"`
+	Begun bool `json:"begun,omitempty,omitzero"`
+
+	// Bytes UDP payload sent, of everything
+	Bytes int64 `json:"bytes,omitempty,omitzero"`
 	Nacks int64 `json:"nacks,omitempty,omitzero"`
 
 	// Once everything was sent once
 	Once bool `json:"once,omitempty,omitzero"`
 
-	// Rate bits per second
-	Rate  float64 `json:"rate,omitempty,omitzero"`
-	Sent  int64   `json:"sent,omitempty,omitzero"`
-	Total int64   `json:"total,omitempty,omitzero"`
+	// Rate bits per second that it may send with
+	Rate float64 `json:"rate,omitempty,omitzero"`
+
+	// Repairs segments of repair sent
+	Repairs int64 `json:"repairs,omitempty,omitzero"`
+	Sent    int64 `json:"sent,omitempty,omitzero"`
+	Total   int64 `json:"total,omitempty,omitzero"`
+}
+
+// Series defines model for Series.
+type Series struct {
+	Items []Sample `json:"items"`
 }
 
 // ServerInfo defines model for ServerInfo.
@@ -584,13 +875,41 @@ type Settings struct {
 	Transport Transport `json:"transport,omitempty,omitzero"`
 }
 
+// Site defines model for Site.
+type Site struct {
+	Committed int `json:"committed"`
+
+	// Failed refused, failed, rolled back or released
+	Failed int `json:"failed"`
+	Joined int `json:"joined"`
+
+	// Lagging have a cause
+	Lagging int `json:"lagging"`
+
+	// Ready or further
+	Ready int `json:"ready"`
+
+	// Site empty: targets that have none
+	Site    string `json:"site"`
+	Targets int    `json:"targets"`
+
+	// WorstLoss of the target that loses most, as a share of datagrams
+	WorstLoss float64 `json:"worst_loss"`
+}
+
+// SiteList defines model for SiteList.
+type SiteList struct {
+	Items []Site `json:"items"`
+	Next  string `json:"next,omitempty,omitzero"`
+}
+
 // Status defines model for Status.
 type Status struct {
 	// Asking the policy is met, and a person is asked
 	Asking bool      `json:"asking,omitempty,omitzero"`
 	At     time.Time `json:"at"`
 
-	// Brake why it is held
+	// Brake why it is held or paused
 	Brake    string `json:"brake,omitempty,omitzero"`
 	Campaign string `json:"campaign"`
 
@@ -601,7 +920,7 @@ type Status struct {
 	// Counts targets in each state
 	Counts map[string]int `json:"counts,omitempty,omitzero"`
 
-	// Deadline of votes
+	// Deadline of votes, of the wave that began last
 	Deadline time.Time `json:"deadline,omitempty,omitzero"`
 	Held     bool      `json:"held,omitempty,omitzero"`
 	Joined   int       `json:"joined"`
@@ -613,23 +932,55 @@ type Status struct {
 	Leader string `json:"leader,omitempty,omitzero"`
 
 	// Left until everything is sent once
-	Left  int64   `json:"left,omitempty,omitzero"`
-	Loss  float64 `json:"loss,omitempty,omitzero"`
-	Phase Phase   `json:"phase"`
-	Ready int     `json:"ready"`
+	Left int64 `json:"left,omitempty,omitzero"`
 
-	// Reason why ABORT
+	// Loss the mean share of datagrams that they lost
+	Loss float64 `json:"loss,omitempty,omitzero"`
+
+	// Paused it is held, and nothing is sent or decided
+	Paused bool  `json:"paused,omitempty,omitzero"`
+	Phase  Phase `json:"phase"`
+	Ready  int   `json:"ready"`
+
+	// Reason why ABORT, of the first wave that was aborted
 	Reason string `json:"reason,omitempty,omitzero"`
 
+	// Reporting targets that have said how much they lose
+	Reporting int `json:"reporting,omitempty,omitzero"`
+
 	// Restored it is older than a restore of the database, and waits
-	Restored  bool    `json:"restored,omitempty,omitzero"`
-	Sending   Sending `json:"sending,omitempty,omitzero"`
-	Step      string  `json:"step,omitempty,omitzero"`
-	Targets   int     `json:"targets"`
-	Trouble   string  `json:"trouble,omitempty,omitzero"`
-	Unsigned  int     `json:"unsigned,omitempty,omitzero"`
-	Verdict   string  `json:"verdict,omitempty,omitzero"`
+	Restored bool    `json:"restored,omitempty,omitzero"`
+	Sending  Sending `json:"sending,omitempty,omitzero"`
+	Step     string  `json:"step,omitempty,omitzero"`
+	Targets  int     `json:"targets"`
+	Trouble  string  `json:"trouble,omitempty,omitzero"`
+	Unsigned int     `json:"unsigned,omitempty,omitzero"`
+
+	// Verdict undecided until all waves are; COMMIT if one is committed
+	Verdict string `json:"verdict,omitempty,omitzero"`
+
+	// Waves in their order
+	Waves []WaveState `json:"waves,omitempty,omitzero"`
+
+	// WorstLoss of the target that loses most
 	WorstLoss float64 `json:"worst_loss,omitempty,omitzero"`
+}
+
+// Summary defines model for Summary.
+type Summary struct {
+	// Approved devices whose key is, as the next three
+	Approved int `json:"approved"`
+	Devices  int `json:"devices"`
+
+	// Duplicate of all of them, those whose key lives in two devices
+	Duplicate int `json:"duplicate"`
+
+	// NoKey none is known
+	NoKey int `json:"no_key"`
+
+	// Pending to be approved
+	Pending int `json:"pending"`
+	Revoked int `json:"revoked"`
 }
 
 // Target defines model for Target.
@@ -661,6 +1012,9 @@ type Target struct {
 	State    string `json:"state,omitempty,omitzero"`
 	Total    int64  `json:"total,omitempty,omitzero"`
 	Unsigned bool   `json:"unsigned,omitempty,omitzero"`
+
+	// Wave counted from 0
+	Wave int `json:"wave,omitempty,omitzero"`
 }
 
 // TargetList defines model for TargetList.
@@ -725,22 +1079,67 @@ type Transport struct {
 	Ttl       int     `json:"ttl,omitempty,omitzero"`
 }
 
-// Wave defines model for Wave.
+// Wave a part of the targets that is decided on its own, after the one before it has succeeded; percentages are of its targets
 type Wave struct {
 	// Ask a person is asked before COMMIT
 	Ask bool `json:"ask,omitempty,omitzero"`
 
+	// Errors percentage that may have failed or rolled back: with more the campaign is paused; 0 is what success leaves
+	Errors int `json:"errors,omitempty,omitzero"`
+
 	// Must devices that have to be READY in any case
 	Must []string `json:"must,omitempty,omitzero"`
 
-	// Quorum percentage of the targets that has to be READY; 0 is all
-	Quorum       int   `json:"quorum,omitempty,omitzero"`
+	// OutcomeTimeout the campaign is paused when success is not reached so long after devices may activate; 0 is 15 minutes
+	OutcomeTimeout int64 `json:"outcome_timeout,omitempty,omitzero"`
+
+	// Percent so many of all that targets selects, rounded up, by an order that the campaign's id gives; 0 is all that no earlier wave has
+	Percent int `json:"percent,omitempty,omitzero"`
+
+	// Quorum percentage that has to be READY; 0 is all
+	Quorum int `json:"quorum,omitempty,omitzero"`
+
+	// ReadyTimeout votes end so long after the wave has begun; 0 is an hour
 	ReadyTimeout int64 `json:"ready_timeout,omitempty,omitzero"`
 	SiteQuorum   int   `json:"site_quorum,omitempty,omitzero"`
+
+	// Soak the next wave begins so long after success
+	Soak int64 `json:"soak,omitempty,omitzero"`
+
+	// Success percentage that has to run the new image before the next wave begins; 0 is the quorum
+	Success int `json:"success,omitempty,omitzero"`
 
 	// Targets those devices that every field which is not empty names
 	Targets Selector `json:"targets,omitempty,omitzero"`
 }
+
+// WavePreview defines model for WavePreview.
+type WavePreview struct {
+	Sites   map[string]int `json:"sites"`
+	Targets int            `json:"targets"`
+}
+
+// WaveState defines model for WaveState.
+type WaveState struct {
+	// Asking the policy is met, and a person is asked
+	Asking    bool `json:"asking,omitempty,omitzero"`
+	Committed int  `json:"committed,omitempty,omitzero"`
+	Failed    int  `json:"failed,omitempty,omitzero"`
+	Ready     int  `json:"ready"`
+
+	// Reason why ABORT
+	Reason  string        `json:"reason,omitempty,omitzero"`
+	Refused int           `json:"refused,omitempty,omitzero"`
+	Step    WaveStateStep `json:"step"`
+	Targets int           `json:"targets"`
+
+	// Until when votes, results or the soak end; it stands still in a pause
+	Until   time.Time `json:"until,omitempty,omitzero"`
+	Verdict string    `json:"verdict"`
+}
+
+// WaveStateStep defines model for WaveState.Step.
+type WaveStateStep string
 
 // AfterQuery defines model for AfterQuery.
 type AfterQuery = string
@@ -750,6 +1149,9 @@ type CampaignPath = string
 
 // DevicePath defines model for DevicePath.
 type DevicePath = string
+
+// EnrolmentPath defines model for EnrolmentPath.
+type EnrolmentPath = string
 
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
@@ -813,12 +1215,18 @@ type ListCampaignsParams struct {
 	// Release with this release
 	Release string `form:"release,omitempty" json:"release,omitempty,omitzero"`
 
+	// Order sorted by this; a minus before it turns it round
+	Order ListCampaignsParamsOrder `form:"order,omitempty" json:"order,omitempty,omitzero"`
+
 	// After what next of the page before says
 	After AfterQuery `form:"after,omitempty" json:"after,omitempty,omitzero"`
 
 	// Limit how many; 100 if it is not given, or 0
 	Limit LimitQuery `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 }
+
+// ListCampaignsParamsOrder defines parameters for ListCampaigns.
+type ListCampaignsParamsOrder string
 
 // CreateCampaignParams defines parameters for CreateCampaign.
 type CreateCampaignParams struct {
@@ -858,6 +1266,9 @@ type ApproveCampaignParams struct {
 
 // CommitCampaignParams defines parameters for CommitCampaign.
 type CommitCampaignParams struct {
+	// Wave only this wave, counted from 0: another may be open by now
+	Wave *int `form:"wave,omitempty" json:"wave,omitempty"`
+
 	// IdempotencyKey makes this request be done once
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
@@ -867,6 +1278,15 @@ type ListCampaignDevicesParams struct {
 	// Cause only those that lag for this cause
 	Cause Cause `form:"cause,omitempty" json:"cause,omitempty,omitzero"`
 
+	// Site only those at this site
+	Site string `form:"site,omitempty" json:"site,omitempty,omitzero"`
+
+	// State only those in this state
+	State string `form:"state,omitempty" json:"state,omitempty,omitzero"`
+
+	// Order sorted by this; a minus before it turns it round
+	Order ListCampaignDevicesParamsOrder `form:"order,omitempty" json:"order,omitempty,omitzero"`
+
 	// After what next of the page before says
 	After AfterQuery `form:"after,omitempty" json:"after,omitempty,omitzero"`
 
@@ -874,8 +1294,17 @@ type ListCampaignDevicesParams struct {
 	Limit LimitQuery `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 }
 
+// ListCampaignDevicesParamsOrder defines parameters for ListCampaignDevices.
+type ListCampaignDevicesParamsOrder string
+
 // HoldCampaignParams defines parameters for HoldCampaign.
 type HoldCampaignParams struct {
+	// IdempotencyKey makes this request be done once
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// PauseCampaignParams defines parameters for PauseCampaign.
+type PauseCampaignParams struct {
 	// IdempotencyKey makes this request be done once
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
@@ -894,6 +1323,21 @@ type ResumeCampaignParams struct {
 	// IdempotencyKey makes this request be done once
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
+
+// ListCampaignSitesParams defines parameters for ListCampaignSites.
+type ListCampaignSitesParams struct {
+	// Order sorted by this; a minus before it turns it round. ready is the share of the targets
+	Order ListCampaignSitesParamsOrder `form:"order,omitempty" json:"order,omitempty,omitzero"`
+
+	// After what next of the page before says
+	After AfterQuery `form:"after,omitempty" json:"after,omitempty,omitzero"`
+
+	// Limit how many; 100 if it is not given, or 0
+	Limit LimitQuery `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+}
+
+// ListCampaignSitesParamsOrder defines parameters for ListCampaignSites.
+type ListCampaignSitesParamsOrder string
 
 // StartCampaignParams defines parameters for StartCampaign.
 type StartCampaignParams struct {
@@ -924,12 +1368,21 @@ type ListDevicesParams struct {
 	// SeenSince only those seen since
 	SeenSince time.Time `form:"seen_since,omitempty" json:"seen_since,omitempty,omitzero"`
 
+	// Prefix whose ids begin so
+	Prefix string `form:"prefix,omitempty" json:"prefix,omitempty,omitzero"`
+
+	// Order sorted by this; a minus before it turns it round
+	Order ListDevicesParamsOrder `form:"order,omitempty" json:"order,omitempty,omitzero"`
+
 	// After what next of the page before says
 	After AfterQuery `form:"after,omitempty" json:"after,omitempty,omitzero"`
 
 	// Limit how many; 100 if it is not given, or 0
 	Limit LimitQuery `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 }
+
+// ListDevicesParamsOrder defines parameters for ListDevices.
+type ListDevicesParamsOrder string
 
 // RemoveDeviceParams defines parameters for RemoveDevice.
 type RemoveDeviceParams struct {
@@ -951,12 +1404,18 @@ type ApproveDeviceParams struct {
 
 // ShowDeviceHistoryParams defines parameters for ShowDeviceHistory.
 type ShowDeviceHistoryParams struct {
+	// Order id is the oldest first, as without it; -id the newest
+	Order ShowDeviceHistoryParamsOrder `form:"order,omitempty" json:"order,omitempty,omitzero"`
+
 	// After what next of the page before says
 	After AfterQuery `form:"after,omitempty" json:"after,omitempty,omitzero"`
 
 	// Limit how many; 100 if it is not given, or 0
 	Limit LimitQuery `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 }
+
+// ShowDeviceHistoryParamsOrder defines parameters for ShowDeviceHistory.
+type ShowDeviceHistoryParamsOrder string
 
 // PlaceDeviceParams defines parameters for PlaceDevice.
 type PlaceDeviceParams struct {
@@ -987,11 +1446,23 @@ type RevokeDeviceParams struct {
 
 // ListEnrolmentsParams defines parameters for ListEnrolments.
 type ListEnrolmentsParams struct {
+	// Order sorted by this; a minus before it turns it round
+	Order ListEnrolmentsParamsOrder `form:"order,omitempty" json:"order,omitempty,omitzero"`
+
 	// After what next of the page before says
 	After AfterQuery `form:"after,omitempty" json:"after,omitempty,omitzero"`
 
 	// Limit how many; 100 if it is not given, or 0
 	Limit LimitQuery `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+}
+
+// ListEnrolmentsParamsOrder defines parameters for ListEnrolments.
+type ListEnrolmentsParamsOrder string
+
+// RevokeEnrolmentParams defines parameters for RevokeEnrolment.
+type RevokeEnrolmentParams struct {
+	// IdempotencyKey makes this request be done once
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
 // ListEventsParams defines parameters for ListEvents.
@@ -1011,12 +1482,18 @@ type ListEventsParams struct {
 	// Since not before
 	Since time.Time `form:"since,omitempty" json:"since,omitempty,omitzero"`
 
+	// Order id is the oldest first, as without it; -id the newest
+	Order ListEventsParamsOrder `form:"order,omitempty" json:"order,omitempty,omitzero"`
+
 	// After what next of the page before says
 	After AfterQuery `form:"after,omitempty" json:"after,omitempty,omitzero"`
 
 	// Limit how many; 100 if it is not given, or 0
 	Limit LimitQuery `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 }
+
+// ListEventsParamsOrder defines parameters for ListEvents.
+type ListEventsParamsOrder string
 
 // StreamEventsParams defines parameters for StreamEvents.
 type StreamEventsParams struct {
@@ -1032,12 +1509,18 @@ type ListReleasesParams struct {
 	// Product only those of this product
 	Product string `form:"product,omitempty" json:"product,omitempty,omitzero"`
 
+	// Order sorted by this; a minus before it turns it round
+	Order ListReleasesParamsOrder `form:"order,omitempty" json:"order,omitempty,omitzero"`
+
 	// After what next of the page before says
 	After AfterQuery `form:"after,omitempty" json:"after,omitempty,omitzero"`
 
 	// Limit how many; 100 if it is not given, or 0
 	Limit LimitQuery `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 }
+
+// ListReleasesParamsOrder defines parameters for ListReleases.
+type ListReleasesParamsOrder string
 
 // CreateReleaseParams defines parameters for CreateRelease.
 type CreateReleaseParams struct {
@@ -1164,7 +1647,7 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
-	// ListCampaigns List campaigns, by id
+	// ListCampaigns List campaigns
 	//
 	// Lists of devices in their settings are left out; the campaign itself has them.
 	//
@@ -1229,7 +1712,7 @@ type ClientInterface interface {
 	// Corresponds with PUT /campaigns/{campaign} (the `ChangeCampaign` operationId).
 	ChangeCampaign(ctx context.Context, campaign CampaignPath, params *ChangeCampaignParams, body ChangeCampaignJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// AbortCampaign Decide to ABORT
+	// AbortCampaign Decide to ABORT the wave that is open and those behind it
 	//
 	// It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 	//
@@ -1241,24 +1724,31 @@ type ClientInterface interface {
 	// Corresponds with POST /campaigns/{campaign}/approve (the `ApproveCampaign` operationId).
 	ApproveCampaign(ctx context.Context, campaign CampaignPath, params *ApproveCampaignParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CommitCampaign Agree to COMMIT
+	// CommitCampaign Agree to COMMIT the wave that is open
 	//
 	// It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 	//
 	// Corresponds with POST /campaigns/{campaign}/commit (the `CommitCampaign` operationId).
 	CommitCampaign(ctx context.Context, campaign CampaignPath, params *CommitCampaignParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListCampaignDevices List the targets of a campaign, by id
+	// ListCampaignDevices List the targets of a campaign
 	//
 	// Corresponds with GET /campaigns/{campaign}/devices (the `ListCampaignDevices` operationId).
 	ListCampaignDevices(ctx context.Context, campaign CampaignPath, params *ListCampaignDevicesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// HoldCampaign Stop devices that have not begun to activate
 	//
-	// It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
+	// No wave begins, either; sending goes on. It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 	//
 	// Corresponds with POST /campaigns/{campaign}/hold (the `HoldCampaign` operationId).
 	HoldCampaign(ctx context.Context, campaign CampaignPath, params *HoldCampaignParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PauseCampaign Stop all that can be stopped
+	//
+	// Nothing is sent or decided, deadlines stand still, and devices that have not begun to activate hold. Votes and results are taken. It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
+	//
+	// Corresponds with POST /campaigns/{campaign}/pause (the `PauseCampaign` operationId).
+	PauseCampaign(ctx context.Context, campaign CampaignPath, params *PauseCampaignParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ResolveCampaignWithBody Say how a campaign goes on after the database was restored
 	//
@@ -1278,12 +1768,24 @@ type ClientInterface interface {
 	// Corresponds with POST /campaigns/{campaign}/resolve (the `ResolveCampaign` operationId).
 	ResolveCampaign(ctx context.Context, campaign CampaignPath, params *ResolveCampaignParams, body ResolveCampaignJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ResumeCampaign Let them go on
+	// ResumeCampaign Let all go on, after pause or hold
 	//
-	// It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
+	// Who resumes a campaign that the results of a wave have paused accepts them: if the wave cannot succeed any more, or not in time, it counts as passed. It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 	//
 	// Corresponds with POST /campaigns/{campaign}/resume (the `ResumeCampaign` operationId).
 	ResumeCampaign(ctx context.Context, campaign CampaignPath, params *ResumeCampaignParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ShowCampaignSeries How a campaign went over time
+	//
+	// As far as the process that answers has led it, the oldest first: at most 600 samples, whatever the length of the campaign.
+	//
+	// Corresponds with GET /campaigns/{campaign}/series (the `ShowCampaignSeries` operationId).
+	ShowCampaignSeries(ctx context.Context, campaign CampaignPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListCampaignSites List the sites of a campaign, with how far their targets are
+	//
+	// Corresponds with GET /campaigns/{campaign}/sites (the `ListCampaignSites` operationId).
+	ListCampaignSites(ctx context.Context, campaign CampaignPath, params *ListCampaignSitesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// StartCampaign Freeze targets and group, and run it when its schedule says so
 	//
@@ -1297,7 +1799,7 @@ type ClientInterface interface {
 	// Corresponds with GET /campaigns/{campaign}/status (the `ShowCampaignStatus` operationId).
 	ShowCampaignStatus(ctx context.Context, campaign CampaignPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListDevices List devices, by id
+	// ListDevices List devices
 	//
 	// Of several values of a filter one has to be the device's.
 	//
@@ -1321,7 +1823,7 @@ type ClientInterface interface {
 	// Corresponds with POST /devices/{device}/approve (the `ApproveDevice` operationId).
 	ApproveDevice(ctx context.Context, device DevicePath, params *ApproveDeviceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ShowDeviceHistory What was done to a device and by it, oldest first
+	// ShowDeviceHistory What was done to a device and by it
 	//
 	// Corresponds with GET /devices/{device}/history (the `ShowDeviceHistory` operationId).
 	ShowDeviceHistory(ctx context.Context, device DevicePath, params *ShowDeviceHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1354,7 +1856,7 @@ type ClientInterface interface {
 	// Corresponds with POST /devices/{device}/revoke (the `RevokeDevice` operationId).
 	RevokeDevice(ctx context.Context, device DevicePath, params *RevokeDeviceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListEnrolments List enrolment tokens, by id
+	// ListEnrolments List enrolment tokens
 	//
 	// Corresponds with GET /enrolments (the `ListEnrolments` operationId).
 	ListEnrolments(ctx context.Context, params *ListEnrolmentsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1377,7 +1879,14 @@ type ClientInterface interface {
 	// Corresponds with POST /enrolments (the `CreateEnrolment` operationId).
 	CreateEnrolment(ctx context.Context, body CreateEnrolmentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListEvents The audit trail, oldest first
+	// RevokeEnrolment Revoke an enrolment token that was not used
+	//
+	// It is gone. What a used one let in is a device, whose key can be revoked.
+	//
+	// Corresponds with DELETE /enrolments/{enrolment} (the `RevokeEnrolment` operationId).
+	RevokeEnrolment(ctx context.Context, enrolment EnrolmentPath, params *RevokeEnrolmentParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListEvents The audit trail
 	//
 	// Corresponds with GET /events (the `ListEvents` operationId).
 	ListEvents(ctx context.Context, params *ListEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1398,7 +1907,7 @@ type ClientInterface interface {
 	// Corresponds with GET /events/stream (the `StreamEvents` operationId).
 	StreamEvents(ctx context.Context, params *StreamEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListReleases List releases, by digest
+	// ListReleases List releases
 	//
 	// Corresponds with GET /releases (the `ListReleases` operationId).
 	ListReleases(ctx context.Context, params *ListReleasesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1436,6 +1945,13 @@ type ClientInterface interface {
 	// Corresponds with GET /server (the `ShowServer` operationId).
 	ShowServer(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ShowSummary How many devices there are
+	//
+	// It is at most two seconds old.
+	//
+	// Corresponds with GET /summary (the `ShowSummary` operationId).
+	ShowSummary(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListTokens List tokens, by id
 	//
 	// Corresponds with GET /tokens (the `ListTokens` operationId).
@@ -1465,7 +1981,7 @@ type ClientInterface interface {
 	RevokeToken(ctx context.Context, token TokenPath, params *RevokeTokenParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
-// ListCampaigns List campaigns, by id
+// ListCampaigns List campaigns
 //
 // Lists of devices in their settings are left out; the campaign itself has them.
 //
@@ -1620,7 +2136,7 @@ func (c *Client) ChangeCampaign(ctx context.Context, campaign CampaignPath, para
 	return c.Client.Do(req)
 }
 
-// AbortCampaign Decide to ABORT
+// AbortCampaign Decide to ABORT the wave that is open and those behind it
 //
 // It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 //
@@ -1652,7 +2168,7 @@ func (c *Client) ApproveCampaign(ctx context.Context, campaign CampaignPath, par
 	return c.Client.Do(req)
 }
 
-// CommitCampaign Agree to COMMIT
+// CommitCampaign Agree to COMMIT the wave that is open
 //
 // It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 //
@@ -1669,7 +2185,7 @@ func (c *Client) CommitCampaign(ctx context.Context, campaign CampaignPath, para
 	return c.Client.Do(req)
 }
 
-// ListCampaignDevices List the targets of a campaign, by id
+// ListCampaignDevices List the targets of a campaign
 //
 // Corresponds with GET /campaigns/{campaign}/devices (the `ListCampaignDevices` operationId).
 func (c *Client) ListCampaignDevices(ctx context.Context, campaign CampaignPath, params *ListCampaignDevicesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1686,11 +2202,28 @@ func (c *Client) ListCampaignDevices(ctx context.Context, campaign CampaignPath,
 
 // HoldCampaign Stop devices that have not begun to activate
 //
-// It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
+// No wave begins, either; sending goes on. It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 //
 // Corresponds with POST /campaigns/{campaign}/hold (the `HoldCampaign` operationId).
 func (c *Client) HoldCampaign(ctx context.Context, campaign CampaignPath, params *HoldCampaignParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewHoldCampaignRequest(c.Server, campaign, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PauseCampaign Stop all that can be stopped
+//
+// Nothing is sent or decided, deadlines stand still, and devices that have not begun to activate hold. Votes and results are taken. It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
+//
+// Corresponds with POST /campaigns/{campaign}/pause (the `PauseCampaign` operationId).
+func (c *Client) PauseCampaign(ctx context.Context, campaign CampaignPath, params *PauseCampaignParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPauseCampaignRequest(c.Server, campaign, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1739,13 +2272,45 @@ func (c *Client) ResolveCampaign(ctx context.Context, campaign CampaignPath, par
 	return c.Client.Do(req)
 }
 
-// ResumeCampaign Let them go on
+// ResumeCampaign Let all go on, after pause or hold
 //
-// It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
+// Who resumes a campaign that the results of a wave have paused accepts them: if the wave cannot succeed any more, or not in time, it counts as passed. It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 //
 // Corresponds with POST /campaigns/{campaign}/resume (the `ResumeCampaign` operationId).
 func (c *Client) ResumeCampaign(ctx context.Context, campaign CampaignPath, params *ResumeCampaignParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewResumeCampaignRequest(c.Server, campaign, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ShowCampaignSeries How a campaign went over time
+//
+// As far as the process that answers has led it, the oldest first: at most 600 samples, whatever the length of the campaign.
+//
+// Corresponds with GET /campaigns/{campaign}/series (the `ShowCampaignSeries` operationId).
+func (c *Client) ShowCampaignSeries(ctx context.Context, campaign CampaignPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewShowCampaignSeriesRequest(c.Server, campaign)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListCampaignSites List the sites of a campaign, with how far their targets are
+//
+// Corresponds with GET /campaigns/{campaign}/sites (the `ListCampaignSites` operationId).
+func (c *Client) ListCampaignSites(ctx context.Context, campaign CampaignPath, params *ListCampaignSitesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListCampaignSitesRequest(c.Server, campaign, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1788,7 +2353,7 @@ func (c *Client) ShowCampaignStatus(ctx context.Context, campaign CampaignPath, 
 	return c.Client.Do(req)
 }
 
-// ListDevices List devices, by id
+// ListDevices List devices
 //
 // Of several values of a filter one has to be the device's.
 //
@@ -1852,7 +2417,7 @@ func (c *Client) ApproveDevice(ctx context.Context, device DevicePath, params *A
 	return c.Client.Do(req)
 }
 
-// ShowDeviceHistory What was done to a device and by it, oldest first
+// ShowDeviceHistory What was done to a device and by it
 //
 // Corresponds with GET /devices/{device}/history (the `ShowDeviceHistory` operationId).
 func (c *Client) ShowDeviceHistory(ctx context.Context, device DevicePath, params *ShowDeviceHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1935,7 +2500,7 @@ func (c *Client) RevokeDevice(ctx context.Context, device DevicePath, params *Re
 	return c.Client.Do(req)
 }
 
-// ListEnrolments List enrolment tokens, by id
+// ListEnrolments List enrolment tokens
 //
 // Corresponds with GET /enrolments (the `ListEnrolments` operationId).
 func (c *Client) ListEnrolments(ctx context.Context, params *ListEnrolmentsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1988,7 +2553,24 @@ func (c *Client) CreateEnrolment(ctx context.Context, body CreateEnrolmentJSONRe
 	return c.Client.Do(req)
 }
 
-// ListEvents The audit trail, oldest first
+// RevokeEnrolment Revoke an enrolment token that was not used
+//
+// It is gone. What a used one let in is a device, whose key can be revoked.
+//
+// Corresponds with DELETE /enrolments/{enrolment} (the `RevokeEnrolment` operationId).
+func (c *Client) RevokeEnrolment(ctx context.Context, enrolment EnrolmentPath, params *RevokeEnrolmentParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeEnrolmentRequest(c.Server, enrolment, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListEvents The audit trail
 //
 // Corresponds with GET /events (the `ListEvents` operationId).
 func (c *Client) ListEvents(ctx context.Context, params *ListEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2029,7 +2611,7 @@ func (c *Client) StreamEvents(ctx context.Context, params *StreamEventsParams, r
 	return c.Client.Do(req)
 }
 
-// ListReleases List releases, by digest
+// ListReleases List releases
 //
 // Corresponds with GET /releases (the `ListReleases` operationId).
 func (c *Client) ListReleases(ctx context.Context, params *ListReleasesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2117,6 +2699,23 @@ func (c *Client) UploadImageWithBody(ctx context.Context, release ReleasePath, i
 // Corresponds with GET /server (the `ShowServer` operationId).
 func (c *Client) ShowServer(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewShowServerRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ShowSummary How many devices there are
+//
+// It is at most two seconds old.
+//
+// Corresponds with GET /summary (the `ShowSummary` operationId).
+func (c *Client) ShowSummary(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewShowSummaryRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -2244,6 +2843,14 @@ func NewListCampaignsRequest(server string, params *ListCampaignsParams) (*http.
 		}
 
 		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "release", params.Release, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 			return nil, err
 		} else {
 			for _, qp := range strings.Split(queryFrag, "&") {
@@ -2653,6 +3260,33 @@ func NewCommitCampaignRequest(server string, campaign CampaignPath, params *Comm
 		return nil, err
 	}
 
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Wave != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "wave", *params.Wave, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
@@ -2717,6 +3351,30 @@ func NewListCampaignDevicesRequest(server string, campaign CampaignPath, params 
 			}
 		}
 
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "site", params.Site, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
 		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 			return nil, err
 		} else {
@@ -2764,6 +3422,53 @@ func NewHoldCampaignRequest(server string, campaign CampaignPath, params *HoldCa
 	}
 
 	operationPath := fmt.Sprintf("/campaigns/%s/hold", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewPauseCampaignRequest constructs an http.Request for the PauseCampaign method
+func NewPauseCampaignRequest(server string, campaign CampaignPath, params *PauseCampaignParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "campaign", campaign, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/campaigns/%s/pause", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -2905,6 +3610,113 @@ func NewResumeCampaignRequest(server string, campaign CampaignPath, params *Resu
 
 		req.Header.Set("Idempotency-Key", headerParam0)
 
+	}
+
+	return req, nil
+}
+
+// NewShowCampaignSeriesRequest constructs an http.Request for the ShowCampaignSeries method
+func NewShowCampaignSeriesRequest(server string, campaign CampaignPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "campaign", campaign, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/campaigns/%s/series", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListCampaignSitesRequest constructs an http.Request for the ListCampaignSites method
+func NewListCampaignSitesRequest(server string, campaign CampaignPath, params *ListCampaignSitesParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "campaign", campaign, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/campaigns/%s/sites", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -3081,6 +3893,22 @@ func NewListDevicesRequest(server string, params *ListDevicesParams) (*http.Requ
 		}
 
 		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "seen_since", params.SeenSince, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "prefix", params.Prefix, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 			return nil, err
 		} else {
 			for _, qp := range strings.Split(queryFrag, "&") {
@@ -3298,6 +4126,14 @@ func NewShowDeviceHistoryRequest(server string, device DevicePath, params *ShowD
 		// styled parameters, preserving literal commas as delimiters
 		// per the OpenAPI spec (e.g. "color=blue,black,brown").
 		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
 
 		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 			return nil, err
@@ -3538,6 +4374,14 @@ func NewListEnrolmentsRequest(server string, params *ListEnrolmentsParams) (*htt
 		// per the OpenAPI spec (e.g. "color=blue,black,brown").
 		var rawQueryFragments []string
 
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
 		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 			return nil, err
 		} else {
@@ -3608,6 +4452,53 @@ func NewCreateEnrolmentRequestWithBody(server string, contentType string, body i
 	return req, nil
 }
 
+// NewRevokeEnrolmentRequest constructs an http.Request for the RevokeEnrolment method
+func NewRevokeEnrolmentRequest(server string, enrolment EnrolmentPath, params *RevokeEnrolmentParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "enrolment", enrolment, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/enrolments/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
 // NewListEventsRequest constructs an http.Request for the ListEvents method
 func NewListEventsRequest(server string, params *ListEventsParams) (*http.Request, error) {
 	var err error
@@ -3669,6 +4560,14 @@ func NewListEventsRequest(server string, params *ListEventsParams) (*http.Reques
 		}
 
 		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "since", params.Since, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 			return nil, err
 		} else {
 			for _, qp := range strings.Split(queryFrag, "&") {
@@ -3798,6 +4697,14 @@ func NewListReleasesRequest(server string, params *ListReleasesParams) (*http.Re
 		var rawQueryFragments []string
 
 		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "product", params.Product, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 			return nil, err
 		} else {
 			for _, qp := range strings.Split(queryFrag, "&") {
@@ -4028,6 +4935,33 @@ func NewShowServerRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewShowSummaryRequest constructs an http.Request for the ShowSummary method
+func NewShowSummaryRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/summary")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListTokensRequest constructs an http.Request for the ListTokens method
 func NewListTokensRequest(server string, params *ListTokensParams) (*http.Request, error) {
 	var err error
@@ -4225,7 +5159,7 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
-	// ListCampaignsWithResponse List campaigns, by id
+	// ListCampaignsWithResponse List campaigns
 	//
 	// Lists of devices in their settings are left out; the campaign itself has them.
 	//
@@ -4296,7 +5230,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PUT /campaigns/{campaign} (the `ChangeCampaign` operationId).
 	ChangeCampaignWithResponse(ctx context.Context, campaign CampaignPath, params *ChangeCampaignParams, body ChangeCampaignJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeCampaignResponse, error)
 
-	// AbortCampaignWithResponse Decide to ABORT
+	// AbortCampaignWithResponse Decide to ABORT the wave that is open and those behind it
 	//
 	// It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 	//
@@ -4312,7 +5246,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /campaigns/{campaign}/approve (the `ApproveCampaign` operationId).
 	ApproveCampaignWithResponse(ctx context.Context, campaign CampaignPath, params *ApproveCampaignParams, reqEditors ...RequestEditorFn) (*ApproveCampaignResponse, error)
 
-	// CommitCampaignWithResponse Agree to COMMIT
+	// CommitCampaignWithResponse Agree to COMMIT the wave that is open
 	//
 	// It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 	//
@@ -4321,7 +5255,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /campaigns/{campaign}/commit (the `CommitCampaign` operationId).
 	CommitCampaignWithResponse(ctx context.Context, campaign CampaignPath, params *CommitCampaignParams, reqEditors ...RequestEditorFn) (*CommitCampaignResponse, error)
 
-	// ListCampaignDevicesWithResponse List the targets of a campaign, by id
+	// ListCampaignDevicesWithResponse List the targets of a campaign
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -4330,12 +5264,21 @@ type ClientWithResponsesInterface interface {
 
 	// HoldCampaignWithResponse Stop devices that have not begun to activate
 	//
-	// It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
+	// No wave begins, either; sending goes on. It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /campaigns/{campaign}/hold (the `HoldCampaign` operationId).
 	HoldCampaignWithResponse(ctx context.Context, campaign CampaignPath, params *HoldCampaignParams, reqEditors ...RequestEditorFn) (*HoldCampaignResponse, error)
+
+	// PauseCampaignWithResponse Stop all that can be stopped
+	//
+	// Nothing is sent or decided, deadlines stand still, and devices that have not begun to activate hold. Votes and results are taken. It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /campaigns/{campaign}/pause (the `PauseCampaign` operationId).
+	PauseCampaignWithResponse(ctx context.Context, campaign CampaignPath, params *PauseCampaignParams, reqEditors ...RequestEditorFn) (*PauseCampaignResponse, error)
 
 	// ResolveCampaignWithBodyWithResponse Say how a campaign goes on after the database was restored
 	//
@@ -4355,14 +5298,30 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /campaigns/{campaign}/resolve (the `ResolveCampaign` operationId).
 	ResolveCampaignWithResponse(ctx context.Context, campaign CampaignPath, params *ResolveCampaignParams, body ResolveCampaignJSONRequestBody, reqEditors ...RequestEditorFn) (*ResolveCampaignResponse, error)
 
-	// ResumeCampaignWithResponse Let them go on
+	// ResumeCampaignWithResponse Let all go on, after pause or hold
 	//
-	// It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
+	// Who resumes a campaign that the results of a wave have paused accepts them: if the wave cannot succeed any more, or not in time, it counts as passed. It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /campaigns/{campaign}/resume (the `ResumeCampaign` operationId).
 	ResumeCampaignWithResponse(ctx context.Context, campaign CampaignPath, params *ResumeCampaignParams, reqEditors ...RequestEditorFn) (*ResumeCampaignResponse, error)
+
+	// ShowCampaignSeriesWithResponse How a campaign went over time
+	//
+	// As far as the process that answers has led it, the oldest first: at most 600 samples, whatever the length of the campaign.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /campaigns/{campaign}/series (the `ShowCampaignSeries` operationId).
+	ShowCampaignSeriesWithResponse(ctx context.Context, campaign CampaignPath, reqEditors ...RequestEditorFn) (*ShowCampaignSeriesResponse, error)
+
+	// ListCampaignSitesWithResponse List the sites of a campaign, with how far their targets are
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /campaigns/{campaign}/sites (the `ListCampaignSites` operationId).
+	ListCampaignSitesWithResponse(ctx context.Context, campaign CampaignPath, params *ListCampaignSitesParams, reqEditors ...RequestEditorFn) (*ListCampaignSitesResponse, error)
 
 	// StartCampaignWithResponse Freeze targets and group, and run it when its schedule says so
 	//
@@ -4380,7 +5339,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /campaigns/{campaign}/status (the `ShowCampaignStatus` operationId).
 	ShowCampaignStatusWithResponse(ctx context.Context, campaign CampaignPath, reqEditors ...RequestEditorFn) (*ShowCampaignStatusResponse, error)
 
-	// ListDevicesWithResponse List devices, by id
+	// ListDevicesWithResponse List devices
 	//
 	// Of several values of a filter one has to be the device's.
 	//
@@ -4412,7 +5371,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /devices/{device}/approve (the `ApproveDevice` operationId).
 	ApproveDeviceWithResponse(ctx context.Context, device DevicePath, params *ApproveDeviceParams, reqEditors ...RequestEditorFn) (*ApproveDeviceResponse, error)
 
-	// ShowDeviceHistoryWithResponse What was done to a device and by it, oldest first
+	// ShowDeviceHistoryWithResponse What was done to a device and by it
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -4451,7 +5410,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /devices/{device}/revoke (the `RevokeDevice` operationId).
 	RevokeDeviceWithResponse(ctx context.Context, device DevicePath, params *RevokeDeviceParams, reqEditors ...RequestEditorFn) (*RevokeDeviceResponse, error)
 
-	// ListEnrolmentsWithResponse List enrolment tokens, by id
+	// ListEnrolmentsWithResponse List enrolment tokens
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -4476,7 +5435,16 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /enrolments (the `CreateEnrolment` operationId).
 	CreateEnrolmentWithResponse(ctx context.Context, body CreateEnrolmentJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateEnrolmentResponse, error)
 
-	// ListEventsWithResponse The audit trail, oldest first
+	// RevokeEnrolmentWithResponse Revoke an enrolment token that was not used
+	//
+	// It is gone. What a used one let in is a device, whose key can be revoked.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /enrolments/{enrolment} (the `RevokeEnrolment` operationId).
+	RevokeEnrolmentWithResponse(ctx context.Context, enrolment EnrolmentPath, params *RevokeEnrolmentParams, reqEditors ...RequestEditorFn) (*RevokeEnrolmentResponse, error)
+
+	// ListEventsWithResponse The audit trail
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -4501,7 +5469,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /events/stream (the `StreamEvents` operationId).
 	StreamEventsWithResponse(ctx context.Context, params *StreamEventsParams, reqEditors ...RequestEditorFn) (*StreamEventsResponse, error)
 
-	// ListReleasesWithResponse List releases, by digest
+	// ListReleasesWithResponse List releases
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -4546,6 +5514,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /server (the `ShowServer` operationId).
 	ShowServerWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ShowServerResponse, error)
+
+	// ShowSummaryWithResponse How many devices there are
+	//
+	// It is at most two seconds old.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /summary (the `ShowSummary` operationId).
+	ShowSummaryWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ShowSummaryResponse, error)
 
 	// ListTokensWithResponse List tokens, by id
 	//
@@ -5521,6 +6498,89 @@ func (r HoldCampaignResponse) ContentType() string {
 	return ""
 }
 
+type PauseCampaignResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *Invalid
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthorized
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *Forbidden
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *NotFound
+	// ApplicationproblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationproblemJSON409 *Conflict
+	// ApplicationproblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationproblemJSON429 *TooMany
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *Unavailable
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r PauseCampaignResponse) GetApplicationproblemJSON400() *Invalid {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r PauseCampaignResponse) GetApplicationproblemJSON401() *Unauthorized {
+	return r.ApplicationproblemJSON401
+}
+
+// GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r PauseCampaignResponse) GetApplicationproblemJSON403() *Forbidden {
+	return r.ApplicationproblemJSON403
+}
+
+// GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r PauseCampaignResponse) GetApplicationproblemJSON404() *NotFound {
+	return r.ApplicationproblemJSON404
+}
+
+// GetApplicationproblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r PauseCampaignResponse) GetApplicationproblemJSON409() *Conflict {
+	return r.ApplicationproblemJSON409
+}
+
+// GetApplicationproblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r PauseCampaignResponse) GetApplicationproblemJSON429() *TooMany {
+	return r.ApplicationproblemJSON429
+}
+
+// GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r PauseCampaignResponse) GetApplicationproblemJSON503() *Unavailable {
+	return r.ApplicationproblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r PauseCampaignResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PauseCampaignResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PauseCampaignResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PauseCampaignResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ResolveCampaignResponse200Headers the declared response headers of an HTTP 200 response for ResolveCampaign
 type ResolveCampaignResponse200Headers struct {
 	ETag string
@@ -5709,6 +6769,158 @@ func (r ResumeCampaignResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ResumeCampaignResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ShowCampaignSeriesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Series
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *Invalid
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthorized
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *Forbidden
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *NotFound
+	// ApplicationproblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationproblemJSON429 *TooMany
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ShowCampaignSeriesResponse) GetJSON200() *Series {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ShowCampaignSeriesResponse) GetApplicationproblemJSON400() *Invalid {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ShowCampaignSeriesResponse) GetApplicationproblemJSON401() *Unauthorized {
+	return r.ApplicationproblemJSON401
+}
+
+// GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ShowCampaignSeriesResponse) GetApplicationproblemJSON403() *Forbidden {
+	return r.ApplicationproblemJSON403
+}
+
+// GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ShowCampaignSeriesResponse) GetApplicationproblemJSON404() *NotFound {
+	return r.ApplicationproblemJSON404
+}
+
+// GetApplicationproblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ShowCampaignSeriesResponse) GetApplicationproblemJSON429() *TooMany {
+	return r.ApplicationproblemJSON429
+}
+
+// GetBody returns the raw response body bytes
+func (r ShowCampaignSeriesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ShowCampaignSeriesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ShowCampaignSeriesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ShowCampaignSeriesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListCampaignSitesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SiteList
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *Invalid
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthorized
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *Forbidden
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *NotFound
+	// ApplicationproblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationproblemJSON429 *TooMany
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListCampaignSitesResponse) GetJSON200() *SiteList {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListCampaignSitesResponse) GetApplicationproblemJSON400() *Invalid {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListCampaignSitesResponse) GetApplicationproblemJSON401() *Unauthorized {
+	return r.ApplicationproblemJSON401
+}
+
+// GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ListCampaignSitesResponse) GetApplicationproblemJSON403() *Forbidden {
+	return r.ApplicationproblemJSON403
+}
+
+// GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ListCampaignSitesResponse) GetApplicationproblemJSON404() *NotFound {
+	return r.ApplicationproblemJSON404
+}
+
+// GetApplicationproblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ListCampaignSitesResponse) GetApplicationproblemJSON429() *TooMany {
+	return r.ApplicationproblemJSON429
+}
+
+// GetBody returns the raw response body bytes
+func (r ListCampaignSitesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListCampaignSitesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListCampaignSitesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListCampaignSitesResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -6767,6 +7979,75 @@ func (r CreateEnrolmentResponse) ContentType() string {
 	return ""
 }
 
+type RevokeEnrolmentResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthorized
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *Forbidden
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *NotFound
+	// ApplicationproblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationproblemJSON409 *Conflict
+	// ApplicationproblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationproblemJSON429 *TooMany
+}
+
+// GetApplicationproblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r RevokeEnrolmentResponse) GetApplicationproblemJSON401() *Unauthorized {
+	return r.ApplicationproblemJSON401
+}
+
+// GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r RevokeEnrolmentResponse) GetApplicationproblemJSON403() *Forbidden {
+	return r.ApplicationproblemJSON403
+}
+
+// GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r RevokeEnrolmentResponse) GetApplicationproblemJSON404() *NotFound {
+	return r.ApplicationproblemJSON404
+}
+
+// GetApplicationproblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r RevokeEnrolmentResponse) GetApplicationproblemJSON409() *Conflict {
+	return r.ApplicationproblemJSON409
+}
+
+// GetApplicationproblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r RevokeEnrolmentResponse) GetApplicationproblemJSON429() *TooMany {
+	return r.ApplicationproblemJSON429
+}
+
+// GetBody returns the raw response body bytes
+func (r RevokeEnrolmentResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RevokeEnrolmentResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RevokeEnrolmentResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RevokeEnrolmentResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListEventsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -7361,6 +8642,68 @@ func (r ShowServerResponse) ContentType() string {
 	return ""
 }
 
+type ShowSummaryResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Summary
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthorized
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *Forbidden
+	// ApplicationproblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationproblemJSON429 *TooMany
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ShowSummaryResponse) GetJSON200() *Summary {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ShowSummaryResponse) GetApplicationproblemJSON401() *Unauthorized {
+	return r.ApplicationproblemJSON401
+}
+
+// GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ShowSummaryResponse) GetApplicationproblemJSON403() *Forbidden {
+	return r.ApplicationproblemJSON403
+}
+
+// GetApplicationproblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ShowSummaryResponse) GetApplicationproblemJSON429() *TooMany {
+	return r.ApplicationproblemJSON429
+}
+
+// GetBody returns the raw response body bytes
+func (r ShowSummaryResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ShowSummaryResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ShowSummaryResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ShowSummaryResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListTokensResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -7568,7 +8911,7 @@ func (r RevokeTokenResponse) ContentType() string {
 	return ""
 }
 
-// ListCampaignsWithResponse List campaigns, by id
+// ListCampaignsWithResponse List campaigns
 //
 // Lists of devices in their settings are left out; the campaign itself has them.
 //
@@ -7693,7 +9036,7 @@ func (c *ClientWithResponses) ChangeCampaignWithResponse(ctx context.Context, ca
 	return ParseChangeCampaignResponse(rsp)
 }
 
-// AbortCampaignWithResponse Decide to ABORT
+// AbortCampaignWithResponse Decide to ABORT the wave that is open and those behind it
 //
 // It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 //
@@ -7721,7 +9064,7 @@ func (c *ClientWithResponses) ApproveCampaignWithResponse(ctx context.Context, c
 	return ParseApproveCampaignResponse(rsp)
 }
 
-// CommitCampaignWithResponse Agree to COMMIT
+// CommitCampaignWithResponse Agree to COMMIT the wave that is open
 //
 // It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 //
@@ -7736,7 +9079,7 @@ func (c *ClientWithResponses) CommitCampaignWithResponse(ctx context.Context, ca
 	return ParseCommitCampaignResponse(rsp)
 }
 
-// ListCampaignDevicesWithResponse List the targets of a campaign, by id
+// ListCampaignDevicesWithResponse List the targets of a campaign
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -7751,7 +9094,7 @@ func (c *ClientWithResponses) ListCampaignDevicesWithResponse(ctx context.Contex
 
 // HoldCampaignWithResponse Stop devices that have not begun to activate
 //
-// It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
+// No wave begins, either; sending goes on. It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -7762,6 +9105,21 @@ func (c *ClientWithResponses) HoldCampaignWithResponse(ctx context.Context, camp
 		return nil, err
 	}
 	return ParseHoldCampaignResponse(rsp)
+}
+
+// PauseCampaignWithResponse Stop all that can be stopped
+//
+// Nothing is sent or decided, deadlines stand still, and devices that have not begun to activate hold. Votes and results are taken. It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /campaigns/{campaign}/pause (the `PauseCampaign` operationId).
+func (c *ClientWithResponses) PauseCampaignWithResponse(ctx context.Context, campaign CampaignPath, params *PauseCampaignParams, reqEditors ...RequestEditorFn) (*PauseCampaignResponse, error) {
+	rsp, err := c.PauseCampaign(ctx, campaign, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePauseCampaignResponse(rsp)
 }
 
 // ResolveCampaignWithBodyWithResponse Say how a campaign goes on after the database was restored
@@ -7794,9 +9152,9 @@ func (c *ClientWithResponses) ResolveCampaignWithResponse(ctx context.Context, c
 	return ParseResolveCampaignResponse(rsp)
 }
 
-// ResumeCampaignWithResponse Let them go on
+// ResumeCampaignWithResponse Let all go on, after pause or hold
 //
-// It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
+// Who resumes a campaign that the results of a wave have paused accepts them: if the wave cannot succeed any more, or not in time, it counts as passed. It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -7807,6 +9165,34 @@ func (c *ClientWithResponses) ResumeCampaignWithResponse(ctx context.Context, ca
 		return nil, err
 	}
 	return ParseResumeCampaignResponse(rsp)
+}
+
+// ShowCampaignSeriesWithResponse How a campaign went over time
+//
+// As far as the process that answers has led it, the oldest first: at most 600 samples, whatever the length of the campaign.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /campaigns/{campaign}/series (the `ShowCampaignSeries` operationId).
+func (c *ClientWithResponses) ShowCampaignSeriesWithResponse(ctx context.Context, campaign CampaignPath, reqEditors ...RequestEditorFn) (*ShowCampaignSeriesResponse, error) {
+	rsp, err := c.ShowCampaignSeries(ctx, campaign, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseShowCampaignSeriesResponse(rsp)
+}
+
+// ListCampaignSitesWithResponse List the sites of a campaign, with how far their targets are
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /campaigns/{campaign}/sites (the `ListCampaignSites` operationId).
+func (c *ClientWithResponses) ListCampaignSitesWithResponse(ctx context.Context, campaign CampaignPath, params *ListCampaignSitesParams, reqEditors ...RequestEditorFn) (*ListCampaignSitesResponse, error) {
+	rsp, err := c.ListCampaignSites(ctx, campaign, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListCampaignSitesResponse(rsp)
 }
 
 // StartCampaignWithResponse Freeze targets and group, and run it when its schedule says so
@@ -7837,7 +9223,7 @@ func (c *ClientWithResponses) ShowCampaignStatusWithResponse(ctx context.Context
 	return ParseShowCampaignStatusResponse(rsp)
 }
 
-// ListDevicesWithResponse List devices, by id
+// ListDevicesWithResponse List devices
 //
 // Of several values of a filter one has to be the device's.
 //
@@ -7893,7 +9279,7 @@ func (c *ClientWithResponses) ApproveDeviceWithResponse(ctx context.Context, dev
 	return ParseApproveDeviceResponse(rsp)
 }
 
-// ShowDeviceHistoryWithResponse What was done to a device and by it, oldest first
+// ShowDeviceHistoryWithResponse What was done to a device and by it
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -7962,7 +9348,7 @@ func (c *ClientWithResponses) RevokeDeviceWithResponse(ctx context.Context, devi
 	return ParseRevokeDeviceResponse(rsp)
 }
 
-// ListEnrolmentsWithResponse List enrolment tokens, by id
+// ListEnrolmentsWithResponse List enrolment tokens
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -8005,7 +9391,22 @@ func (c *ClientWithResponses) CreateEnrolmentWithResponse(ctx context.Context, b
 	return ParseCreateEnrolmentResponse(rsp)
 }
 
-// ListEventsWithResponse The audit trail, oldest first
+// RevokeEnrolmentWithResponse Revoke an enrolment token that was not used
+//
+// It is gone. What a used one let in is a device, whose key can be revoked.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /enrolments/{enrolment} (the `RevokeEnrolment` operationId).
+func (c *ClientWithResponses) RevokeEnrolmentWithResponse(ctx context.Context, enrolment EnrolmentPath, params *RevokeEnrolmentParams, reqEditors ...RequestEditorFn) (*RevokeEnrolmentResponse, error) {
+	rsp, err := c.RevokeEnrolment(ctx, enrolment, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRevokeEnrolmentResponse(rsp)
+}
+
+// ListEventsWithResponse The audit trail
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -8042,7 +9443,7 @@ func (c *ClientWithResponses) StreamEventsWithResponse(ctx context.Context, para
 	return ParseStreamEventsResponse(rsp)
 }
 
-// ListReleasesWithResponse List releases, by digest
+// ListReleasesWithResponse List releases
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -8122,6 +9523,21 @@ func (c *ClientWithResponses) ShowServerWithResponse(ctx context.Context, reqEdi
 		return nil, err
 	}
 	return ParseShowServerResponse(rsp)
+}
+
+// ShowSummaryWithResponse How many devices there are
+//
+// It is at most two seconds old.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /summary (the `ShowSummary` operationId).
+func (c *ClientWithResponses) ShowSummaryWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ShowSummaryResponse, error) {
+	rsp, err := c.ShowSummary(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseShowSummaryResponse(rsp)
 }
 
 // ListTokensWithResponse List tokens, by id
@@ -8992,6 +10408,77 @@ func ParseHoldCampaignResponse(rsp *http.Response) (*HoldCampaignResponse, error
 	return response, nil
 }
 
+// ParsePauseCampaignResponse parses an HTTP response from a PauseCampaignWithResponse call
+func ParsePauseCampaignResponse(rsp *http.Response) (*PauseCampaignResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PauseCampaignResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseResolveCampaignResponse parses an HTTP response from a ResolveCampaignWithResponse call
 func ParseResolveCampaignResponse(rsp *http.Response) (*ResolveCampaignResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -9159,6 +10646,128 @@ func ParseResumeCampaignResponse(rsp *http.Response) (*ResumeCampaignResponse, e
 			return nil, err
 		}
 		response.ApplicationproblemJSON503 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseShowCampaignSeriesResponse parses an HTTP response from a ShowCampaignSeriesWithResponse call
+func ParseShowCampaignSeriesResponse(rsp *http.Response) (*ShowCampaignSeriesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ShowCampaignSeriesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Series
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON429 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListCampaignSitesResponse parses an HTTP response from a ListCampaignSitesWithResponse call
+func ParseListCampaignSitesResponse(rsp *http.Response) (*ListCampaignSitesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListCampaignSitesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SiteList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON429 = &dest
 
 	}
 
@@ -10076,6 +11685,63 @@ func ParseCreateEnrolmentResponse(rsp *http.Response) (*CreateEnrolmentResponse,
 	return response, nil
 }
 
+// ParseRevokeEnrolmentResponse parses an HTTP response from a RevokeEnrolmentWithResponse call
+func ParseRevokeEnrolmentResponse(rsp *http.Response) (*RevokeEnrolmentResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RevokeEnrolmentResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON429 = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListEventsResponse parses an HTTP response from a ListEventsWithResponse call
 func ParseListEventsResponse(rsp *http.Response) (*ListEventsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -10556,6 +12222,53 @@ func ParseShowServerResponse(rsp *http.Response) (*ShowServerResponse, error) {
 	return response, nil
 }
 
+// ParseShowSummaryResponse parses an HTTP response from a ShowSummaryWithResponse call
+func ParseShowSummaryResponse(rsp *http.Response) (*ShowSummaryResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ShowSummaryResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Summary
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON429 = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListTokensResponse parses an HTTP response from a ListTokensWithResponse call
 func ParseListTokensResponse(rsp *http.Response) (*ListTokensResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -10723,7 +12436,7 @@ func ParseRevokeTokenResponse(rsp *http.Response) (*RevokeTokenResponse, error) 
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
-	// ListCampaigns List campaigns, by id
+	// ListCampaigns List campaigns
 	// (GET /campaigns)
 	ListCampaigns(w http.ResponseWriter, r *http.Request, params ListCampaignsParams)
 	// CreateCampaign Make a draft
@@ -10741,34 +12454,43 @@ type ServerInterface interface {
 	// ChangeCampaign Replace name, release and settings of a draft
 	// (PUT /campaigns/{campaign})
 	ChangeCampaign(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params ChangeCampaignParams)
-	// AbortCampaign Decide to ABORT
+	// AbortCampaign Decide to ABORT the wave that is open and those behind it
 	// (POST /campaigns/{campaign}/abort)
 	AbortCampaign(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params AbortCampaignParams)
 	// ApproveCampaign Agree with a draft of somebody else, as it is
 	// (POST /campaigns/{campaign}/approve)
 	ApproveCampaign(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params ApproveCampaignParams)
-	// CommitCampaign Agree to COMMIT
+	// CommitCampaign Agree to COMMIT the wave that is open
 	// (POST /campaigns/{campaign}/commit)
 	CommitCampaign(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params CommitCampaignParams)
-	// ListCampaignDevices List the targets of a campaign, by id
+	// ListCampaignDevices List the targets of a campaign
 	// (GET /campaigns/{campaign}/devices)
 	ListCampaignDevices(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params ListCampaignDevicesParams)
 	// HoldCampaign Stop devices that have not begun to activate
 	// (POST /campaigns/{campaign}/hold)
 	HoldCampaign(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params HoldCampaignParams)
+	// PauseCampaign Stop all that can be stopped
+	// (POST /campaigns/{campaign}/pause)
+	PauseCampaign(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params PauseCampaignParams)
 	// ResolveCampaign Say how a campaign goes on after the database was restored
 	// (POST /campaigns/{campaign}/resolve)
 	ResolveCampaign(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params ResolveCampaignParams)
-	// ResumeCampaign Let them go on
+	// ResumeCampaign Let all go on, after pause or hold
 	// (POST /campaigns/{campaign}/resume)
 	ResumeCampaign(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params ResumeCampaignParams)
+	// ShowCampaignSeries How a campaign went over time
+	// (GET /campaigns/{campaign}/series)
+	ShowCampaignSeries(w http.ResponseWriter, r *http.Request, campaign CampaignPath)
+	// ListCampaignSites List the sites of a campaign, with how far their targets are
+	// (GET /campaigns/{campaign}/sites)
+	ListCampaignSites(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params ListCampaignSitesParams)
 	// StartCampaign Freeze targets and group, and run it when its schedule says so
 	// (POST /campaigns/{campaign}/start)
 	StartCampaign(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params StartCampaignParams)
 	// ShowCampaignStatus Where a campaign is
 	// (GET /campaigns/{campaign}/status)
 	ShowCampaignStatus(w http.ResponseWriter, r *http.Request, campaign CampaignPath)
-	// ListDevices List devices, by id
+	// ListDevices List devices
 	// (GET /devices)
 	ListDevices(w http.ResponseWriter, r *http.Request, params ListDevicesParams)
 	// RemoveDevice Forget a device that is no target of an open campaign
@@ -10780,7 +12502,7 @@ type ServerInterface interface {
 	// ApproveDevice Say that the key which a device has shown is its own
 	// (POST /devices/{device}/approve)
 	ApproveDevice(w http.ResponseWriter, r *http.Request, device DevicePath, params ApproveDeviceParams)
-	// ShowDeviceHistory What was done to a device and by it, oldest first
+	// ShowDeviceHistory What was done to a device and by it
 	// (GET /devices/{device}/history)
 	ShowDeviceHistory(w http.ResponseWriter, r *http.Request, device DevicePath, params ShowDeviceHistoryParams)
 	// PlaceDevice Set site and tags of a device
@@ -10792,19 +12514,22 @@ type ServerInterface interface {
 	// RevokeDevice Say that the key of a device never counts again
 	// (POST /devices/{device}/revoke)
 	RevokeDevice(w http.ResponseWriter, r *http.Request, device DevicePath, params RevokeDeviceParams)
-	// ListEnrolments List enrolment tokens, by id
+	// ListEnrolments List enrolment tokens
 	// (GET /enrolments)
 	ListEnrolments(w http.ResponseWriter, r *http.Request, params ListEnrolmentsParams)
 	// CreateEnrolment Make a one-time token that lets a device in
 	// (POST /enrolments)
 	CreateEnrolment(w http.ResponseWriter, r *http.Request)
-	// ListEvents The audit trail, oldest first
+	// RevokeEnrolment Revoke an enrolment token that was not used
+	// (DELETE /enrolments/{enrolment})
+	RevokeEnrolment(w http.ResponseWriter, r *http.Request, enrolment EnrolmentPath, params RevokeEnrolmentParams)
+	// ListEvents The audit trail
 	// (GET /events)
 	ListEvents(w http.ResponseWriter, r *http.Request, params ListEventsParams)
 	// StreamEvents Server-sent events: what changes, as it does
 	// (GET /events/stream)
 	StreamEvents(w http.ResponseWriter, r *http.Request, params StreamEventsParams)
-	// ListReleases List releases, by digest
+	// ListReleases List releases
 	// (GET /releases)
 	ListReleases(w http.ResponseWriter, r *http.Request, params ListReleasesParams)
 	// CreateRelease Add a release by its signed manifest
@@ -10822,6 +12547,9 @@ type ServerInterface interface {
 	// ShowServer What this server is
 	// (GET /server)
 	ShowServer(w http.ResponseWriter, r *http.Request)
+	// ShowSummary How many devices there are
+	// (GET /summary)
+	ShowSummary(w http.ResponseWriter, r *http.Request)
 	// ListTokens List tokens, by id
 	// (GET /tokens)
 	ListTokens(w http.ResponseWriter, r *http.Request, params ListTokensParams)
@@ -10886,6 +12614,19 @@ func (siw *ServerInterfaceWrapper) ListCampaigns(w http.ResponseWriter, r *http.
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "release"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "release", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "order" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "order", r.URL.Query(), &params.Order, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "order"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "order", Err: err})
 		}
 		return
 	}
@@ -11264,6 +13005,19 @@ func (siw *ServerInterfaceWrapper) CommitCampaign(w http.ResponseWriter, r *http
 	// Parameter object where we will unmarshal all parameters from the context
 	var params CommitCampaignParams
 
+	// ------------- Optional query parameter "wave" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "wave", r.URL.Query(), &params.Wave, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "wave"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "wave", Err: err})
+		}
+		return
+	}
+
 	headers := r.Header
 
 	// ------------- Optional header parameter "Idempotency-Key" -------------
@@ -11323,6 +13077,45 @@ func (siw *ServerInterfaceWrapper) ListCampaignDevices(w http.ResponseWriter, r 
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cause"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cause", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "site" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "site", r.URL.Query(), &params.Site, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "site"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "site", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", r.URL.Query(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "state"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "state", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "order" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "order", r.URL.Query(), &params.Order, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "order"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "order", Err: err})
 		}
 		return
 	}
@@ -11405,6 +13198,56 @@ func (siw *ServerInterfaceWrapper) HoldCampaign(w http.ResponseWriter, r *http.R
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.HoldCampaign(w, r, campaign, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PauseCampaign operation middleware
+func (siw *ServerInterfaceWrapper) PauseCampaign(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "campaign" -------------
+	var campaign CampaignPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "campaign", r.PathValue("campaign"), &campaign, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "campaign", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PauseCampaignParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PauseCampaign(w, r, campaign, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -11524,6 +13367,100 @@ func (siw *ServerInterfaceWrapper) ResumeCampaign(w http.ResponseWriter, r *http
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ResumeCampaign(w, r, campaign, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ShowCampaignSeries operation middleware
+func (siw *ServerInterfaceWrapper) ShowCampaignSeries(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "campaign" -------------
+	var campaign CampaignPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "campaign", r.PathValue("campaign"), &campaign, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "campaign", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ShowCampaignSeries(w, r, campaign)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListCampaignSites operation middleware
+func (siw *ServerInterfaceWrapper) ListCampaignSites(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "campaign" -------------
+	var campaign CampaignPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "campaign", r.PathValue("campaign"), &campaign, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "campaign", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListCampaignSitesParams
+
+	// ------------- Optional query parameter "order" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "order", r.URL.Query(), &params.Order, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "order"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "order", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", r.URL.Query(), &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "after"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "after", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListCampaignSites(w, r, campaign, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -11711,6 +13648,32 @@ func (siw *ServerInterfaceWrapper) ListDevices(w http.ResponseWriter, r *http.Re
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "seen_since"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "seen_since", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "prefix" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "prefix", r.URL.Query(), &params.Prefix, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "prefix"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "prefix", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "order" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "order", r.URL.Query(), &params.Order, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "order"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "order", Err: err})
 		}
 		return
 	}
@@ -11933,6 +13896,19 @@ func (siw *ServerInterfaceWrapper) ShowDeviceHistory(w http.ResponseWriter, r *h
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params ShowDeviceHistoryParams
+
+	// ------------- Optional query parameter "order" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "order", r.URL.Query(), &params.Order, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "order"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "order", Err: err})
+		}
+		return
+	}
 
 	// ------------- Optional query parameter "after" -------------
 
@@ -12187,6 +14163,19 @@ func (siw *ServerInterfaceWrapper) ListEnrolments(w http.ResponseWriter, r *http
 	// Parameter object where we will unmarshal all parameters from the context
 	var params ListEnrolmentsParams
 
+	// ------------- Optional query parameter "order" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "order", r.URL.Query(), &params.Order, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "order"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "order", Err: err})
+		}
+		return
+	}
+
 	// ------------- Optional query parameter "after" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", r.URL.Query(), &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -12229,6 +14218,56 @@ func (siw *ServerInterfaceWrapper) CreateEnrolment(w http.ResponseWriter, r *htt
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.CreateEnrolment(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RevokeEnrolment operation middleware
+func (siw *ServerInterfaceWrapper) RevokeEnrolment(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "enrolment" -------------
+	var enrolment EnrolmentPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "enrolment", r.PathValue("enrolment"), &enrolment, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "enrolment", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RevokeEnrolmentParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RevokeEnrolment(w, r, enrolment, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -12308,6 +14347,19 @@ func (siw *ServerInterfaceWrapper) ListEvents(w http.ResponseWriter, r *http.Req
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "since"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "since", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "order" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "order", r.URL.Query(), &params.Order, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "order"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "order", Err: err})
 		}
 		return
 	}
@@ -12421,6 +14473,19 @@ func (siw *ServerInterfaceWrapper) ListReleases(w http.ResponseWriter, r *http.R
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "product"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "product", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "order" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "order", r.URL.Query(), &params.Order, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "order"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "order", Err: err})
 		}
 		return
 	}
@@ -12619,6 +14684,20 @@ func (siw *ServerInterfaceWrapper) ShowServer(w http.ResponseWriter, r *http.Req
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ShowServer(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ShowSummary operation middleware
+func (siw *ServerInterfaceWrapper) ShowSummary(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ShowSummary(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -12872,6 +14951,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	}
 
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/server", wrapper.ShowServer)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/summary", wrapper.ShowSummary)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/releases", wrapper.ListReleases)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/releases", wrapper.CreateRelease)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/releases/{release}", wrapper.DeleteRelease)
@@ -12887,6 +14967,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/devices/{device}/replace-key", wrapper.ReplaceDeviceKey)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/enrolments", wrapper.ListEnrolments)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/enrolments", wrapper.CreateEnrolment)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/enrolments/{enrolment}", wrapper.RevokeEnrolment)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/campaigns", wrapper.ListCampaigns)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/campaigns", wrapper.CreateCampaign)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/campaigns/preview", wrapper.PreviewCampaign)
@@ -12896,12 +14977,15 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/campaigns/{campaign}/approve", wrapper.ApproveCampaign)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/campaigns/{campaign}/start", wrapper.StartCampaign)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/campaigns/{campaign}/resolve", wrapper.ResolveCampaign)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/campaigns/{campaign}/pause", wrapper.PauseCampaign)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/campaigns/{campaign}/hold", wrapper.HoldCampaign)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/campaigns/{campaign}/resume", wrapper.ResumeCampaign)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/campaigns/{campaign}/commit", wrapper.CommitCampaign)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/campaigns/{campaign}/abort", wrapper.AbortCampaign)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/campaigns/{campaign}/status", wrapper.ShowCampaignStatus)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/campaigns/{campaign}/devices", wrapper.ListCampaignDevices)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/campaigns/{campaign}/sites", wrapper.ListCampaignSites)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/campaigns/{campaign}/series", wrapper.ShowCampaignSeries)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events", wrapper.ListEvents)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/stream", wrapper.StreamEvents)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/tokens", wrapper.ListTokens)
@@ -14312,6 +16396,135 @@ func (response HoldCampaign503ApplicationProblemPlusJSONResponse) VisitHoldCampa
 	return err
 }
 
+type PauseCampaignRequestObject struct {
+	Campaign CampaignPath `json:"campaign"`
+	Params   PauseCampaignParams
+}
+
+type PauseCampaignResponseObject interface {
+	VisitPauseCampaignResponse(w http.ResponseWriter) error
+}
+
+type PauseCampaign204Response struct {
+}
+
+func (response PauseCampaign204Response) VisitPauseCampaignResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type PauseCampaign400ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response PauseCampaign400ApplicationProblemPlusJSONResponse) VisitPauseCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseCampaign401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response PauseCampaign401ApplicationProblemPlusJSONResponse) VisitPauseCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseCampaign403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response PauseCampaign403ApplicationProblemPlusJSONResponse) VisitPauseCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseCampaign404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response PauseCampaign404ApplicationProblemPlusJSONResponse) VisitPauseCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseCampaign409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response PauseCampaign409ApplicationProblemPlusJSONResponse) VisitPauseCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseCampaign429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response PauseCampaign429ApplicationProblemPlusJSONResponse) VisitPauseCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseCampaign503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response PauseCampaign503ApplicationProblemPlusJSONResponse) VisitPauseCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ResolveCampaignRequestObject struct {
 	Campaign CampaignPath `json:"campaign"`
 	Params   ResolveCampaignParams
@@ -14613,6 +16826,211 @@ func (response ResumeCampaign503ApplicationProblemPlusJSONResponse) VisitResumeC
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShowCampaignSeriesRequestObject struct {
+	Campaign CampaignPath `json:"campaign"`
+}
+
+type ShowCampaignSeriesResponseObject interface {
+	VisitShowCampaignSeriesResponse(w http.ResponseWriter) error
+}
+
+type ShowCampaignSeries200JSONResponse Series
+
+func (response ShowCampaignSeries200JSONResponse) VisitShowCampaignSeriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShowCampaignSeries400ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response ShowCampaignSeries400ApplicationProblemPlusJSONResponse) VisitShowCampaignSeriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShowCampaignSeries401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ShowCampaignSeries401ApplicationProblemPlusJSONResponse) VisitShowCampaignSeriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShowCampaignSeries403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ShowCampaignSeries403ApplicationProblemPlusJSONResponse) VisitShowCampaignSeriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShowCampaignSeries404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ShowCampaignSeries404ApplicationProblemPlusJSONResponse) VisitShowCampaignSeriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShowCampaignSeries429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response ShowCampaignSeries429ApplicationProblemPlusJSONResponse) VisitShowCampaignSeriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListCampaignSitesRequestObject struct {
+	Campaign CampaignPath `json:"campaign"`
+	Params   ListCampaignSitesParams
+}
+
+type ListCampaignSitesResponseObject interface {
+	VisitListCampaignSitesResponse(w http.ResponseWriter) error
+}
+
+type ListCampaignSites200JSONResponse SiteList
+
+func (response ListCampaignSites200JSONResponse) VisitListCampaignSitesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListCampaignSites400ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response ListCampaignSites400ApplicationProblemPlusJSONResponse) VisitListCampaignSitesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListCampaignSites401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListCampaignSites401ApplicationProblemPlusJSONResponse) VisitListCampaignSitesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListCampaignSites403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListCampaignSites403ApplicationProblemPlusJSONResponse) VisitListCampaignSitesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListCampaignSites404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListCampaignSites404ApplicationProblemPlusJSONResponse) VisitListCampaignSitesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListCampaignSites429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response ListCampaignSites429ApplicationProblemPlusJSONResponse) VisitListCampaignSitesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(429)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -16131,6 +18549,103 @@ func (response CreateEnrolment429ApplicationProblemPlusJSONResponse) VisitCreate
 	return err
 }
 
+type RevokeEnrolmentRequestObject struct {
+	Enrolment EnrolmentPath `json:"enrolment"`
+	Params    RevokeEnrolmentParams
+}
+
+type RevokeEnrolmentResponseObject interface {
+	VisitRevokeEnrolmentResponse(w http.ResponseWriter) error
+}
+
+type RevokeEnrolment204Response struct {
+}
+
+func (response RevokeEnrolment204Response) VisitRevokeEnrolmentResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type RevokeEnrolment401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeEnrolment401ApplicationProblemPlusJSONResponse) VisitRevokeEnrolmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeEnrolment403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeEnrolment403ApplicationProblemPlusJSONResponse) VisitRevokeEnrolmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeEnrolment404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeEnrolment404ApplicationProblemPlusJSONResponse) VisitRevokeEnrolmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeEnrolment409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeEnrolment409ApplicationProblemPlusJSONResponse) VisitRevokeEnrolmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeEnrolment429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeEnrolment429ApplicationProblemPlusJSONResponse) VisitRevokeEnrolmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListEventsRequestObject struct {
 	Params ListEventsParams
 }
@@ -16983,6 +19498,75 @@ func (response ShowServer429ApplicationProblemPlusJSONResponse) VisitShowServerR
 	return err
 }
 
+type ShowSummaryRequestObject struct {
+}
+
+type ShowSummaryResponseObject interface {
+	VisitShowSummaryResponse(w http.ResponseWriter) error
+}
+
+type ShowSummary200JSONResponse Summary
+
+func (response ShowSummary200JSONResponse) VisitShowSummaryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShowSummary401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ShowSummary401ApplicationProblemPlusJSONResponse) VisitShowSummaryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShowSummary403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ShowSummary403ApplicationProblemPlusJSONResponse) VisitShowSummaryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShowSummary429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response ShowSummary429ApplicationProblemPlusJSONResponse) VisitShowSummaryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListTokensRequestObject struct {
 	Params ListTokensParams
 }
@@ -17254,7 +19838,7 @@ func (response RevokeToken429ApplicationProblemPlusJSONResponse) VisitRevokeToke
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
-	// ListCampaigns List campaigns, by id
+	// ListCampaigns List campaigns
 	// (GET /campaigns)
 	ListCampaigns(ctx context.Context, request ListCampaignsRequestObject) (ListCampaignsResponseObject, error)
 	// CreateCampaign Make a draft
@@ -17272,34 +19856,43 @@ type StrictServerInterface interface {
 	// ChangeCampaign Replace name, release and settings of a draft
 	// (PUT /campaigns/{campaign})
 	ChangeCampaign(ctx context.Context, request ChangeCampaignRequestObject) (ChangeCampaignResponseObject, error)
-	// AbortCampaign Decide to ABORT
+	// AbortCampaign Decide to ABORT the wave that is open and those behind it
 	// (POST /campaigns/{campaign}/abort)
 	AbortCampaign(ctx context.Context, request AbortCampaignRequestObject) (AbortCampaignResponseObject, error)
 	// ApproveCampaign Agree with a draft of somebody else, as it is
 	// (POST /campaigns/{campaign}/approve)
 	ApproveCampaign(ctx context.Context, request ApproveCampaignRequestObject) (ApproveCampaignResponseObject, error)
-	// CommitCampaign Agree to COMMIT
+	// CommitCampaign Agree to COMMIT the wave that is open
 	// (POST /campaigns/{campaign}/commit)
 	CommitCampaign(ctx context.Context, request CommitCampaignRequestObject) (CommitCampaignResponseObject, error)
-	// ListCampaignDevices List the targets of a campaign, by id
+	// ListCampaignDevices List the targets of a campaign
 	// (GET /campaigns/{campaign}/devices)
 	ListCampaignDevices(ctx context.Context, request ListCampaignDevicesRequestObject) (ListCampaignDevicesResponseObject, error)
 	// HoldCampaign Stop devices that have not begun to activate
 	// (POST /campaigns/{campaign}/hold)
 	HoldCampaign(ctx context.Context, request HoldCampaignRequestObject) (HoldCampaignResponseObject, error)
+	// PauseCampaign Stop all that can be stopped
+	// (POST /campaigns/{campaign}/pause)
+	PauseCampaign(ctx context.Context, request PauseCampaignRequestObject) (PauseCampaignResponseObject, error)
 	// ResolveCampaign Say how a campaign goes on after the database was restored
 	// (POST /campaigns/{campaign}/resolve)
 	ResolveCampaign(ctx context.Context, request ResolveCampaignRequestObject) (ResolveCampaignResponseObject, error)
-	// ResumeCampaign Let them go on
+	// ResumeCampaign Let all go on, after pause or hold
 	// (POST /campaigns/{campaign}/resume)
 	ResumeCampaign(ctx context.Context, request ResumeCampaignRequestObject) (ResumeCampaignResponseObject, error)
+	// ShowCampaignSeries How a campaign went over time
+	// (GET /campaigns/{campaign}/series)
+	ShowCampaignSeries(ctx context.Context, request ShowCampaignSeriesRequestObject) (ShowCampaignSeriesResponseObject, error)
+	// ListCampaignSites List the sites of a campaign, with how far their targets are
+	// (GET /campaigns/{campaign}/sites)
+	ListCampaignSites(ctx context.Context, request ListCampaignSitesRequestObject) (ListCampaignSitesResponseObject, error)
 	// StartCampaign Freeze targets and group, and run it when its schedule says so
 	// (POST /campaigns/{campaign}/start)
 	StartCampaign(ctx context.Context, request StartCampaignRequestObject) (StartCampaignResponseObject, error)
 	// ShowCampaignStatus Where a campaign is
 	// (GET /campaigns/{campaign}/status)
 	ShowCampaignStatus(ctx context.Context, request ShowCampaignStatusRequestObject) (ShowCampaignStatusResponseObject, error)
-	// ListDevices List devices, by id
+	// ListDevices List devices
 	// (GET /devices)
 	ListDevices(ctx context.Context, request ListDevicesRequestObject) (ListDevicesResponseObject, error)
 	// RemoveDevice Forget a device that is no target of an open campaign
@@ -17311,7 +19904,7 @@ type StrictServerInterface interface {
 	// ApproveDevice Say that the key which a device has shown is its own
 	// (POST /devices/{device}/approve)
 	ApproveDevice(ctx context.Context, request ApproveDeviceRequestObject) (ApproveDeviceResponseObject, error)
-	// ShowDeviceHistory What was done to a device and by it, oldest first
+	// ShowDeviceHistory What was done to a device and by it
 	// (GET /devices/{device}/history)
 	ShowDeviceHistory(ctx context.Context, request ShowDeviceHistoryRequestObject) (ShowDeviceHistoryResponseObject, error)
 	// PlaceDevice Set site and tags of a device
@@ -17323,19 +19916,22 @@ type StrictServerInterface interface {
 	// RevokeDevice Say that the key of a device never counts again
 	// (POST /devices/{device}/revoke)
 	RevokeDevice(ctx context.Context, request RevokeDeviceRequestObject) (RevokeDeviceResponseObject, error)
-	// ListEnrolments List enrolment tokens, by id
+	// ListEnrolments List enrolment tokens
 	// (GET /enrolments)
 	ListEnrolments(ctx context.Context, request ListEnrolmentsRequestObject) (ListEnrolmentsResponseObject, error)
 	// CreateEnrolment Make a one-time token that lets a device in
 	// (POST /enrolments)
 	CreateEnrolment(ctx context.Context, request CreateEnrolmentRequestObject) (CreateEnrolmentResponseObject, error)
-	// ListEvents The audit trail, oldest first
+	// RevokeEnrolment Revoke an enrolment token that was not used
+	// (DELETE /enrolments/{enrolment})
+	RevokeEnrolment(ctx context.Context, request RevokeEnrolmentRequestObject) (RevokeEnrolmentResponseObject, error)
+	// ListEvents The audit trail
 	// (GET /events)
 	ListEvents(ctx context.Context, request ListEventsRequestObject) (ListEventsResponseObject, error)
 	// StreamEvents Server-sent events: what changes, as it does
 	// (GET /events/stream)
 	StreamEvents(ctx context.Context, request StreamEventsRequestObject) (StreamEventsResponseObject, error)
-	// ListReleases List releases, by digest
+	// ListReleases List releases
 	// (GET /releases)
 	ListReleases(ctx context.Context, request ListReleasesRequestObject) (ListReleasesResponseObject, error)
 	// CreateRelease Add a release by its signed manifest
@@ -17353,6 +19949,9 @@ type StrictServerInterface interface {
 	// ShowServer What this server is
 	// (GET /server)
 	ShowServer(ctx context.Context, request ShowServerRequestObject) (ShowServerResponseObject, error)
+	// ShowSummary How many devices there are
+	// (GET /summary)
+	ShowSummary(ctx context.Context, request ShowSummaryRequestObject) (ShowSummaryResponseObject, error)
 	// ListTokens List tokens, by id
 	// (GET /tokens)
 	ListTokens(ctx context.Context, request ListTokensRequestObject) (ListTokensResponseObject, error)
@@ -17715,6 +20314,33 @@ func (sh *strictHandler) HoldCampaign(w http.ResponseWriter, r *http.Request, ca
 	}
 }
 
+// PauseCampaign operation middleware
+func (sh *strictHandler) PauseCampaign(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params PauseCampaignParams) {
+	var request PauseCampaignRequestObject
+
+	request.Campaign = campaign
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.PauseCampaign(ctx, request.(PauseCampaignRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PauseCampaign")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(PauseCampaignResponseObject); ok {
+		if err := validResponse.VisitPauseCampaignResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ResolveCampaign operation middleware
 func (sh *strictHandler) ResolveCampaign(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params ResolveCampaignParams) {
 	var request ResolveCampaignRequestObject
@@ -17769,6 +20395,59 @@ func (sh *strictHandler) ResumeCampaign(w http.ResponseWriter, r *http.Request, 
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ResumeCampaignResponseObject); ok {
 		if err := validResponse.VisitResumeCampaignResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ShowCampaignSeries operation middleware
+func (sh *strictHandler) ShowCampaignSeries(w http.ResponseWriter, r *http.Request, campaign CampaignPath) {
+	var request ShowCampaignSeriesRequestObject
+
+	request.Campaign = campaign
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ShowCampaignSeries(ctx, request.(ShowCampaignSeriesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ShowCampaignSeries")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ShowCampaignSeriesResponseObject); ok {
+		if err := validResponse.VisitShowCampaignSeriesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListCampaignSites operation middleware
+func (sh *strictHandler) ListCampaignSites(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params ListCampaignSitesParams) {
+	var request ListCampaignSitesRequestObject
+
+	request.Campaign = campaign
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListCampaignSites(ctx, request.(ListCampaignSitesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListCampaignSites")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListCampaignSitesResponseObject); ok {
+		if err := validResponse.VisitListCampaignSitesResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -18107,6 +20786,33 @@ func (sh *strictHandler) CreateEnrolment(w http.ResponseWriter, r *http.Request)
 	}
 }
 
+// RevokeEnrolment operation middleware
+func (sh *strictHandler) RevokeEnrolment(w http.ResponseWriter, r *http.Request, enrolment EnrolmentPath, params RevokeEnrolmentParams) {
+	var request RevokeEnrolmentRequestObject
+
+	request.Enrolment = enrolment
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RevokeEnrolment(ctx, request.(RevokeEnrolmentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RevokeEnrolment")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RevokeEnrolmentResponseObject); ok {
+		if err := validResponse.VisitRevokeEnrolmentResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ListEvents operation middleware
 func (sh *strictHandler) ListEvents(w http.ResponseWriter, r *http.Request, params ListEventsParams) {
 	var request ListEventsRequestObject
@@ -18312,6 +21018,30 @@ func (sh *strictHandler) ShowServer(w http.ResponseWriter, r *http.Request) {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ShowServerResponseObject); ok {
 		if err := validResponse.VisitShowServerResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ShowSummary operation middleware
+func (sh *strictHandler) ShowSummary(w http.ResponseWriter, r *http.Request) {
+	var request ShowSummaryRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ShowSummary(ctx, request.(ShowSummaryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ShowSummary")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ShowSummaryResponseObject); ok {
+		if err := validResponse.VisitShowSummaryResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -1,0 +1,113 @@
+package fleet
+
+import (
+	"context"
+
+	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/upgrade"
+	"github.com/multicast-upgrade/tool/upgrade/store"
+)
+
+// A View is a target as a person sees it.
+type View struct {
+	upgrade.DeviceState
+	Cause  Cause  `json:"cause,omitempty"`  // why it is not where it should be; empty: it is
+	Detail string `json:"detail,omitempty"` // likewise, for people
+}
+
+// A TargetFilter selects targets of a campaign. What is zero does not matter.
+type TargetFilter struct {
+	Cause Cause
+	Site  string
+	State commit.State
+}
+
+func (f TargetFilter) takes(v View) bool {
+	return (f.Cause == "" || v.Cause == f.Cause) && (f.Site == "" || v.Site == f.Site) && (f.State == "" || v.State == f.State)
+}
+
+var targetOrders = map[string]func(View) rank{
+	"site":     func(v View) rank { return rank{text: v.Site} },
+	"loss":     func(v View) rank { return rank{number: v.Loss} },
+	"received": func(v View) rank { return rank{number: float64(v.Bytes)} },
+}
+
+// CampaignDevices returns a page of the targets of a campaign by name, or in the order site, loss or received.
+func (s *Server) CampaignDevices(ctx context.Context, id commit.CampaignID, f TargetFilter, p store.Page) (store.List[View], error) {
+	_, views, err := s.survey(ctx, id)
+	if err != nil {
+		return store.List[View]{}, err
+	}
+	if f != (TargetFilter{}) {
+		var some []View
+		for _, v := range views {
+			if f.takes(v) {
+				some = append(some, v)
+			}
+		}
+		views = some
+	}
+	return part(views, p, func(v View) string { return v.Device }, targetOrders)
+}
+
+// A SiteView is the targets of a campaign at one site.
+type SiteView struct {
+	Site      string  `json:"site"` // empty: those that have none
+	Targets   int     `json:"targets"`
+	Joined    int     `json:"joined"`
+	Ready     int     `json:"ready"` // or further
+	Committed int     `json:"committed"`
+	Failed    int     `json:"failed"`     // refused, failed, rolled back or released
+	Lagging   int     `json:"lagging"`    // have a Cause
+	WorstLoss float64 `json:"worst_loss"` // of the device that loses most
+}
+
+// add counts a target.
+func (v *SiteView) add(d View) {
+	v.Targets++
+	if d.State != commit.StateNone {
+		v.Joined++
+	}
+	switch d.State {
+	case commit.StateReady:
+		v.Ready++
+	case commit.StateCommitted:
+		v.Ready++
+		v.Committed++
+	case commit.StateRolledBack:
+		v.Ready++
+		v.Failed++
+	case commit.StateFailed, commit.StateRefused, commit.StateReleased:
+		v.Failed++
+	}
+	if d.Cause != "" {
+		v.Lagging++
+	}
+	v.WorstLoss = max(v.WorstLoss, d.Loss)
+}
+
+var siteOrders = map[string]func(SiteView) rank{
+	"lagging": func(v SiteView) rank { return rank{number: float64(v.Lagging)} },
+	"ready":   func(v SiteView) rank { return rank{number: float64(v.Ready) / float64(v.Targets)} },
+	"loss":    func(v SiteView) rank { return rank{number: v.WorstLoss} },
+}
+
+// CampaignSites returns a page of the sites of a campaign by name, or in the order lagging, ready (the share of their targets) or loss.
+func (s *Server) CampaignSites(ctx context.Context, id commit.CampaignID, p store.Page) (store.List[SiteView], error) {
+	_, views, err := s.survey(ctx, id)
+	if err != nil {
+		return store.List[SiteView]{}, err
+	}
+	at := map[string]int{}
+	var sites []SiteView
+	for _, d := range views {
+		i, ok := at[d.Site]
+		if !ok {
+			i = len(sites)
+			at[d.Site] = i
+			sites = append(sites, SiteView{Site: d.Site})
+		}
+		sites[i].add(d)
+	}
+	return part(sites, p, func(v SiteView) string { return v.Site }, siteOrders)
+}
