@@ -204,6 +204,9 @@ func (f *fileReceiver) report(ctx context.Context, s *session.Session) (norm.Rec
 func (f *fileReceiver) stats(ctx context.Context, s *session.Session) error {
 	st, err := s.Stats(ctx)
 	if err == nil {
+		if n := st.UDP.Dropped.Overflow; n > 0 {
+			f.progress.Line("%s came faster than this host read them, which is no loss of the network: see --max-rate", cli.Count(n, "datagram"))
+		}
 		f.events.Emit("stats", cli.Fields{"receiver": cli.Counters(st.Receiver), "udp": cli.Counters(st.UDP)})
 	}
 	return err

@@ -176,3 +176,11 @@ func TestTTL(t *testing.T) {
 		}
 	})
 }
+
+func TestReadBufferFor(t *testing.T) {
+	for rate, want := range map[float64]int{0: 64 << 10, 1e6: 64 << 10, 1e9: 6_250_000, 1e12: 64 << 20} {
+		if got := ReadBufferFor(rate); got != want {
+			t.Errorf("%g bits per second: %d, want %d", rate, got, want)
+		}
+	}
+}
