@@ -117,6 +117,8 @@ func (f *fileReceiver) handle(ctx context.Context, s *session.Session, e norm.Ev
 		f.tally.ended = true
 	case norm.ObjectOffered:
 		return f.offered(ctx, s, e.Object)
+	case norm.ObjectData:
+		f.inbox.Data(e.Object, e.Range) // an error comes up again when the object is complete
 	case norm.ObjectComplete:
 		return f.finish(ctx, s, e.Object)
 	case norm.ObjectAborted:
