@@ -61,7 +61,7 @@ type Sender struct {
 	info   wire.Info
 	nack   wire.Nack
 	ack    wire.Ack
-	source [][]byte
+	series paritySeries
 }
 
 // Deadlines of a Sender.

@@ -1,8 +1,6 @@
 package norm
 
 import (
-	"slices"
-
 	"github.com/multicast-upgrade/tool/norm/wire"
 )
 
@@ -104,8 +102,7 @@ func (s *Sender) advance(o *outgoing) {
 	}
 }
 
-// appendData appends the NORM_DATA of a symbol: the header, and behind it the symbol, which is copied or coded straight
-// to where it is sent from.
+// appendData appends the NORM_DATA of a symbol: the header, and behind it the symbol, copied to where it is sent from.
 func (s *Sender) appendData(b []byte, buf *blockBuffer, symbol int, flags wire.Flags) []byte {
 	o := buf.object
 	s.noteSent(o)
@@ -126,13 +123,7 @@ func (s *Sender) appendData(b []byte, buf *blockBuffer, symbol int, flags wire.F
 	}
 	// "the length of this field for messages containing parity content will always be of length NormSegmentSize":
 	// RFC 5740, Section 4.2.1.
-	n := len(b)
-	b = slices.Grow(b, o.E)[:n+o.E]
-	s.source = buf.source(s.source[:0])
-	if err := o.scheme.Parity(b[n:], s.source, symbol); err != nil {
-		panic("norm: " + err.Error()) // only symbols that the code has are planned
-	}
-	return b
+	return append(b, s.parity(buf, symbol)...)
 }
 
 // appendInfo appends the NORM_INFO of an object.

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit/disk"
@@ -25,7 +26,7 @@ const silence = 10 * time.Second
 const silentDelay = 30 * time.Second
 
 func fileCommand(w cli.World) *cobra.Command {
-	f := fileReceiver{world: w}
+	f := fileReceiver{world: w, maxRate: 1e9}
 	c := &cobra.Command{
 		Use:   "file --group G [flags]",
 		Short: "Receive files",
@@ -48,6 +49,7 @@ once, unless --linger lets it stay for a sender that wants its files acknowledge
 	fs.Uint32Var(&f.nodeID, "node-id", 0, "our NORM node id; 0 takes one at random")
 	fs.BoolVar(&f.unicast, "unicast-feedback", false, "send requests to the sender itself, not to the group; what source-specific groups and hosts get anyhow")
 	fs.BoolVar(&f.silent, "silent", false, "send nothing, as where there is no way back: what the sender's --parity-auto cannot mend is given up")
+	fs.Var(&f.maxRate, "max-rate", "be ready for this rate: the kernel's queue is to hold what arrives in 50 ms")
 	fs.StringVar(&f.join, "join", "all", "what to ask for of what was sent before: all, the current object and later ones (object), or only what comes (current)")
 	fs.StringVar(&f.dialect, "dialect", "auto", "whose reading of the code: auto, rfc, nrl, or mdp for old senders by NRL")
 	fs.StringVar(&f.authKey, "auth-key", "", "accept only packets authenticated by the group key in this `file`")
@@ -66,6 +68,7 @@ type fileReceiver struct {
 	timeout, linger                  time.Duration
 	nodeID                           uint32
 	json, unicast, silent            bool
+	maxRate                          cli.BitRate
 	trace                            cli.Trace
 
 	events   *cli.Events
@@ -87,7 +90,10 @@ func (f *fileReceiver) run(ctx context.Context) error {
 	}
 	defer dir.Close()
 	defer f.inbox.Close()
-	conn, err := udp.Open(udp.Config{Group: config.Group, RepairGroup: config.RepairGroup, Interface: f.ifi, Source: config.SenderAddr})
+	conn, err := udp.Open(udp.Config{
+		Group: config.Group, RepairGroup: config.RepairGroup, Interface: f.ifi, Source: config.SenderAddr,
+		ReadBuffer: udp.ReadBufferFor(float64(f.maxRate)),
+	})
 	if err != nil {
 		return cli.Usage(err)
 	}
@@ -110,6 +116,9 @@ func (f *fileReceiver) run(ctx context.Context) error {
 		on = ifi.Name
 	}
 	f.progress.Line("listening to %v on %s, TTL %d, writing to %s", config.Group, on, conn.TTL(), f.out)
+	if queue := conn.Stats().ReadBuffer; queue.Granted < queue.Asked {
+		f.progress.Line("%s", f.shortQueue(queue))
+	}
 	f.events.Emit("listening", cli.Fields{"group": config.Group.String(), "interface": on, "node": config.Node})
 	if f.timeout > 0 {
 		var cancel context.CancelFunc
@@ -118,6 +127,16 @@ func (f *fileReceiver) run(ctx context.Context) error {
 		defer cancel()
 	}
 	return f.receive(ctx, s, fmt.Sprintf("no datagram heard in %v on %s from %v: %s", silence, on, config.Group, f.advice(config.Group)))
+}
+
+// shortQueue says what the kernel refused, and what to do.
+func (f *fileReceiver) shortQueue(queue udp.Buffer) string {
+	remedy := "raise the system's limit"
+	if runtime.GOOS == "linux" {
+		remedy = fmt.Sprintf("sysctl -w net.core.rmem_max=%d", queue.Asked)
+	}
+	return fmt.Sprintf("the kernel queues %s, and --max-rate %v needs %s: bursts may be lost on this host; %s",
+		cli.HumanBytes(int64(queue.Granted)), &f.maxRate, cli.HumanBytes(int64(queue.Asked)), remedy)
 }
 
 // advice says what to do when nothing is heard: doctor looks where we listen.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"time"
 )
 
 // A Role says which ports a Conn uses.
@@ -31,6 +32,14 @@ const (
 	DefaultReadBuffer  = 2 << 20
 	DefaultWriteBuffer = 1 << 20
 )
+
+// stall is for how long a receiver may not get to read: several processes take turns on a processor, or a disk is slow.
+const stall = 50 * time.Millisecond
+
+// ReadBufferFor returns a Config.ReadBuffer for a rate, in bits per second: what arrives in 50 ms, 64 KiB to 64 MiB.
+func ReadBufferFor(rate float64) int {
+	return int(min(max(rate/8*stall.Seconds(), 64<<10), 64<<20))
+}
 
 // A Config describes the sockets of one NORM session. Only Group is required.
 type Config struct {
