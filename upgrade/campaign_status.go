@@ -302,6 +302,7 @@ func campaignStatus(f frozen, m *manifest.Manifest, coordinator *commit.Coordina
 		w := of.Waves[0]
 		s.Verdict, s.Reason, s.Asking, s.Targets, s.Ready, s.Refused = w.Verdict.String(), w.Reason, w.Asking, w.Targets, w.Ready, w.Refused
 	}
+	s.Devices = make([]DeviceState, 0, s.Targets)
 	for d := range coordinator.Devices() {
 		p := progress[d.Device]
 		d = p.explain(d)

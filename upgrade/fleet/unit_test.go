@@ -9,6 +9,7 @@ import (
 
 	"github.com/multicast-upgrade/tool/commit"
 	"github.com/multicast-upgrade/tool/upgrade"
+	"github.com/multicast-upgrade/tool/upgrade/store"
 )
 
 func TestShares(t *testing.T) {
@@ -95,4 +96,35 @@ func TestSubscriptionsCoalesce(t *testing.T) {
 			t.Error("a closed subscription holds events")
 		}
 	})
+}
+
+// Of a large campaign the latest view is shown for half a second though devices vote, and then its readers are told to look again.
+func TestViewOfManyIsNotTakenForEachDevice(t *testing.T) {
+	for _, targets := range []int{manyViews - 1, manyViews} {
+		synctest.Test(t, func(t *testing.T) {
+			v := view{at: time.Now(), snap: Snapshot{Phase: store.PhaseRunning}, views: make([]View, targets)}
+			changed := 0
+			fresh := func() bool {
+				_, _, ok := v.fresh(store.PhaseRunning, func() { changed++ })
+				return ok
+			}
+			for range 3 {
+				v.happened(upgrade.Event{Kind: upgrade.EventDevice})
+				if many := targets == manyViews; fresh() != many {
+					t.Fatalf("%d targets: fresh is %t after a vote, want %t", targets, !many, many)
+				}
+				v.at = time.Now()
+			}
+			time.Sleep(freshTime)
+			synctest.Wait()
+			if want := targets / manyViews; changed != want || fresh() {
+				t.Errorf("%d targets: told %d times to look again, want %d", targets, changed, want)
+			}
+			v.at = time.Now()
+			v.happened(upgrade.Event{Kind: upgrade.EventCampaign, State: upgrade.CampaignHeld})
+			if fresh() {
+				t.Errorf("%d targets: fresh after something happened to the campaign", targets)
+			}
+		})
+	}
 }
