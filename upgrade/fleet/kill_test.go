@@ -34,6 +34,13 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, serveUntilKilled(db))
 		os.Exit(1)
 	}
+	if role := os.Getenv(loadEnv); role != "" {
+		if err := runProcess(role); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n", role, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	code := m.Run()
 	if err := pgtest.Stop(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
