@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/multicast-upgrade/tool/discovery"
+	"github.com/multicast-upgrade/tool/internal/fleettest"
 	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/upgrade/api"
 	"github.com/multicast-upgrade/tool/upgrade/api/rest"
@@ -324,7 +325,7 @@ func TestRendezvousRefusesOthers(t *testing.T) {
 	ctx := t.Context()
 	// device-2 says hello as device-1, with its own key.
 	h := discovery.Hello{Device: "device-1", Product: "phone", Hardware: "rev-a"}
-	if err := h.Sign(testKey(manifest.RoleDevice, "device-2")); err != nil {
+	if err := h.Sign(fleettest.Key(manifest.RoleDevice, "device-2")); err != nil {
 		t.Fatal(err)
 	}
 	if err := client.Hello(ctx, h); err == nil {
@@ -343,7 +344,7 @@ func TestRendezvousRefusesOthers(t *testing.T) {
 	if st := r.status(c.Id); st.Ready != 0 {
 		t.Errorf("status %+v", st)
 	}
-	if d := r.device("device-1"); d.Duplicate || d.KeyState != rest.KeyStateApproved || d.Key != testKey(manifest.RoleDevice, "device-1").Public().String() {
+	if d := r.device("device-1"); d.Duplicate || d.KeyState != rest.KeyStateApproved || d.Key != fleettest.Key(manifest.RoleDevice, "device-1").Public().String() {
 		t.Errorf("device %+v", d)
 	}
 }
@@ -360,7 +361,7 @@ func TestTwoPeople(t *testing.T) {
 	r.want(409, rest.ReasonNotApproved, "carl", start, nil, "If-Match", etag(c.Revision))
 	r.want(403, rest.ReasonSamePerson, "carl", "POST /campaigns/"+c.Id+"/approve", nil, "If-Match", etag(c.Revision))
 	var err error
-	if _, r.tokens["dora"], err = r.store.CreateToken(t.Context(), "dora", store.RoleApprover, by("console")); err != nil {
+	if _, r.tokens["dora"], err = r.store.CreateToken(t.Context(), "dora", store.RoleApprover, fleettest.By("console")); err != nil {
 		t.Fatal(err)
 	}
 	c = decode[rest.Campaign](t, r.want(200, "", "dora", "POST /campaigns/"+c.Id+"/approve", nil, "If-Match", etag(c.Revision)))

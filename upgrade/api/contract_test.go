@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/multicast-upgrade/tool/internal/fleettest"
 	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/upgrade/api"
 	"github.com/multicast-upgrade/tool/upgrade/api/rest"
@@ -200,12 +201,12 @@ func (r *rig) lists() {
 const noRelease = "0000000000000000000000000000000000000000000000000000000000000000"
 
 func (r *rig) releases() (id string) {
-	signed := r.signed(releaseKey, "2.0", r.image, soon())
+	signed := r.signed(fleettest.ReleaseKey, "2.0", r.image, soon())
 	r.want(422, rest.ReasonSignature, "anna", "POST /releases", []byte("nonsense"))
 	r.want(400, rest.ReasonInvalid, "anna", "POST /releases", signed, "Idempotency-Key", strings.Repeat("k", 256))
 	r.want(413, rest.ReasonTooLarge, "anna", "POST /releases", make([]byte, 65<<10))
-	r.want(422, rest.ReasonSignature, "anna", "POST /releases", r.signed(testKey(manifest.RoleRelease, "other"), "2.0", r.image, soon()))
-	r.want(422, rest.ReasonExpired, "anna", "POST /releases", r.signed(releaseKey, "1.0", r.image, time.Now().UTC().Truncate(time.Second).Add(-time.Hour)))
+	r.want(422, rest.ReasonSignature, "anna", "POST /releases", r.signed(fleettest.Key(manifest.RoleRelease, "other"), "2.0", r.image, soon()))
+	r.want(422, rest.ReasonExpired, "anna", "POST /releases", r.signed(fleettest.ReleaseKey, "1.0", r.image, time.Now().UTC().Truncate(time.Second).Add(-time.Hour)))
 	release := decode[rest.Release](r.T, r.want(201, "", "anna", "POST /releases", signed))
 	if release.Product != "phone" || release.Images[0].Present || release.Images[0].Size != int64(len(r.image)) || release.Uploaded.Actor != "anna" {
 		r.Errorf("release %+v", release)
@@ -257,7 +258,7 @@ func (r *rig) devices() {
 	for _, name := range []string{"p-1", "p-2"} {
 		err := r.store.SeeDevices(ctx, store.Sighting{Device: name, Product: "phone", Hardware: "rev-a", At: now})
 		if err == nil {
-			err = r.store.ShowKey(ctx, name, testKey(manifest.RoleDevice, name).Public(), now)
+			err = r.store.ShowKey(ctx, name, fleettest.Key(manifest.RoleDevice, name).Public(), now)
 		}
 		if err != nil {
 			r.Fatal(err)
@@ -403,7 +404,7 @@ func (r *rig) campaigns(release string) {
 
 	r.run(release)
 
-	if _, err := r.store.MarkRestored(r.Context(), by("console")); err != nil {
+	if _, err := r.store.MarkRestored(r.Context(), fleettest.By("console")); err != nil {
 		r.Fatal(err)
 	}
 	c = decode[rest.Campaign](r.T, r.want(200, "", "vera", "GET /campaigns/"+c.Id, nil))
@@ -419,9 +420,9 @@ func (r *rig) campaigns(release string) {
 
 // expired adds a release that the server would not take any more.
 func (r *rig) expired() string {
-	release, err := r.store.AddRelease(r.Context(), r.signed(releaseKey, "0.9", r.image, time.Now().UTC().Truncate(time.Second).Add(-time.Hour)), by("anna"))
+	release, err := r.store.AddRelease(r.Context(), r.signed(fleettest.ReleaseKey, "0.9", r.image, time.Now().UTC().Truncate(time.Second).Add(-time.Hour)), fleettest.By("anna"))
 	if err == nil {
-		err = r.store.AddImage(r.Context(), release.ID, "fw", bytes.NewReader(r.image), by("anna"))
+		err = r.store.AddImage(r.Context(), release.ID, "fw", bytes.NewReader(r.image), fleettest.By("anna"))
 	}
 	if err != nil {
 		r.Fatal(err)

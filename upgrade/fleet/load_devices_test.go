@@ -18,6 +18,7 @@ import (
 
 	"github.com/multicast-upgrade/tool/commit"
 	"github.com/multicast-upgrade/tool/discovery"
+	"github.com/multicast-upgrade/tool/internal/fleettest"
 	"github.com/multicast-upgrade/tool/manifest"
 )
 
@@ -31,7 +32,7 @@ type crowd struct {
 
 func deviceName(i int) string { return fmt.Sprintf("d-%06d", i) }
 
-func deviceKey(name string) *manifest.PrivateKey { return testKey(manifest.RoleDevice, name) }
+func deviceKey(name string) *manifest.PrivateKey { return fleettest.Key(manifest.RoleDevice, name) }
 
 // A milestone is what the process of the devices says when all of them have come as far.
 type milestone struct {
@@ -76,14 +77,14 @@ func runDevices(in *json.Decoder, out *json.Encoder) error {
 		d.steps[i] = step{word: make(chan struct{}), all: make(chan struct{})}
 	}
 	var err error
-	if d.release, err = manifest.OpenSigned(d.Manifest, trust); err != nil {
+	if d.release, err = manifest.OpenSigned(d.Manifest, fleettest.Trust); err != nil {
 		return err
 	}
 	at, err := url.Parse(d.URL)
 	if err != nil {
 		return err
 	}
-	secure := discovery.ClientTLS(serverKey.Public(), at.Hostname(), time.Now)
+	secure := discovery.ClientTLS(fleettest.ServerKey.Public(), at.Hostname(), time.Now)
 	var shared *link
 	for i := range d.Devices {
 		if i%d.PerConn == 0 {
@@ -174,7 +175,7 @@ func (d *devices) check(n *discovery.Notice) (*manifest.Session, error) {
 	if s := d.sessions[string(n.Session)]; s != nil {
 		return s, nil
 	}
-	s, err := manifest.OpenSession(n.Session, serverKey.Public(), nil, time.Now())
+	s, err := manifest.OpenSession(n.Session, fleettest.ServerKey.Public(), nil, time.Now())
 	if err == nil {
 		d.sessions[string(n.Session)] = s
 	}
@@ -184,7 +185,8 @@ func (d *devices) check(n *discovery.Notice) (*manifest.Session, error) {
 func (d *devices) takePart(name string, client *discovery.Client, session *manifest.Session) {
 	<-d.steps[stepPrepared].word
 	key := deviceKey(name)
-	h := discovery.Hello{Device: name, Product: "phone", Hardware: "rev-a", Version: "1.0", Agent: make([]byte, 16)}
+	seen := fleettest.Sighting(name)
+	h := discovery.Hello{Device: name, Product: seen.Product, Hardware: seen.Hardware, Version: seen.Version, Agent: make([]byte, 16)}
 	crand.Read(h.Agent) // never fails
 	if err := h.Sign(key); err != nil {
 		d.failed(err)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/multicast-upgrade/tool/discovery"
+	"github.com/multicast-upgrade/tool/internal/fleettest"
 )
 
 // An outlook is what the process of a person is told first: with a token it looks at the page and at the REST API.
@@ -43,7 +44,7 @@ func runPerson(in *json.Decoder, out *json.Encoder) error {
 		return err
 	}
 	client := func(jar http.CookieJar) *http.Client {
-		return &http.Client{Jar: jar, Transport: &http.Transport{TLSClientConfig: discovery.ClientTLS(serverKey.Public(), at.Hostname(), time.Now), ForceAttemptHTTP2: true}}
+		return &http.Client{Jar: jar, Transport: &http.Transport{TLSClientConfig: discovery.ClientTLS(fleettest.ServerKey.Public(), at.Hostname(), time.Now), ForceAttemptHTTP2: true}}
 	}
 	browser := client(jar)
 	answer, err := browser.PostForm(o.URL+"/login", url.Values{"token": {o.Token}, "next": {o.Page}})

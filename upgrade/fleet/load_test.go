@@ -11,7 +11,6 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
@@ -25,9 +24,7 @@ import (
 
 	"github.com/multicast-upgrade/tool/commit"
 	"github.com/multicast-upgrade/tool/discovery"
-	"github.com/multicast-upgrade/tool/manifest"
-	"github.com/multicast-upgrade/tool/norm/normtest/hub"
-	"github.com/multicast-upgrade/tool/norm/session"
+	"github.com/multicast-upgrade/tool/internal/fleettest"
 	"github.com/multicast-upgrade/tool/upgrade"
 	"github.com/multicast-upgrade/tool/upgrade/api"
 	"github.com/multicast-upgrade/tool/upgrade/fleet"
@@ -49,9 +46,6 @@ const (
 	// spareFiles is how many files a process may have open beside its connections.
 	spareFiles = 200
 )
-
-// trust is whose releases count.
-var trust = manifest.Keys{Keys: []manifest.PublicKey{releaseKey.Public()}, Threshold: 1}
 
 // BenchmarkFleet measures a server under all its devices at once, over HTTP/2 and TLS on loopback: each is held in a long
 // poll, all are told of a campaign, say hello, and vote READY, signed; a person looks at the campaign meanwhile. Server,
@@ -99,7 +93,7 @@ type figures struct {
 // load has so many devices come to a server, and returns what that was like.
 func load(b *testing.B, db string, n, perConn int) figures {
 	f := figures{name: db, devices: n, connections: (n + perConn - 1) / perConn}
-	url := databases[db](b)
+	url := fleettest.Databases[db](b)
 	s := newLoadServer(b, url, n)
 	defer s.stop()
 	var sampling sync.WaitGroup
@@ -185,7 +179,7 @@ func readyInLog(b *testing.B, url string, id commit.CampaignID) int {
 		b.Fatal(err)
 	}
 	defer st.Close()
-	c, err := commit.OpenCoordinator(commit.CoordinatorConfig{Key: serverKey, Public: serverKey.Public(),
+	c, err := commit.OpenCoordinator(commit.CoordinatorConfig{Key: fleettest.ServerKey, Public: fleettest.ServerKey.Public(),
 		Open: func(replay func([]byte) error) (commit.Log, error) { return nil, st.ReadLog(b.Context(), id, replay) }})
 	if err != nil {
 		b.Fatal(err)
@@ -209,7 +203,6 @@ func newLoadServer(b *testing.B, db string, n int) *loadServer {
 	if err != nil {
 		b.Fatal(err)
 	}
-	var group hub.Hub
 	s := &loadServer{}
 	var work sync.WaitGroup
 	var srv *http.Server
@@ -230,29 +223,26 @@ func newLoadServer(b *testing.B, db string, n int) *loadServer {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	fail(err)
 	s.url = "https://" + l.Addr().String()
-	s.fleet, err = fleet.Open(ctx, fleet.Config{
-		Store: st, Key: serverKey, Trust: trust, URL: s.url, Groups: []netip.AddrPort{netip.MustParseAddrPort("239.1.2.3:6003")},
-		Conn: func(store.Campaign, netip.AddrPort) (session.Conn, error) {
-			return group.Open(netip.MustParseAddrPort("10.0.0.1:6003")), nil
-		},
-	})
+	cfg := fleettest.Config(st, new(fleettest.Network))
+	cfg.URL = s.url
+	s.fleet, err = fleet.Open(ctx, cfg)
 	fail(err)
 	site, err := web.New(web.Config{Fleet: s.fleet})
 	fail(err)
 	mux := http.NewServeMux()
 	mux.Handle("/v1/", s.fleet.Handler())
-	mux.Handle("/api/", api.New(api.Config{Fleet: s.fleet, Key: serverKey.Public(), URL: s.url, Version: "test"}))
+	mux.Handle("/api/", api.New(api.Config{Fleet: s.fleet, Key: fleettest.ServerKey.Public(), URL: s.url, Version: "test"}))
 	mux.Handle("/", site)
-	secure, err := discovery.ServerTLS(serverKey, []string{"127.0.0.1"}, time.Now())
+	secure, err := discovery.ServerTLS(fleettest.ServerKey, []string{"127.0.0.1"}, time.Now())
 	fail(err)
 
 	fail(enrolAll(ctx, st, db, n))
-	_, s.token, err = st.CreateToken(ctx, "vera", store.RoleViewer, store.By{Actor: "alice", At: time.Now()})
+	_, s.token, err = st.CreateToken(ctx, "vera", store.RoleViewer, fleettest.By("alice"))
 	fail(err)
-	r := &rig{image: pattern(1000)}
-	s.release, err = s.fleet.AddRelease(ctx, r.signed(releaseKey, 5), "alice")
+	image := fleettest.Image(1000)
+	s.release, err = s.fleet.AddRelease(ctx, fleettest.Release(b, fleettest.ReleaseKey, "fw", image, nil), "alice")
 	fail(err)
-	fail(s.fleet.AddImage(ctx, s.release.ID, "fw", bytes.NewReader(r.image), "alice"))
+	fail(s.fleet.AddImage(ctx, s.release.ID, "fw", bytes.NewReader(image), "alice"))
 	s.campaign, err = s.fleet.Create(ctx, "load", s.release.ID, settings(func(set *store.CampaignSettings) { set.Policy.Waves[0].Ask = true }), "alice")
 	fail(err)
 
@@ -269,7 +259,7 @@ func newLoadServer(b *testing.B, db string, n int) *loadServer {
 func enrolAll(ctx context.Context, st *store.Store, url string, n int) error {
 	seen := make([]store.Sighting, n)
 	for i := range seen {
-		seen[i] = store.Sighting{Device: deviceName(i), Product: "phone", Hardware: "rev-a", Version: "1.0", At: time.Now()}
+		seen[i] = fleettest.Sighting(deviceName(i))
 	}
 	if err := st.SeeDevices(ctx, seen...); err != nil {
 		return err
