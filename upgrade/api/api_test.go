@@ -20,8 +20,9 @@ import (
 	"github.com/multicast-upgrade/tool/upgrade/store"
 )
 
-func TestOfTwoPeopleOneWins(t *testing.T) {
-	r := newRig(t, plenty)
+func TestOfTwoPeopleOneWins(t *testing.T) { onBoth(t, testOfTwoPeopleOneWins) }
+
+func testOfTwoPeopleOneWins(t *testing.T, r *rig) {
 	c := r.create(draft("spring", r.upload("2.0"), "c-1"))
 	answers := make([]answer, 2)
 	var both sync.WaitGroup
@@ -48,8 +49,9 @@ func TestOfTwoPeopleOneWins(t *testing.T) {
 }
 
 // COMMIT and ABORT at once: one is done, and the other is told.
-func TestCommitAgainstAbort(t *testing.T) {
-	r := newRig(t, plenty)
+func TestCommitAgainstAbort(t *testing.T) { onBoth(t, testCommitAgainstAbort) }
+
+func testCommitAgainstAbort(t *testing.T, r *rig) {
 	release := r.upload("2.0")
 	r.enrol("device-1")
 	r.agent("device-1")
@@ -78,8 +80,9 @@ func TestCommitAgainstAbort(t *testing.T) {
 	}
 }
 
-func TestIdempotencyKey(t *testing.T) {
-	r := newRig(t, plenty)
+func TestIdempotencyKey(t *testing.T) { onBoth(t, testIdempotencyKey) }
+
+func testIdempotencyKey(t *testing.T, r *rig) {
 	d := draft("spring", r.upload("2.0"), "c-1")
 	first := r.want(201, "", "anna", "POST /campaigns", d, "Idempotency-Key", "k1")
 	again := r.want(201, "", "anna", "POST /campaigns", d, "Idempotency-Key", "k1")
@@ -99,8 +102,9 @@ func TestIdempotencyKey(t *testing.T) {
 }
 
 // Names that mean something to a shell, a path, SQL or HTML are text, or are refused.
-func TestHostileNames(t *testing.T) {
-	r := newRig(t, plenty)
+func TestHostileNames(t *testing.T) { onBoth(t, testHostileNames) }
+
+func testHostileNames(t *testing.T, r *rig) {
 	release := r.upload("2.0")
 	for _, name := range []string{"'; DROP TABLE campaigns; --", "<script>alert(1)</script>", "../../etc/passwd", "a\nb", `"`, "\u202e", strings.Repeat("n", 256), "%2e%2e"} {
 		c := r.create(draft(name, release, "c-1"))
@@ -350,8 +354,9 @@ func TestRendezvousRefusesOthers(t *testing.T) {
 }
 
 // A person who made a campaign cannot approve it, whatever the role.
-func TestTwoPeople(t *testing.T) {
-	r := newRig(t, plenty)
+func TestTwoPeople(t *testing.T) { onBoth(t, testTwoPeople) }
+
+func testTwoPeople(t *testing.T, r *rig) {
 	release := r.upload("2.0")
 	r.enrol("device-1")
 	d := later(draft("spring", release, "device-1"))

@@ -104,8 +104,9 @@ func TestGeneratedIsCurrent(t *testing.T) {
 var fields = strings.NewReplacer("{release}", strings.Repeat("0", 64), "{image}", "fw", "{device}", "nobody", "{campaign}", strings.Repeat("0", 32), "{token}", "0", "{enrolment}", "0")
 
 // TestRoles asks for each operation as everybody, and as nobody.
-func TestRoles(t *testing.T) {
-	r := newRig(t, plenty)
+func TestRoles(t *testing.T) { onBoth(t, testRoles) }
+
+func testRoles(t *testing.T, r *rig) {
 	rank := map[store.Role]int{"": 0, store.RoleViewer: 1, store.RoleOperator: 2, store.RoleApprover: 3}
 	for _, op := range api.Operations() {
 		if op.Path == "/events/stream" {
@@ -135,8 +136,9 @@ func TestRoles(t *testing.T) {
 }
 
 // TestEveryAnswer sees each answer that the contract has for each operation, and no other.
-func TestEveryAnswer(t *testing.T) {
-	r := newRig(t, plenty)
+func TestEveryAnswer(t *testing.T) { onBoth(t, testEveryAnswer) }
+
+func testEveryAnswer(t *testing.T, r *rig) {
 	for _, op := range api.Operations() {
 		if op.Path != "/events/stream" {
 			key := op.Method + " " + fields.Replace(op.Path)

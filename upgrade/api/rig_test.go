@@ -10,12 +10,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/multicast-upgrade/tool/internal/fleettest"
+	"github.com/multicast-upgrade/tool/internal/pgtest"
 	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/upgrade"
 	"github.com/multicast-upgrade/tool/upgrade/api"
@@ -45,6 +47,20 @@ type rig struct {
 // people are who uses the rig's server; device-1 is a device.
 var people = map[string]store.Role{
 	"vera": store.RoleViewer, "anna": store.RoleOperator, "otto": store.RoleOperator, "carl": store.RoleApprover, "device-1": store.RoleDevice,
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if err := pgtest.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// onBoth runs f with a rig on each database.
+func onBoth(t *testing.T, f func(t *testing.T, r *rig)) {
+	fleettest.OnBoth(t, func(t *testing.T, database func(testing.TB) string) { f(t, newRigOn(t, database, plenty)) })
 }
 
 func newRig(t *testing.T, limits api.Limits) *rig { return newRigOn(t, fleettest.SQLite, limits) }

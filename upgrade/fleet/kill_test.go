@@ -66,8 +66,11 @@ func serveUntilKilled(db string) error {
 
 // A server that is killed without warning has lost no vote that it confirmed.
 func TestKillLosesNothingConfirmed(t *testing.T) {
+	fleettest.OnBoth(t, func(t *testing.T, database func(testing.TB) string) { killLosesNothingConfirmed(t, database(t)) })
+}
+
+func killLosesNothingConfirmed(t *testing.T, db string) {
 	const devices, enough = 300, 60
-	db := fleettest.SQLite(t)
 	st, err := store.Open(t.Context(), db)
 	if err != nil {
 		t.Fatal(err)

@@ -223,7 +223,11 @@ func (r *rig) kill(s *server, id commit.CampaignID) {
 	s.stop()
 }
 
-func virtual(t *testing.T, f func(t *testing.T, r *rig)) { virtualOn(t, fleettest.SQLite, f) }
+// virtual runs f in virtual time, on each database.
+func virtual(t *testing.T, f func(t *testing.T, r *rig)) {
+	t.Helper()
+	fleettest.OnBoth(t, func(t *testing.T, database func(testing.TB) string) { virtualOn(t, database, f) })
+}
 
 func virtualOn(t *testing.T, database func(testing.TB) string, f func(t *testing.T, r *rig)) {
 	db := database(t) // in real time
