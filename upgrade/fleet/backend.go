@@ -18,7 +18,18 @@ type backend struct{ s *Server }
 
 var _ discovery.Backend = backend{}
 
+// maxGreeted is how many devices say hello at once; one more is to try again later. Checking its key is most of the work:
+// when a whole fleet comes, devices that have to wait for longer than they have patience would have it done for nothing,
+// again and again.
+const maxGreeted = 1000
+
 func (b backend) Hello(ctx context.Context, h discovery.Hello) error {
+	select {
+	case b.s.greeted <- struct{}{}:
+		defer func() { <-b.s.greeted }()
+	default:
+		return errCrowd
+	}
 	key, err := h.OpenKey()
 	if err == nil {
 		err = b.s.greet(ctx, h, key)
@@ -27,7 +38,7 @@ func (b backend) Hello(ctx context.Context, h discovery.Hello) error {
 		return refusal(err)
 	}
 	for _, l := range b.s.leadsOf(h.Device) {
-		if err := l.answers.Hello(ctx, h); err != nil {
+		if err := l.campaign.Greet(ctx, h, key); err != nil {
 			return err
 		}
 	}
@@ -69,6 +80,7 @@ func (b backend) statement(ctx context.Context, st discovery.Statement, f func(d
 }
 
 var (
+	errCrowd  = &discovery.Refusal{Status: http.StatusServiceUnavailable, Reason: "busy", Detail: "many devices say hello; come back later"}
 	errClosed = &discovery.Refusal{Status: http.StatusConflict, Reason: "closed", Detail: "the campaign is closed"}
 	// errElsewhere has the device try again: another server has the campaign, or this one will in a moment.
 	errElsewhere = &discovery.Refusal{Status: http.StatusServiceUnavailable, Reason: "busy", Detail: "the campaign has no leader here"}
