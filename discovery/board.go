@@ -23,9 +23,10 @@ const (
 	returnRate = 2000
 )
 
-// A Seat is what one device is told beside what all are: it is not signed, and nothing but its own traffic depends on it.
+// A Seat is what one device is told beside what all are.
 type Seat struct {
-	Node uint32 // its NormNodeId in the session, unlike all others'; 0: it chooses one
+	Node   uint32        // its NormNodeId in the session, unlike all others'; 0: it chooses one
+	Signed func() []byte // makes Notice.Seat, each time the device is told; nil: there is none
 }
 
 // A Posting is what is announced to some devices.
@@ -86,7 +87,7 @@ func (b *board) post(seats map[string]Seat) *Posting {
 // Publish replaces what the posting announces, and wakes those of its devices that wait. The parts of a Notice that are not
 // signed by a campaign are ignored.
 func (p *Posting) Publish(n Notice) {
-	n.Timestamp, n.Node = nil, 0
+	n.Timestamp, n.Node, n.Seat = nil, 0, nil
 	sum := sha256.Sum256(must(encoding.Marshal(n)))
 	p.put(&n, `"`+hex.EncodeToString(sum[:16])+`"`)
 }
@@ -267,6 +268,9 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request) {
 	default:
 		fresh := *n
 		fresh.Timestamp, fresh.Node = h.backend.Timestamp(), seat.Node
+		if seat.Signed != nil {
+			fresh.Seat = seat.Signed()
+		}
 		w.Header().Set("Content-Type", "application/cbor")
 		w.Write(must(encoding.Marshal(fresh)))
 	}

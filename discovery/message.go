@@ -15,9 +15,10 @@ const maxBody = 256 << 10
 type Notice struct {
 	Manifest  []byte   `cbor:"1,keyasint"`           // the signed release
 	Session   []byte   `cbor:"2,keyasint"`           // the signed session description
-	Decisions [][]byte `cbor:"3,keyasint,omitempty"` // the signed decisions so far, at most one a wave
+	Decisions [][]byte `cbor:"3,keyasint,omitempty"` // the signed decision of the device's wave, once there is one
 	Brake     []byte   `cbor:"4,keyasint,omitempty"` // the signed HOLD or RESUME last given
 	Timestamp []byte   `cbor:"5,keyasint,omitempty"` // the server's time, signed; not part of the ETag
+	Seat      []byte   `cbor:"7,keyasint,omitempty"` // which wave the device is in, signed; of a campaign of several
 	Node      uint32   `cbor:"6,keyasint,omitempty"` // the device's NormNodeId, if the server gives one; not signed, as its own traffic alone depends on it
 }
 

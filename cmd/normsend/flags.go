@@ -85,7 +85,7 @@ func (t *transportFlags) register(c *cobra.Command) {
 	fs.Var(&t.startRate, "start-rate", "with --rate auto: begin with this rate, which all paths should bear (default 1M)")
 	fs.Var(&t.minRate, "min-rate", "with --rate auto: never below this (default a segment a second)")
 	fs.Var(&t.maxRate, "max-rate", "with --rate auto: never above this")
-	fs.Var(&t.burst, "burst", "bytes that may leave at once; 0 is what the rate gives in 2 ms")
+	fs.Var(&t.burst, "burst", "bytes that may leave at once; 0 is what the rate gives in 2 ms, at least a datagram")
 	fs.IntVar(&t.segmentSize, "segment-size", 1400, "bytes of content in a datagram")
 	fs.StringVar(&t.fec, "fec", "rs8:64,32", "code: rs8:K,P (K source and P parity segments a block), rs16:K,P for longer blocks, rs8-129:K,P, none")
 	fs.IntVar(&t.autoParity, "parity-auto", 0, "parity segments sent with each block unasked")

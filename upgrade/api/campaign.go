@@ -248,6 +248,6 @@ func (s server) ShowCampaignSeries(ctx context.Context, r rest.ShowCampaignSerie
 	}
 	samples, err := s.fleet.Series(ctx, id)
 	return rest.ShowCampaignSeries200JSONResponse{Items: each(samples, func(x fleet.Sample) rest.Sample {
-		return rest.Sample{At: x.At, Loss: x.Loss, WorstLoss: x.WorstLoss, Nacks: x.Nacks, Repairs: x.Repairs, Rate: x.Rate}
+		return rest.Sample{At: x.At, Reporting: x.Reporting, Loss: x.Loss, WorstLoss: x.WorstLoss, Nacks: x.Nacks, Repairs: x.Repairs, Rate: x.Rate}
 	})}, err
 }

@@ -49,14 +49,8 @@ func Check(c store.CampaignSettings) error {
 			errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrSettings}, args...)...))
 		}
 	}
-	want(len(c.Policy.Waves) == 1, "policy.waves: %d waves; this version runs campaigns of one", len(c.Policy.Waves))
-	for _, w := range c.Policy.Waves {
-		want(w.Quorum >= 0 && w.Quorum <= 100, "quorum %d: want a percentage", w.Quorum)
-		want(w.SiteQuorum >= 0 && w.SiteQuorum <= 100, "site_quorum %d: want a percentage", w.SiteQuorum)
-		want(w.ReadyTimeout == 0 || w.ReadyTimeout >= time.Second, "ready_timeout %v: want a second or more", w.ReadyTimeout)
-		t := w.Targets
-		want(len(t.Products)+len(t.Sites)+len(t.Tags)+len(t.Devices) == 0, "a wave's targets: the only wave is for all")
-	}
+	want(len(c.Policy.Waves) > 0 && len(c.Policy.Waves) <= commit.MaxWaves, "policy.waves: %d waves, want 1 to %d", len(c.Policy.Waves), commit.MaxWaves)
+	checkWaves(c.Policy.Waves, want)
 	want(c.Policy.MaxFailures >= 0, "policy.max_failures %d: cannot be negative", c.Policy.MaxFailures)
 	a := c.Activation
 	want(a.Window >= 0 && a.Spread >= 0 && (a.Window == 0 || a.Spread <= a.Window), "activation: spread %v in a window of %v", a.Spread, a.Window)
@@ -101,11 +95,16 @@ func (s *Server) Approve(ctx context.Context, id commit.CampaignID, revision int
 	return c, s.told(id, err)
 }
 
+// minReadyTimeout is the least time for votes.
+const minReadyTimeout = time.Second
+
 // A Preview is what a draft would have for targets if it were started now.
 type Preview struct {
 	Targets int             `json:"targets"`
 	Sites   map[string]int  `json:"sites"`             // of them; "" is none
 	Overlap []store.Overlap `json:"overlap,omitempty"` // of them, those that other campaigns have: they keep it from starting
+	Waves   []WavePreview   `json:"waves,omitempty"`   // of several; which devices they are is by the id of the campaign
+	Problem string          `json:"problem,omitempty"` // why the targets cannot be divided into the waves
 	Pending int             `json:"pending,omitempty"` // devices that match and are none, as nobody has approved their keys
 }
 
@@ -129,12 +128,21 @@ func (s *Server) Preview(ctx context.Context, settings store.CampaignSettings) (
 		}
 		p.Pending = counts[store.KeyPending]
 	}
+	if len(settings.Policy.Waves) > 1 {
+		p.Waves, err = s.previewWaves(ctx, commit.CampaignID{}, settings.Policy, targets)
+		switch {
+		case errors.Is(err, ErrNoTargets), errors.Is(err, ErrSettings):
+			p.Problem = err.Error()
+		case err != nil:
+			return p, err
+		}
+	}
 	p.Overlap, err = s.store.Overlaps(ctx, names)
 	return p, err
 }
 
 // Start freezes targets and group of a draft, and has it run when its schedule says so. It is refused when a target is
-// another campaign's ([*store.OverlapError]), when there is none ([ErrNoTargets]), when images are missing ([ErrImages]),
+// another campaign's ([*store.OverlapError]), when there is none, or none in a wave ([ErrNoTargets]), when images are missing ([ErrImages]),
 // when no group is free ([store.ErrNoGroup]), and when nobody has approved it who has to ([store.ErrNotApproved]).
 func (s *Server) Start(ctx context.Context, id commit.CampaignID, revision int64, actor string) (store.Campaign, error) {
 	c, err := s.store.Campaign(ctx, id)
@@ -164,6 +172,9 @@ func (s *Server) Start(ctx context.Context, id commit.CampaignID, revision int64
 		return c, err
 	case len(targets) == 0:
 		return c, fmt.Errorf("%w: of product %s", ErrNoTargets, release.Manifest.Product)
+	}
+	if err := s.assign(ctx, id, c.Settings.Policy, targets); err != nil {
+		return c, err
 	}
 	groups := []netip.AddrPort{c.Settings.Transport.Group}
 	if !groups[0].IsValid() {
@@ -211,23 +222,33 @@ func (s *Server) Discard(ctx context.Context, id commit.CampaignID, actor string
 	return s.told(id, err)
 }
 
-// Commit is a person's agreement to COMMIT. The error wraps [commit.ErrNotReady] while the policy is not met, and
-// [commit.ErrDecided] when somebody else was quicker.
+// Commit is a person's agreement to COMMIT the wave that is open. The error wraps [commit.ErrNotReady] while its policy is
+// not met, [commit.ErrPaused] while the campaign is paused, and [commit.ErrDecided] when somebody else was quicker.
 func (s *Server) Commit(ctx context.Context, id commit.CampaignID, actor string) error {
 	return s.act(ctx, id, "campaign.commit", actor, func(l *lead) error { return l.campaign.Approve(ctx) })
 }
 
-// Abort is a person's decision to ABORT. The error wraps [commit.ErrDecided] when it comes too late; see Hold.
+// CommitWave is Commit for one wave, counted from 0, if another may be open by now.
+func (s *Server) CommitWave(ctx context.Context, id commit.CampaignID, wave uint32, actor string) error {
+	return s.act(ctx, id, "campaign.commit", actor, func(l *lead) error { return l.campaign.ApproveWave(ctx, wave) })
+}
+
+// Pause stops all that can be stopped: nothing is sent or decided, deadlines stand still, and devices hold.
+func (s *Server) Pause(ctx context.Context, id commit.CampaignID, actor string) error {
+	return s.act(ctx, id, "campaign.pause", actor, func(l *lead) error { return l.campaign.Pause(ctx) })
+}
+
+// Abort is a person's decision to ABORT the wave that is open and those behind it. The error wraps [commit.ErrDecided] when it comes too late; see Hold.
 func (s *Server) Abort(ctx context.Context, id commit.CampaignID, actor string) error {
 	return s.act(ctx, id, "campaign.abort", actor, func(l *lead) error { return l.campaign.Abort(ctx) })
 }
 
-// Hold stops devices that have not begun to activate.
+// Hold stops devices that have not begun to activate, and waves that have not begun.
 func (s *Server) Hold(ctx context.Context, id commit.CampaignID, actor string) error {
 	return s.act(ctx, id, "campaign.hold", actor, func(l *lead) error { return l.campaign.Hold(ctx) })
 }
 
-// Resume lets them go on.
+// Resume lets all go on. Who resumes a campaign that the results of a wave have paused accepts them.
 func (s *Server) Resume(ctx context.Context, id commit.CampaignID, actor string) error {
 	return s.act(ctx, id, "campaign.resume", actor, func(l *lead) error { return l.campaign.Resume(ctx) })
 }
@@ -277,7 +298,7 @@ func (s *Server) leading(ctx context.Context, id commit.CampaignID) (*lead, erro
 	switch {
 	case err != nil:
 		return nil, err
-	case c.Phase == store.PhaseRunning:
+	case c.Phase == store.PhaseRunning || c.Phase == store.PhasePaused:
 		return nil, &NotLeaderError{id, leaderName(c.Lease)}
 	}
 	return nil, fmt.Errorf("%w: campaign %s is %s", store.ErrState, id, c.Phase)

@@ -11,7 +11,8 @@
 //	draft       a person writes its settings, and changes them               Create, Change
 //	            another person agrees, where the settings ask for two        Approve
 //	scheduled   targets, keys and group are its own; it waits for its start   Start
-//	running     announced, sent, voted on, decided, activated                 an upgrade.Campaign
+//	running     announced, sent, voted on, decided, activated: wave by wave   an upgrade.Campaign
+//	paused      the same, and nothing is sent or decided                      Pause, or too many failures; Resume, Abort
 //	closed      over, with a verdict; or given up before it was announced     Discard
 //
 // COMMIT wants a person's agreement as well where the settings say "ask": [Server.Commit]. Of two people of whom one

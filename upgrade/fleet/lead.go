@@ -61,7 +61,7 @@ func leaderName(l store.Lease) string {
 // look goes through the campaigns that are scheduled or run, and takes the lead of those that have none.
 func (s *Server) look(ctx context.Context, work *sync.WaitGroup) error {
 	open := map[commit.CampaignID]bool{}
-	filter := store.CampaignFilter{Phases: []store.CampaignPhase{store.PhaseScheduled, store.PhaseRunning}}
+	filter := store.CampaignFilter{Phases: []store.CampaignPhase{store.PhaseScheduled, store.PhaseRunning, store.PhasePaused}}
 	for page := (store.Page{Limit: 1000}); ; {
 		l, err := s.store.Campaigns(ctx, filter, page)
 		if err != nil {
@@ -250,12 +250,7 @@ func (s *Server) campaignConfig(ctx context.Context, c store.Campaign, l *lead, 
 		cfg.Targets = append(cfg.Targets, t.Target)
 	}
 	set := c.Settings
-	wave := set.Policy.Waves[0]
-	cfg.Quorum, cfg.SiteQuorum, cfg.Must, cfg.ReadyTimeout = wave.Quorum, wave.SiteQuorum, wave.Must, wave.ReadyTimeout
-	cfg.Commit = upgrade.CommitAuto
-	if wave.Ask {
-		cfg.Commit = upgrade.CommitAsk
-	}
+	cfg.Waves = wavesOf(set.Policy)
 	cfg.MaxFailures, cfg.AllowUnsigned = set.Policy.MaxFailures, set.Policy.AllowUnsigned
 	cfg.NotBefore, cfg.Window, cfg.Spread, cfg.Hold = set.Activation.NotBefore, set.Activation.Window, set.Activation.Spread, set.Activation.Hold
 	tr := set.Transport
@@ -312,7 +307,7 @@ func (s *Server) finish(ctx context.Context, l *lead, release func() error, resu
 	if err == nil {
 		for {
 			c, errRead := s.store.Campaign(ctx, l.id)
-			if err = errRead; err == nil && c.Phase == store.PhaseRunning {
+			if err = errRead; err == nil && (c.Phase == store.PhaseRunning || c.Phase == store.PhasePaused) {
 				_, err = s.store.EndCampaign(ctx, l.id, c.Revision, s.by(s.cfg.Name))
 			}
 			if !errors.Is(err, store.ErrConflict) {

@@ -211,7 +211,7 @@ func (r *rig) kill(s *server, id commit.CampaignID) {
 	if err != nil {
 		r.Fatal(err)
 	}
-	if c.Phase == store.PhaseRunning && c.Lease.Owner != "" {
+	if (c.Phase == store.PhaseRunning || c.Phase == store.PhasePaused) && c.Lease.Owner != "" {
 		ends := time.Now().Add(leaseTime)
 		if _, err := r.store.TakeLease(r.Context(), id, "dead", c.Lease.Until, ends.Sub(c.Lease.Until)); err != nil {
 			r.Fatal(err)

@@ -16,7 +16,7 @@ type Snapshot struct {
 	Campaign commit.CampaignID   `json:"campaign"`
 	At       time.Time           `json:"at"`
 	Phase    store.CampaignPhase `json:"phase"`
-	Step     commit.State        `json:"step,omitempty"` // what a running one did last: announced, sending, sent, asking, held, resumed, closed
+	Step     commit.State        `json:"step,omitempty"` // what a running one did last: announced, sending, sent, asking, held, paused, resumed, voting, soaking, closed
 	Leader   string              `json:"leader,omitempty"`
 	Trouble  string              `json:"trouble,omitempty"` // why this server cannot lead it, or why it sends nothing
 	Restored bool                `json:"restored,omitempty"`
@@ -25,7 +25,9 @@ type Snapshot struct {
 	Reason   commit.Reason       `json:"reason,omitempty"` // why ABORT
 	Asking   bool                `json:"asking,omitempty"` // the policy is met, and a person is asked
 	Held     bool                `json:"held,omitempty"`
-	Brake    commit.Reason       `json:"brake,omitempty"` // why held
+	Paused   bool                `json:"paused,omitempty"` // and nothing is sent or decided; deadlines stand still
+	Brake    commit.Reason       `json:"brake,omitempty"`  // why held or paused
+	Waves    []upgrade.WaveState `json:"waves,omitempty"`  // in their order
 
 	Targets   int                  `json:"targets"`
 	Joined    int                  `json:"joined"` // targets that have shown themselves; of one that is scheduled: that wait
@@ -37,7 +39,8 @@ type Snapshot struct {
 	Laggards  []View               `json:"laggards,omitempty"` // the first MaxLaggards
 
 	Sending   upgrade.Sending `json:"sending,omitzero"`
-	Loss      float64         `json:"loss,omitempty"`       // mean share of datagrams lost, of the devices that hear any
+	Reporting int             `json:"reporting,omitempty"`  // devices that have said how much they lose
+	Loss      float64         `json:"loss,omitempty"`       // the mean share of datagrams that they lost
 	WorstLoss float64         `json:"worst_loss,omitempty"` // and of the device that loses most
 	Left      time.Duration   `json:"left,omitempty"`       // until everything is sent once, at this rate
 }
@@ -83,8 +86,10 @@ func (v *view) happened(e upgrade.Event) {
 		}
 	case upgrade.EventTrouble:
 		v.fault = e.Detail
-	case upgrade.EventDevice, upgrade.EventProgress:
+	case upgrade.EventDevice:
 		v.old = true
+		return
+	case upgrade.EventProgress:
 		return
 	}
 	v.at = time.Time{}
@@ -135,16 +140,10 @@ func (s *Server) survey(ctx context.Context, id commit.CampaignID) (Snapshot, []
 // logged returns a status as the log alone has it.
 func logged(c *commit.Coordinator) upgrade.CampaignStatus {
 	of := c.Status()
-	st := upgrade.CampaignStatus{Held: of.Held, Brake: of.Brake, Closed: of.Closed, Unsigned: of.Unsigned, Counts: of.Devices}
-	if len(of.Waves) > 0 {
-		w := of.Waves[0]
-		st.Verdict, st.Reason, st.Asking, st.Targets, st.Ready = w.Verdict.String(), w.Reason, w.Asking, w.Targets, w.Ready
-	}
-	if p, ok := c.Plan(); ok {
-		st.Deadline = p.Waves[0].Deadline
-	}
+	st := upgrade.CampaignStatus{Closed: of.Closed, Unsigned: of.Unsigned, Counts: of.Devices}
+	st.TakeWaves(of)
 	for d := range c.Devices() {
-		st.Devices = append(st.Devices, upgrade.DeviceState{Device: d.Device, Site: d.Site, State: d.State, Reason: d.Reason, Unsigned: d.Unsigned, Duplicate: d.Duplicate})
+		st.Devices = append(st.Devices, upgrade.DeviceState{Device: d.Device, Site: d.Site, Wave: d.Wave, State: d.State, Reason: d.Reason, Unsigned: d.Unsigned, Duplicate: d.Duplicate})
 	}
 	return st
 }
@@ -196,13 +195,12 @@ const quietTime = 15 * time.Second
 // In quiet times, nobody has to have said anything.
 func (snap *Snapshot) take(st upgrade.CampaignStatus, quiet bool) []View {
 	snap.Deadline, snap.Verdict, snap.Reason, snap.Asking = st.Deadline, st.Verdict, st.Reason, st.Asking
-	snap.Held, snap.Brake, snap.Unsigned = st.Held, st.Brake, st.Unsigned
+	snap.Held, snap.Paused, snap.Brake, snap.Waves, snap.Unsigned = st.Held, st.Paused, st.Brake, st.Waves, st.Unsigned
 	snap.Targets, snap.Ready, snap.Counts, snap.Sending = st.Targets, st.Ready, st.Counts, st.Sending
 	snap.Causes = map[Cause]int{}
 	views := make([]View, len(st.Devices))
-	hear := 0
 	for i, d := range st.Devices {
-		cause, detail := causeOf(d, st, quiet)
+		cause, detail := causeOf(d, st.Waves[d.Wave].Verdict, quiet)
 		views[i] = View{d, cause, detail}
 		if d.State != commit.StateNone {
 			snap.Joined++
@@ -211,7 +209,7 @@ func (snap *Snapshot) take(st upgrade.CampaignStatus, quiet bool) []View {
 			snap.Committed++
 		}
 		if d.Heard > 0 {
-			hear++
+			snap.Reporting++
 			snap.Loss += d.Loss
 			snap.WorstLoss = max(snap.WorstLoss, d.Loss)
 		}
@@ -223,8 +221,8 @@ func (snap *Snapshot) take(st upgrade.CampaignStatus, quiet bool) []View {
 			snap.Laggards = append(snap.Laggards, views[i])
 		}
 	}
-	if hear > 0 {
-		snap.Loss /= float64(hear)
+	if snap.Reporting > 0 {
+		snap.Loss /= float64(snap.Reporting)
 	}
 	if p := st.Sending; p.Begun && p.Rate > 0 {
 		snap.Left = time.Duration(float64(p.Total-p.Sent) * 8 / p.Rate * float64(time.Second))

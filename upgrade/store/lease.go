@@ -28,7 +28,7 @@ var (
 	ErrUnresolved = errors.New("store: the campaign is older than the restored database; an operator has to say how it goes on")
 )
 
-// TakeLease takes the lead of a running campaign, for term. Whoever had it before is fenced off from that moment. It may
+// TakeLease takes the lead of a campaign that runs or is paused, for term. Whoever had it before is fenced off from that moment. It may
 // be taken when it is over, or nobody's, or owner's own, as after a restart; [ErrLeased] otherwise. Owner names one process
 // at a time.
 //
@@ -51,7 +51,7 @@ func (s *Store) TakeLease(ctx context.Context, id commit.CampaignID, owner strin
 			return errRead
 		case err != nil:
 			return fmt.Errorf("%w: %.70q, until %s", ErrLeased, c.Lease.Owner, c.Lease.Until.Format(time.RFC3339))
-		case c.Phase != PhaseRunning:
+		case c.Phase != PhaseRunning && c.Phase != PhasePaused:
 			return fmt.Errorf("%w: campaign %s is %s", ErrState, id, c.Phase)
 		case c.Restored == Unresolved:
 			return fmt.Errorf("%w: %s", ErrUnresolved, id)

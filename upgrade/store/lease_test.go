@@ -62,11 +62,11 @@ func TestLeaseIsTakenAgain(t *testing.T) {
 		wantErr(t, err, store.ErrNotFound)
 		_, err = s.TakeLease(ctx, c.ID, "", start, time.Minute)
 		wantErr(t, err, store.ErrInvalid)
-		paused := running(t, s, 2)
-		paused = must(s.MoveCampaign(ctx, paused.ID, paused.Revision, store.PhasePaused, alice))(t)
-		_, err = s.TakeLease(ctx, paused.ID, "b", start, time.Minute)
+		closed := running(t, s, 2)
+		closed = must(s.MoveCampaign(ctx, closed.ID, closed.Revision, store.PhaseClosed, alice))(t)
+		_, err = s.TakeLease(ctx, closed.ID, "b", start, time.Minute)
 		wantErr(t, err, store.ErrState)
-		if l := must(s.Campaign(ctx, paused.ID))(t).Lease; l.Owner != "" {
+		if l := must(s.Campaign(ctx, closed.ID))(t).Lease; l.Owner != "" {
 			t.Errorf("a refused lease was taken: %+v", l)
 		}
 	})

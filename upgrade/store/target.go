@@ -80,15 +80,15 @@ func takeGroup(ctx context.Context, tx *sql.Tx, id commit.CampaignID, groups []n
 
 func (s *Store) takeTargets(ctx context.Context, tx *sql.Tx, id commit.CampaignID, targets []commit.Target) error {
 	for part := range slices.Chunk(targets, batchRows) {
-		ids, args := make([]string, len(part)), make([]any, 0, 4*len(part))
+		ids, args := make([]string, len(part)), make([]any, 0, 5*len(part))
 		for i, t := range part {
 			key := ""
 			if !t.Key.IsZero() {
 				key = t.Key.String()
 			}
-			ids[i], args = t.Device, append(args, t.Device, id.String(), t.Site, key)
+			ids[i], args = t.Device, append(args, t.Device, id.String(), t.Site, key, int64(t.Wave))
 		}
-		n, err := s.insertRows(ctx, tx, `INSERT INTO targets (device, campaign, site, public_key) VALUES `, 4, ` ON CONFLICT DO NOTHING`, args)
+		n, err := s.insertRows(ctx, tx, `INSERT INTO targets (device, campaign, site, public_key, wave) VALUES `, 5, ` ON CONFLICT DO NOTHING`, args)
 		if err != nil {
 			return err
 		}
@@ -146,11 +146,11 @@ func (s *Store) CampaignStart(ctx context.Context, id commit.CampaignID) (st Sta
 	if st.Group, err = netip.ParseAddrPort(group); err != nil {
 		return st, err
 	}
-	st.Targets, err = collect(ctx, s.readers, `SELECT t.device, t.site, t.public_key, COALESCE(d.node, 0) FROM targets t LEFT JOIN devices d ON d.id = t.device
+	st.Targets, err = collect(ctx, s.readers, `SELECT t.device, t.site, t.public_key, t.wave, COALESCE(d.node, 0) FROM targets t LEFT JOIN devices d ON d.id = t.device
 		WHERE t.campaign = $1 ORDER BY t.device`, []any{id.String()}, func(row scanner) (t Target, err error) {
 		var key string
 		var node int64
-		if err := row.Scan(&t.Device, &t.Site, &key, &node); err != nil {
+		if err := row.Scan(&t.Device, &t.Site, &key, &t.Wave, &node); err != nil {
 			return t, err
 		}
 		t.Node = uint32(node)
@@ -165,7 +165,7 @@ func (s *Store) CampaignStart(ctx context.Context, id commit.CampaignID) (st Sta
 // EndCampaign closes a campaign that has this revision, for good, and sets its devices and its group free.
 func (s *Store) EndCampaign(ctx context.Context, id commit.CampaignID, revision int64, by By) (Campaign, error) {
 	c := Campaign{ID: id, Revision: revision}
-	err := s.changeCampaign(ctx, &c, by, "campaign."+string(PhaseClosed), []CampaignPhase{PhaseDraft, PhaseScheduled, PhaseRunning}, func(tx *sql.Tx, _ Campaign) error {
+	err := s.changeCampaign(ctx, &c, by, "campaign."+string(PhaseClosed), []CampaignPhase{PhaseDraft, PhaseScheduled, PhaseRunning, PhasePaused}, func(tx *sql.Tx, _ Campaign) error {
 		for _, text := range []string{`DELETE FROM targets WHERE campaign = $1`, `DELETE FROM starts WHERE campaign = $1`} {
 			if _, err := tx.ExecContext(ctx, text, id.String()); err != nil {
 				return err

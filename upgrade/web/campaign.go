@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
@@ -18,24 +19,24 @@ import (
 type campaignsPage struct {
 	List  []entry
 	Phase string
-	More  string
+	Sort  sorting
+	Pages pager
 }
 
 func (s *Site) campaigns(v *visit) error {
-	p := campaignsPage{Phase: v.r.FormValue("phase")}
+	p := campaignsPage{Phase: v.r.FormValue("phase"), Sort: v.sorting("-created")}
 	var f store.CampaignFilter
 	if p.Phase != "" {
 		f.Phases = []store.CampaignPhase{store.CampaignPhase(p.Phase)}
 	}
-	l, err := s.store.Campaigns(v.r.Context(), f, v.page(50))
+	l, err := s.store.Campaigns(v.r.Context(), f, p.Sort.page(v, 50))
 	if err != nil {
 		return err
 	}
-	slices.SortStableFunc(l.Items, func(a, b store.Campaign) int { return b.Created.At.Compare(a.Created.At) })
 	if p.List, err = s.entries(v.r.Context(), l.Items); err != nil {
 		return err
 	}
-	p.More = v.more(l.Next)
+	p.Pages = v.pager(l.Next)
 	v.show(http.StatusOK, "campaigns.html", "Campaigns", p)
 	return nil
 }
@@ -51,7 +52,9 @@ type campaignPage struct {
 	Verbs    []string
 	Causes   []causeCount
 	Events   []store.Event
-	Laggards []fleet.View // the first
+	Laggards []fleet.View     // the first
+	Sites    []fleet.SiteView // the first of those with most laggards; none if there is only one
+	AllSites bool             // those are all
 }
 
 // A step is one of the way of a campaign, and how many targets have made it.
@@ -69,7 +72,8 @@ type causeCount struct {
 
 const (
 	shownLaggards = 20
-	shownEvents   = 30
+	shownSites    = 10
+	shownEvents   = 20
 )
 
 func (s *Site) lookAt(ctx context.Context, who store.Token, c store.Campaign) (p campaignPage, err error) {
@@ -87,6 +91,15 @@ func (s *Site) lookAt(ctx context.Context, who store.Token, c store.Campaign) (p
 		}
 	}
 	p.Laggards = p.Snap.Laggards[:min(len(p.Snap.Laggards), shownLaggards)]
+	if p.Snap.Targets > 0 && p.Trouble == "" {
+		sites, err := s.fleet.CampaignSites(ctx, c.ID, store.Page{Limit: shownSites, Order: "-lagging"})
+		if err != nil {
+			return p, err
+		}
+		if len(sites.Items) > 1 {
+			p.Sites, p.AllSites = sites.Items, sites.Next == ""
+		}
+	}
 	for _, verb := range campaignVerbs {
 		deed := campaignDeeds[verb]
 		if role, ok := roleFor(deed.operation); ok && who.Role.Covers(role) && deed.possible(p, who.Name) {
@@ -96,6 +109,9 @@ func (s *Site) lookAt(ctx context.Context, who store.Token, c store.Campaign) (p
 	p.Events, err = s.newest(ctx, store.EventFilter{Campaign: c.ID.String()}, shownEvents)
 	return p, err
 }
+
+// Decided reports whether there is a decision.
+func (p campaignPage) Decided() bool { return decided(p) }
 
 // Can reports whether a verb is among those that the person may do now.
 func (p campaignPage) Can(verb string) bool { return slices.Contains(p.Verbs, verb) }
@@ -119,7 +135,7 @@ func steps(snap fleet.Snapshot) []step {
 func status(c store.Campaign, snap fleet.Snapshot) string {
 	switch {
 	case snap.Restored:
-		return "The database was restored from a backup. Somebody has to say with the API how this campaign goes on."
+		return "The database was restored from a backup, and may not know what was decided since. Nothing happens before somebody says how this campaign goes on."
 	case c.Phase == store.PhaseDraft && c.Settings.Policy.TwoPeople && c.Approved.Actor == "":
 		return "A draft. A second person has to approve it."
 	case c.Phase == store.PhaseDraft:
@@ -170,20 +186,47 @@ func (s *Site) campaignLive(v *visit, c store.Campaign) error {
 // A campaignDevicesPage is what campaign-devices.html shows.
 type campaignDevicesPage struct {
 	store.Campaign
-	Cause   string
+	Filter  fleet.TargetFilter
 	Causes  []fleet.Cause
+	States  []commit.State
 	Devices []fleet.View
-	More    string
+	Sort    sorting
+	Pages   pager
 }
 
 func (s *Site) campaignDevices(v *visit, c store.Campaign) error {
-	p := campaignDevicesPage{Campaign: c, Cause: v.r.FormValue("cause"), Causes: fleet.Causes()}
-	l, err := s.fleet.CampaignDevices(v.r.Context(), c.ID, fleet.TargetFilter{Cause: fleet.Cause(p.Cause)}, v.page(100))
+	q := v.r.URL.Query()
+	p := campaignDevicesPage{Campaign: c, Causes: fleet.Causes(), States: targetStates, Sort: v.sorting("id"),
+		Filter: fleet.TargetFilter{Cause: fleet.Cause(q.Get("cause")), Site: strings.TrimSpace(q.Get("site")), State: commit.State(q.Get("state"))}}
+	l, err := s.fleet.CampaignDevices(v.r.Context(), c.ID, p.Filter, p.Sort.page(v, 100))
 	if err != nil {
 		return err
 	}
-	p.Devices, p.More = l.Items, v.more(l.Next)
+	p.Devices, p.Pages = l.Items, v.pager(l.Next)
 	v.show(http.StatusOK, "campaign-devices.html", "Devices of "+p.Name, p)
+	return nil
+}
+
+// targetStates are those that can be asked for, in the order of an upgrade; who was not heard has a cause.
+var targetStates = []commit.State{commit.StateAnnounced, commit.StateReceiving, commit.StateStaged, commit.StateReady, commit.StateCommitted,
+	commit.StateRefused, commit.StateAborted, commit.StateReleased, commit.StateRolledBack, commit.StateFailed}
+
+// A campaignSitesPage is what campaign-sites.html shows.
+type campaignSitesPage struct {
+	store.Campaign
+	Sites []fleet.SiteView
+	Sort  sorting
+	Pages pager
+}
+
+func (s *Site) campaignSites(v *visit, c store.Campaign) error {
+	p := campaignSitesPage{Campaign: c, Sort: v.sorting("-lagging")}
+	l, err := s.fleet.CampaignSites(v.r.Context(), c.ID, p.Sort.page(v, 100))
+	if err != nil {
+		return err
+	}
+	p.Sites, p.Pages = l.Items, v.pager(l.Next)
+	v.show(http.StatusOK, "campaign-sites.html", "Sites of "+p.Name, p)
 	return nil
 }
 
@@ -200,9 +243,14 @@ type campaignDeed struct {
 }
 
 // campaignVerbs are in the order in which they are shown.
-var campaignVerbs = []string{"approve", "start", "commit", "hold", "resume", "abort", "discard"}
+var campaignVerbs = []string{"approve", "start", "adopt", "vouch", "commit", "hold", "resume", "abort", "discard"}
 
-func runs(p campaignPage) bool { return p.Phase == store.PhaseRunning && p.Trouble == "" }
+func runs(p campaignPage) bool {
+	return p.Phase == store.PhaseRunning && p.Trouble == "" && p.Restored != store.Unresolved
+}
+func waitsRestored(p campaignPage, _ string) bool {
+	return p.Restored == store.Unresolved && p.Phase != store.PhaseClosed
+}
 func decided(p campaignPage) bool {
 	return p.Snap.Verdict == commit.Commit.String() || p.Snap.Verdict == commit.Abort.String()
 }
@@ -237,6 +285,30 @@ var campaignDeeds = map[string]campaignDeed{
 		},
 		do: func(s *Site, ctx context.Context, id commit.CampaignID, revision int64, actor string) error {
 			_, err := s.fleet.Start(ctx, id, revision, actor)
+			return err
+		},
+	},
+	"adopt": {
+		operation: "POST /campaigns/{campaign}/resolve", title: "Go on with %s as devices say", button: "Take their decision", done: "The campaign goes on. It takes the decision that a device shows.",
+		lines: func(campaignPage, fleet.Preview) []string {
+			return []string{"The database is older than what this server may have signed since. The campaign is led again, decides nothing by itself, and takes any signed decision that a device shows.",
+				"If no device shows one before its votes end, nothing is decided: devices keep what they have received for as long as they were told to, and then give it up."}
+		},
+		possible: waitsRestored,
+		do: func(s *Site, ctx context.Context, id commit.CampaignID, revision int64, actor string) error {
+			_, err := s.fleet.Resolve(ctx, id, revision, store.Adopting, actor)
+			return err
+		},
+	},
+	"vouch": {
+		operation: "POST /campaigns/{campaign}/resolve", title: "Go on with %s as if nothing was lost", button: "Nothing was signed", danger: true, done: "The campaign goes on as the database has it.",
+		lines: func(campaignPage, fleet.Preview) []string {
+			return []string{"You vouch that no server has signed anything for this campaign since the backup was made: no COMMIT, no ABORT, no hold.",
+				"If one has, the campaign can decide the opposite, and devices that heard the first decision follow that. If you are not sure, let it take the decision of devices instead."}
+		},
+		possible: waitsRestored,
+		do: func(s *Site, ctx context.Context, id commit.CampaignID, revision int64, actor string) error {
+			_, err := s.fleet.Resolve(ctx, id, revision, store.NotRestored, actor)
 			return err
 		},
 	},
@@ -296,7 +368,7 @@ var campaignDeeds = map[string]campaignDeed{
 			return []string{"The campaign is closed for good. No device was told of it."}
 		},
 		possible: func(p campaignPage, _ string) bool {
-			return p.Phase == store.PhaseDraft || p.Phase == store.PhaseScheduled
+			return p.Phase == store.PhaseDraft || p.Phase == store.PhaseScheduled && p.Restored != store.Unresolved
 		},
 		do: func(s *Site, ctx context.Context, id commit.CampaignID, _ int64, actor string) error {
 			return s.fleet.Discard(ctx, id, actor)

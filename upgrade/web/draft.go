@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -248,11 +247,10 @@ type draftPage struct {
 const maxChoice = 1000
 
 func (s *Site) showDraft(v *visit, status int, f draftForm, wrong []string) error {
-	l, err := s.store.Releases(v.r.Context(), "", store.Page{Limit: maxChoice})
+	l, err := s.store.Releases(v.r.Context(), "", store.Page{Limit: maxChoice, Order: "-uploaded"})
 	if err != nil {
 		return err
 	}
-	slices.SortStableFunc(l.Items, func(a, b store.Release) int { return b.Uploaded.At.Compare(a.Uploaded.At) })
 	p := draftPage{Form: f, Releases: l.Items, Wrong: wrong, Editing: f.Get("id") != ""}
 	title := "New campaign"
 	if p.Editing {

@@ -33,6 +33,7 @@ func TestRoles(t *testing.T) {
 		{page, page + "/approve", false, false, true},
 		{page, page + "/start", false, false, false}, // nobody has approved it
 		{"/", ">Tokens<", false, true, true},
+		{"/enrolments", "Make an enrolment", false, true, true},
 	} {
 		for _, who := range []struct {
 			*person
@@ -49,7 +50,8 @@ func TestRoles(t *testing.T) {
 		paths  []string
 	}{
 		{viewer, []string{page + "/start", page + "/abort", page + "/commit", page + "/approve", page + "/discard", "/devices/phone-02/approve",
-			"/devices/phone-01/revoke", "/devices/phone-01/place", "/releases", "/releases/" + rel.ID.String() + "/remove", "/tokens", "/campaigns", "/campaigns/review"}},
+			"/devices/phone-01/revoke", "/devices/phone-01/place", "/releases", "/releases/" + rel.ID.String() + "/remove", "/tokens", "/campaigns", "/campaigns/review",
+			"/enrolments", "/enrolments/x/revoke", page + "/adopt", page + "/vouch"}},
 		{operator, []string{page + "/approve"}},
 	} {
 		for _, path := range c.paths {
@@ -197,6 +199,17 @@ func TestHostileNames(t *testing.T) {
 	look("what is wrong", body)
 	_, body = p.post("/campaigns/"+draft.ID.String()+"/start", url.Values{"revision": {fmt.Sprint(draft.Revision)}})
 	look("overlap", body)
+	_, body = p.post("/enrolments", url.Values{"device": {hostile}, "site": {hostile}, "tags": {hostile}, "valid": {hostile}})
+	look("enrolment", body)
+	if err := r.store.AddEvents(t.Context(), store.Event{At: time.Now(), Actor: hostile, Action: hostile, Subject: "phone-01", Detail: []byte(`{"` + "<script>alert(1)</script>" + `": "` + "<script>alert(1)</script>" + `"}`)}); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/audit", "/", "/devices/phone-01", "/enrolments/x/revoke?device=" + url.QueryEscape(hostile), "/devices?order=" + url.QueryEscape(hostile),
+		"/campaigns/" + later.ID.String() + "/devices?site=" + url.QueryEscape(hostile) + "&order=" + url.QueryEscape(hostile), "/audit?subject=" + url.QueryEscape(hostile) + "&since=" + url.QueryEscape(hostile),
+		"/releases?product=" + url.QueryEscape(hostile), "/campaigns?phase=" + url.QueryEscape(hostile)} {
+		_, body := p.get(path)
+		look(path, body)
+	}
 	_, body = p.send("/releases", [3]string{"manifest", hostile, hostile})
 	look("upload", body)
 	if shown < 20 {
@@ -244,8 +257,11 @@ func TestPaging(t *testing.T) {
 	if body := p.see("/devices?find=phone-123"); !strings.Contains(body, "<h1>phone-123</h1>") {
 		t.Error("a device is not found by its name")
 	}
-	if body := p.see("/devices?find=phone-1230"); !strings.Contains(body, "no device phone-1230") || !strings.Contains(body, "/devices/phone-124") || strings.Contains(body, "/devices/phone-123\"") {
-		t.Error("a name that is not there does not lead to those that come next")
+	if body := p.see("/devices?find=phone-12"); !strings.Contains(body, "10 devices") || !strings.Contains(body, "/devices/phone-129") || strings.Contains(body, "/devices/phone-130") {
+		t.Error("the beginning of a name does not lead to those that begin so")
+	}
+	if body := p.see("/devices?find=phone-1230"); !strings.Contains(body, "None that fits") {
+		t.Error("a name that is not there is not said to be none")
 	}
 	if body := p.see("/devices?state=approved"); !strings.Contains(body, "0 devices") {
 		t.Error("the filter of keys does not filter")

@@ -149,17 +149,3 @@ func ofCampaign(do func(*visit, store.Campaign) error) func(*visit) error {
 		return do(v, c)
 	}
 }
-
-func (v *visit) page(limit int) store.Page {
-	return store.Page{After: v.r.FormValue("after"), Limit: limit}
-}
-
-// more returns the link to the next page of a list; empty if there is none.
-func (v *visit) more(next string) string {
-	if next == "" {
-		return ""
-	}
-	q := v.r.URL.Query()
-	q.Set("after", next)
-	return v.r.URL.Path + "?" + q.Encode()
-}

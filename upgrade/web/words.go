@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -102,11 +103,11 @@ func sayMoment(t time.Time) string {
 func sayBytes(n int64) string {
 	const k = 1000
 	switch {
-	case n < 10*k:
+	case n < k:
 		return group(int(n)) + " B"
-	case n < 10*k*k:
+	case n < k*k:
 		return fmt.Sprintf("%.1f kB", float64(n)/k)
-	case n < 10*k*k*k:
+	case n < k*k*k:
 		return fmt.Sprintf("%.1f MB", float64(n)/k/k)
 	}
 	return fmt.Sprintf("%.1f GB", float64(n)/k/k/k)
@@ -167,8 +168,9 @@ var actions = map[string]string{
 	"device.place": "set site and tags of", "device.key-removed": "forgot the key of", "device.remove": "removed device", "device.duplicate": "found a key twice:",
 	"campaign.add": "made a draft", "campaign.change": "changed a draft", "campaign.approve": "approved",
 	"campaign.scheduled": "started", "campaign.running": "began", "campaign.closed": "closed", "campaign.commit": "agreed to COMMIT",
-	"campaign.abort": "aborted", "campaign.hold": "held", "campaign.resume": "resumed", "campaign.lead": "leads",
-	"token.create": "made a token for", "token.revoke": "revoked a token", "enrolment.create": "made an enrolment for",
+	"campaign.abort": "aborted", "campaign.hold": "held", "campaign.resume": "resumed", "campaign.lead": "leads", "campaign.resolve": "said after a restore how it goes on:",
+	"database.restored": "restored the database from a backup", "setting.put": "changed a setting",
+	"token.create": "made a token for", "token.revoke": "revoked a token", "enrolment.create": "made an enrolment for", "enrolment.revoke": "revoked an enrolment for",
 }
 
 // sayPolicy returns when devices may activate.
@@ -238,7 +240,7 @@ func sayAbout(e store.Event) string {
 	case strings.HasPrefix(e.Action, "token."):
 		return detail.Name
 	case strings.HasPrefix(e.Action, "enrolment."):
-		return detail.Device
+		return cmp.Or(detail.Device, "any device")
 	case detail.Product != "" && detail.Version != "":
 		return detail.Product + " " + detail.Version
 	case strings.HasPrefix(e.Action, "release."):

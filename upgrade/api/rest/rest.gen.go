@@ -741,7 +741,7 @@ type Role string
 type Sample struct {
 	At time.Time `json:"at"`
 
-	// Loss mean share of datagrams that targets lost, as they report it
+	// Loss the mean share of datagrams that they lost
 	Loss float64 `json:"loss"`
 
 	// Nacks per second
@@ -752,6 +752,9 @@ type Sample struct {
 
 	// Repairs segments of repair sent, per second
 	Repairs float64 `json:"repairs"`
+
+	// Reporting targets that have said how much they lose; if none has, the next two are unknown
+	Reporting int `json:"reporting"`
 
 	// WorstLoss of the target that loses most
 	WorstLoss float64 `json:"worst_loss"`
@@ -888,7 +891,9 @@ type Status struct {
 	Leader string `json:"leader,omitempty,omitzero"`
 
 	// Left until everything is sent once
-	Left  int64   `json:"left,omitempty,omitzero"`
+	Left int64 `json:"left,omitempty,omitzero"`
+
+	// Loss the mean share of datagrams that they lost
 	Loss  float64 `json:"loss,omitempty,omitzero"`
 	Phase Phase   `json:"phase"`
 	Ready int     `json:"ready"`
@@ -896,14 +901,19 @@ type Status struct {
 	// Reason why ABORT
 	Reason string `json:"reason,omitempty,omitzero"`
 
+	// Reporting targets that have said how much they lose
+	Reporting int `json:"reporting,omitempty,omitzero"`
+
 	// Restored it is older than a restore of the database, and waits
-	Restored  bool    `json:"restored,omitempty,omitzero"`
-	Sending   Sending `json:"sending,omitempty,omitzero"`
-	Step      string  `json:"step,omitempty,omitzero"`
-	Targets   int     `json:"targets"`
-	Trouble   string  `json:"trouble,omitempty,omitzero"`
-	Unsigned  int     `json:"unsigned,omitempty,omitzero"`
-	Verdict   string  `json:"verdict,omitempty,omitzero"`
+	Restored bool    `json:"restored,omitempty,omitzero"`
+	Sending  Sending `json:"sending,omitempty,omitzero"`
+	Step     string  `json:"step,omitempty,omitzero"`
+	Targets  int     `json:"targets"`
+	Trouble  string  `json:"trouble,omitempty,omitzero"`
+	Unsigned int     `json:"unsigned,omitempty,omitzero"`
+	Verdict  string  `json:"verdict,omitempty,omitzero"`
+
+	// WorstLoss of the target that loses most
 	WorstLoss float64 `json:"worst_loss,omitempty,omitzero"`
 }
 
