@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -148,14 +149,19 @@ func (d *devices) failed(err error) {
 	d.trouble[text]++
 }
 
+// abandon ends the process, and so the benchmark, for what must not happen to any device.
+func abandon(name string, err error) {
+	fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+	os.Exit(1)
+}
+
 // follow is one device.
 func (d *devices) follow(name string, client *discovery.Client) {
 	begun := false
 	client.Follow(context.Background(), func(n *discovery.Notice) {
 		session, err := d.check(n)
 		if err != nil {
-			d.failed(err)
-			return
+			abandon(name, err)
 		}
 		if !begun {
 			begun = true
@@ -189,8 +195,7 @@ func (d *devices) takePart(name string, client *discovery.Client, session *manif
 	h := discovery.Hello{Device: name, Product: seen.Product, Hardware: seen.Hardware, Version: seen.Version, Agent: make([]byte, 16)}
 	crand.Read(h.Agent) // never fails
 	if err := h.Sign(key); err != nil {
-		d.failed(err)
-		return
+		abandon(name, err)
 	}
 	v := commit.Vote{Round: commit.Round{Campaign: session.Campaign, Manifest: session.Manifest}, Device: name, Ready: true, Counter: 1}
 	for _, im := range d.release.Images {
@@ -198,25 +203,27 @@ func (d *devices) takePart(name string, client *discovery.Client, session *manif
 	}
 	body, err := v.Sign(key)
 	if err != nil {
-		d.failed(err)
-		return
+		abandon(name, err)
 	}
 	vote := discovery.Statement{Device: name, Signed: true, Body: body, Campaign: session.Campaign.String()}
 	d.did(stepPrepared)
 	<-d.steps[stepGreeted].word
-	d.insist(func() error { return client.Hello(context.Background(), h) })
+	d.insist(name, func() error { return client.Hello(context.Background(), h) })
 	d.did(stepGreeted)
 	<-d.steps[stepVoted].word
-	d.insist(func() error { return client.Vote(context.Background(), vote) })
+	d.insist(name, func() error { return client.Vote(context.Background(), vote) })
 	d.did(stepVoted)
 }
 
 // insist does something until it succeeds, with the pauses of an agent.
-func (d *devices) insist(f func() error) {
+func (d *devices) insist(name string, f func() error) {
 	for most := time.Second; ; most = min(2*most, time.Minute) {
 		err := f()
 		if err == nil {
 			return
+		}
+		if r, ok := errors.AsType[*discovery.Refusal](err); ok && r.Status < 500 {
+			abandon(name, err)
 		}
 		d.failed(err)
 		time.Sleep(most/2 + rand.N(most/2))

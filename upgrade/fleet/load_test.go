@@ -51,7 +51,7 @@ const (
 // poll, all are told of a campaign, say hello, and vote READY, signed; a person looks at the campaign meanwhile. Server,
 // devices and person are a process each. See docs/fleet-scale.md.
 //
-//	go test ./upgrade/fleet -run - -bench Fleet -benchtime 1x -fleet.devices 100000
+//	go test ./upgrade/fleet -run - -bench Fleet -benchtime 1x -fleet.devices 100000 -timeout 60m
 func BenchmarkFleet(b *testing.B) {
 	limit := fileLimit()
 	single := min(*loadConns, *loadDevices, limit-spareFiles)
