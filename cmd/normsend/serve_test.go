@@ -245,6 +245,13 @@ func TestCommandsUseServer(t *testing.T) {
 		t.Errorf("the enrolment token: %v, %v", info, err)
 	}
 	want(b.refused("device", "show", "device-1"), "no such thing")
+	b.run("device", "enrol", "--device", "device-9", "--out", "device-9.token")
+	invited := regexp.MustCompile(`(\w+)\s+device-9`).FindStringSubmatch(b.run("device", "enrolments"))[1]
+	b.run("device", "revoke-enrolment", invited)
+	want(b.refused("device", "revoke-enrolment", invited), "no such thing")
+	if list := b.run("device", "enrolments"); strings.Contains(list, "device-9") || !strings.Contains(list, "device-1") {
+		t.Errorf("after device-9 was revoked:\n%s", list)
+	}
 	want(b.run("device", "list", "--key", "pending"), "FINGERPRINT")
 
 	id := strings.TrimSpace(b.run("campaign", "create", "--name", "spring", "--release", release, "--site", "lab", "--quorum", "90", "--ready-timeout", "2h", "--two-people"))
@@ -267,6 +274,13 @@ func TestCommandsUseServer(t *testing.T) {
 	if shown := b.run("campaign", "show", id, "--json"); strings.Contains(shown, `"ask"`) {
 		t.Errorf("it asks: %s", shown)
 	}
+
+	id = strings.TrimSpace(b.run("campaign", "create", "--name", "autumn", "--release", release, "--product", "lamp", "--wave", "1%", "--wave", "site=lab,10%", "--soak", "1h", "--errors", "2"))
+	want(b.run("campaign", "show", id, "--json"), `"percent":1`, `"sites":["lab"]`, `"percent":10`, `"soak":3600000000000`, `"errors":2`)
+	want(b.run("campaign", "show", id), "trouble", "wave 1 of 3")
+	want(b.refused("campaign", "create", "--name", "winter", "--release", release, "--wave", "half"), "--wave", "half", "want a percentage")
+	want(b.refused("campaign", "commit", "autumn", "--wave", "-1"), "the first is 1")
+	want(b.refused("campaign", "pause", "autumn"), "is draft")
 
 	// Where a token could be seen by others it is not sent.
 	want(b.refused("release", "list", "--server", "http://192.0.2.1:8443"), "over https only")

@@ -21,6 +21,8 @@ type Network struct {
 	rng     *rand.Rand
 	lost    float64
 	nackers map[uint32]bool
+	data    int
+	heard   int
 }
 
 // Open returns a socket in a group.
@@ -43,8 +45,14 @@ func (n *Network) Open(group netip.AddrPort) session.Conn {
 func (n *Network) loses(b []byte) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if typ := b[0] & 0x0f; typ == uint8(wire.TypeNack) {
+	switch typ := b[0] & 0x0f; typ {
+	case uint8(wire.TypeNack):
 		n.nackers[binary.BigEndian.Uint32(b[4:])] = true // source_id (RFC 5740, Section 4.1)
+	case uint8(wire.TypeData):
+		n.data += len(b)
+		fallthrough
+	case uint8(wire.TypeInfo), uint8(wire.TypeCmd):
+		n.heard++
 	}
 	return n.rng.Float64() < n.lost
 }
@@ -61,4 +69,11 @@ func (n *Network) Nackers() map[uint32]bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return maps.Clone(n.nackers)
+}
+
+// Sent returns how many bytes of NORM_DATA, and how many datagrams of senders, went to receivers, each counted once for each of them.
+func (n *Network) Sent() (data, datagrams int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.data, n.heard
 }

@@ -341,7 +341,7 @@ const noCampaign = "11111111111111111111111111111111"
 func (r *rig) campaigns(release string) {
 	r.enrol("c-1", "c-2", "c-3")
 	d := later(draft("spring", release, "c-1"))
-	for _, op := range []string{"GET /campaigns/%", "GET /campaigns/%/status", "GET /campaigns/%/devices", "GET /campaigns/%/sites", "GET /campaigns/%/series", "DELETE /campaigns/%", "POST /campaigns/%/hold",
+	for _, op := range []string{"GET /campaigns/%", "GET /campaigns/%/status", "GET /campaigns/%/devices", "GET /campaigns/%/sites", "GET /campaigns/%/series", "DELETE /campaigns/%", "POST /campaigns/%/pause", "POST /campaigns/%/hold",
 		"POST /campaigns/%/resume", "POST /campaigns/%/commit", "POST /campaigns/%/abort"} {
 		r.want(400, rest.ReasonFormat, "anna", strings.Replace(op, "%", "x", 1), nil)
 		r.want(404, rest.ReasonNotFound, "anna", strings.Replace(op, "%", noCampaign, 1), nil)
@@ -378,7 +378,7 @@ func (r *rig) campaigns(release string) {
 		r.Errorf("campaign %+v", c)
 	}
 	r.want(409, rest.ReasonState, "anna", "POST /campaigns/"+c.Id+"/resolve", rest.Resolution{}, "If-Match", etag(c.Revision))
-	for _, op := range []string{"hold", "resume", "commit", "abort"} {
+	for _, op := range []string{"pause", "hold", "resume", "commit", "abort"} {
 		r.want(409, rest.ReasonState, "anna", "POST /campaigns/"+c.Id+"/"+op, nil)
 	}
 	c = decode[rest.Campaign](r.T, r.want(200, "", "carl", "POST /campaigns/"+c.Id+"/approve", nil, "If-Match", etag(c.Revision)))
@@ -397,6 +397,18 @@ func (r *rig) campaigns(release string) {
 	if len(refused.Overlap) != 1 || refused.Overlap[0].Campaign != c.Id {
 		r.Errorf("overlap %+v", refused)
 	}
+	waves := draft("waves", release, "c-1", "c-2")
+	waves.Settings.Policy.Waves = []rest.Wave{{Percent: 10, Success: 100, Errors: 1, Soak: 1, OutcomeTimeout: 1}, {}}
+	p = decode[rest.Preview](r.T, r.want(200, "", "vera", "POST /campaigns/preview", waves))
+	if len(p.Waves) != 2 || p.Waves[0].Targets != 1 || p.Waves[1].Sites["berlin"] != 1 || p.Problem != "" {
+		r.Errorf("preview of waves %+v", p)
+	}
+	waves.Settings.Policy.Waves[0].Percent = 100
+	if p = decode[rest.Preview](r.T, r.want(200, "", "vera", "POST /campaigns/preview", waves)); p.Problem == "" {
+		r.Errorf("preview of an empty wave %+v", p)
+	}
+	waves.Settings.Policy.Waves[0].Success = 101
+	r.want(400, rest.ReasonInvalid, "anna", "POST /campaigns", waves)
 	none := r.create(draft("none", release, "nobody"))
 	r.want(409, rest.ReasonNoTargets, "anna", "POST /campaigns/"+none.Id+"/start", nil, "If-Match", etag(none.Revision))
 	old := r.create(draft("old", r.expired(), "c-2"))
@@ -438,7 +450,7 @@ func (r *rig) run(release string) {
 	c := r.start(draft("runs", release, "c-2"))
 	r.until(c.Id, "asks", func(st rest.Status) bool { return st.Asking })
 	_, elsewhere := r.serve(r.server("two"), plenty) // does not lead it
-	for _, op := range []string{"hold", "resume", "commit", "abort"} {
+	for _, op := range []string{"pause", "hold", "resume", "commit", "abort"} {
 		a := r.askAt(elsewhere, "anna", "POST /campaigns/"+c.Id+"/"+op, nil)
 		if p := a.problem(r.T); a.status != 503 || p.Reason != rest.ReasonElsewhere || p.Leader != "one" {
 			r.Errorf("%s at another server: %d %+v", op, a.status, p)
@@ -473,6 +485,16 @@ func (r *rig) run(release string) {
 	c = r.start(draft("is aborted", release, "c-3"))
 	r.until(c.Id, "runs", func(st rest.Status) bool { return st.Step != "" })
 	r.want(409, rest.ReasonNotReady, "anna", "POST /campaigns/"+c.Id+"/commit", nil)
+	r.want(404, rest.ReasonNotFound, "anna", "POST /campaigns/"+c.Id+"/commit?wave=1", nil)
+	r.want(400, rest.ReasonFormat, "anna", "POST /campaigns/"+c.Id+"/commit?wave=first", nil)
+	r.want(204, "", "anna", "POST /campaigns/"+c.Id+"/pause", nil)
+	r.want(409, rest.ReasonPaused, "anna", "POST /campaigns/"+c.Id+"/commit", nil)
+	if st := r.status(c.Id); st.Phase != rest.PhasePaused || !st.Paused || st.Brake != "operator" || len(st.Waves) != 1 || st.Waves[0].Step != rest.WaveStateStepVoting {
+		r.Errorf("paused: %+v", st)
+	}
+	if l := decode[rest.CampaignList](r.T, r.want(200, "", "vera", "GET /campaigns?phase=paused", nil)); len(l.Items) != 1 || l.Items[0].Id != c.Id {
+		r.Errorf("paused campaigns: %+v", l)
+	}
 	r.want(204, "", "anna", "POST /campaigns/"+c.Id+"/abort", nil)
 	// Too late: it is decided, or over already.
 	if p := r.want(409, "", "otto", "POST /campaigns/"+c.Id+"/commit", nil).problem(r.T); p.Reason == rest.ReasonDecided && p.By == "" {

@@ -59,6 +59,7 @@ var rules = map[string]rule{
 	"POST /campaigns/{campaign}/approve":     {role: store.RoleApprover},
 	"POST /campaigns/{campaign}/start":       {role: store.RoleOperator},
 	"POST /campaigns/{campaign}/resolve":     {role: store.RoleOperator, body: into[rest.Resolution], limit: smallBody},
+	"POST /campaigns/{campaign}/pause":       {role: store.RoleOperator},
 	"POST /campaigns/{campaign}/hold":        {role: store.RoleOperator},
 	"POST /campaigns/{campaign}/resume":      {role: store.RoleOperator},
 	"POST /campaigns/{campaign}/commit":      {role: store.RoleOperator},

@@ -146,9 +146,7 @@ type agent struct {
 func (r *rig) agent(name string, change func(*upgrade.AgentConfig)) *agent {
 	r.Helper()
 	a := &agent{}
-	cfg := fleettest.Agent(r.T, &r.net, "http://127.0.0.1:8443", name)
-	cfg.Transport, cfg.Once = r, true
-	cfg.Event = func(e upgrade.Event) { a.mu.Lock(); defer a.mu.Unlock(); a.events = append(a.events, e) }
+	cfg := r.agentConfig(name, a)
 	if change != nil {
 		change(&cfg)
 	}
@@ -163,6 +161,18 @@ func (r *rig) agent(name string, change func(*upgrade.AgentConfig)) *agent {
 		a.err, a.ended = err, true
 	})
 	return a
+}
+
+func (r *rig) agentConfig(name string, a *agent) upgrade.AgentConfig {
+	cfg := fleettest.Agent(r.T, &r.net, "http://127.0.0.1:8443", name)
+	cfg.Transport, cfg.Once, cfg.Event = r, true, a.note
+	return cfg
+}
+
+func (a *agent) note(e upgrade.Event) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.events = append(a.events, e)
 }
 
 func (a *agent) did(kind upgrade.EventKind) bool {

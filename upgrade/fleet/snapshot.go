@@ -18,6 +18,7 @@ type Snapshot struct {
 	Phase    store.CampaignPhase `json:"phase"`
 	Step     commit.State        `json:"step,omitempty"` // what a running one did last: announced, sending, sent, asking, held, paused, resumed, voting, soaking, closed
 	Leader   string              `json:"leader,omitempty"`
+	Group    string              `json:"group,omitempty"`   // address and port that are sent to, of a campaign that this server leads or has waiting
 	Trouble  string              `json:"trouble,omitempty"` // why this server cannot lead it, or why it sends nothing
 	Restored bool                `json:"restored,omitempty"`
 	Deadline time.Time           `json:"deadline,omitzero"` // of votes
@@ -27,7 +28,7 @@ type Snapshot struct {
 	Held     bool                `json:"held,omitempty"`
 	Paused   bool                `json:"paused,omitempty"` // and nothing is sent or decided; deadlines stand still
 	Brake    commit.Reason       `json:"brake,omitempty"`  // why held or paused
-	Waves    []upgrade.WaveState `json:"waves,omitempty"`  // in their order
+	Waves    []WaveState         `json:"waves,omitempty"`  // in their order
 
 	Targets   int                  `json:"targets"`
 	Joined    int                  `json:"joined"` // targets that have shown themselves; of one that is scheduled: that wait
@@ -103,6 +104,7 @@ func (s *Server) survey(ctx context.Context, id commit.CampaignID) (Snapshot, []
 	}
 	snap := Snapshot{Campaign: id, At: time.Now().UTC(), Phase: c.Phase, Leader: leaderName(c.Lease), Restored: c.Restored == store.Unresolved}
 	if l := s.lead(id); l != nil {
+		snap.Group = l.start.Group.String()
 		led, views, err := l.survey(ctx, snap, func() { s.hub.changed(Changes{Campaigns: []commit.CampaignID{id}}) })
 		if !errors.Is(err, upgrade.ErrNotRunning) {
 			return led, views, err
@@ -120,7 +122,7 @@ func (s *Server) survey(ctx context.Context, id commit.CampaignID) (Snapshot, []
 		if w == nil {
 			return snap, nil, nil // started this very moment
 		}
-		snap.Targets = len(w.start.Targets)
+		snap.Targets, snap.Group = len(w.start.Targets), w.start.Group.String()
 		if w.posting != nil {
 			snap.Joined = w.posting.Waiting()
 		}

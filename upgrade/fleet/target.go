@@ -2,6 +2,9 @@ package fleet
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/multicast-upgrade/tool/commit"
 	"github.com/multicast-upgrade/tool/upgrade"
@@ -48,6 +51,19 @@ func (s *Server) CampaignDevices(ctx context.Context, id commit.CampaignID, f Ta
 		views = some
 	}
 	return part(views, p, func(v View) string { return v.Device }, targetOrders)
+}
+
+// CampaignDevice returns one target of a campaign; [store.ErrNotFound] if the device is none.
+func (s *Server) CampaignDevice(ctx context.Context, id commit.CampaignID, device string) (View, error) {
+	_, views, err := s.survey(ctx, id)
+	if err != nil {
+		return View{}, err
+	}
+	i, ok := slices.BinarySearchFunc(views, device, func(v View, device string) int { return strings.Compare(v.Device, device) })
+	if !ok {
+		return View{}, fmt.Errorf("%w: target %.70q of campaign %s", store.ErrNotFound, device, id)
+	}
+	return views[i], nil
 }
 
 // A SiteView is the targets of a campaign at one site.

@@ -116,6 +116,27 @@ func TestDraft(t *testing.T) {
 	}
 }
 
+// The form shows the first wave of a campaign, and leaves the others, which were made by the API, as they are.
+func TestDraftKeepsWaves(t *testing.T) {
+	r := newRig(t)
+	rel := r.upload()
+	c := r.draft(rel, "spring", func(set *store.CampaignSettings) {
+		set.Policy.Waves = []store.Wave{{Percent: 1, Quorum: 90}, {Quorum: 70, Soak: time.Hour}}
+	})
+	p := r.person("otto", store.RoleOperator)
+	form := url.Values{"id": {c.ID.String()}, "revision": {"1"}, "name": {"spring"}, "release": {rel.ID.String()}, "products": {"phone"}, "quorum": {"95"}}
+	if status, body := p.post("/campaigns", form); status != http.StatusOK {
+		t.Fatalf("change: %d\n%s", status, body)
+	}
+	c, err := r.store.Campaign(t.Context(), c.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := c.Settings.Policy.Waves; len(w) != 2 || w[0].Percent != 1 || w[0].Quorum != 95 || w[1].Quorum != 70 || w[1].Soak != time.Hour {
+		t.Errorf("waves %+v", w)
+	}
+}
+
 // Of two people of whom one commits and the other aborts, the one who is late is told who was quicker.
 func TestCommitAndAbort(t *testing.T) {
 	r := newRig(t)
@@ -272,6 +293,14 @@ func TestSites(t *testing.T) {
 	}
 	p.does(page + "/start")
 	r.until("asks", r.asks(c.ID))
+	for device, want := range map[string]string{"phone-01": "<br>ready", "phone-04": "not heard: never joined"} {
+		if body := p.see("/devices/" + device); !strings.Contains(body, page) || !strings.Contains(body, want) {
+			t.Errorf("%s lacks %q:\n%s", device, want, body)
+		}
+	}
+	if body := p.see(page); !strings.Contains(body, "239.192.0.") {
+		t.Errorf("the group is not told:\n%s", body)
+	}
 	site := func(name string, columns ...string) string {
 		text := `<th scope="row"><a href="` + page + `/devices\?site=` + name + `">` + name + `</a></th>`
 		for _, c := range columns {

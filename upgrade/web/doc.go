@@ -12,7 +12,7 @@
 // is revoked ends its sessions at once.
 //
 //	viewer    looks
-//	operator  and uploads releases, approves devices, makes, starts, commits, holds and aborts campaigns, and gives tokens
+//	operator  and uploads releases, approves and enrols devices, makes, starts, commits, holds and aborts campaigns, and gives tokens
 //	approver  and approves campaigns of others
 //
 // It is one table for page and REST API: each path of the page stands for an operation of the API, and needs its role.

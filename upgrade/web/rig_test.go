@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,6 +34,7 @@ type rig struct {
 	http  *httptest.Server
 	image []byte
 	net   fleettest.Network
+	cut   atomic.Bool // what keeps pages up to date is refused
 }
 
 func newRig(t *testing.T) *rig {
@@ -44,7 +46,12 @@ func newRig(t *testing.T) *rig {
 	r := &rig{T: t, store: st, image: fleettest.Image(400_000)}
 	mux := http.NewServeMux()
 	ctx, cancel := context.WithCancel(context.Background())
-	r.http = httptest.NewUnstartedServer(mux)
+	r.http = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if r.cut.Load() && strings.HasSuffix(req.URL.Path, "/live") {
+			panic(http.ErrAbortHandler) // the connection is reset
+		}
+		mux.ServeHTTP(w, req)
+	}))
 	r.http.Config.BaseContext = func(net.Listener) context.Context { return ctx }
 	r.http.Start()
 	cfg := fleettest.Config(st, &r.net)
