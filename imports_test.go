@@ -54,7 +54,7 @@ var rooms = map[string]room{
 	"upgrade/tftp":  {},
 	"upgrade/store": {may: []string{module + "manifest", module + "commit", "github.com/jackc/pgx/v5", "modernc.org/sqlite"}},
 	"upgrade/fleet": {may: []string{
-		module + "norm/fec", module + "norm/session", module + "manifest", module + "commit", module + "discovery",
+		module + "norm", module + "norm/fec", module + "norm/session", module + "manifest", module + "commit", module + "discovery",
 		module + "upgrade", module + "upgrade/store",
 	}},
 	"upgrade/api/rest": {may: []string{"github.com/oapi-codegen/runtime"}},

@@ -20,14 +20,16 @@ type SenderConfig struct {
 	// it ([ReceiverConfig].RepairGroup). Others get theirs in Group.
 	RepairGroup netip.AddrPort
 
-	// FEC is the code for all objects. If its ID and MaxBlockLen are zero: Reed-Solomon, FEC Encoding ID 5, 64 source
-	// symbols and 32 parity symbols a block. SegmentSize is filled in from the field below.
+	// FEC is the code for all objects. If its ID and MaxBlockLen are zero: [fec.Default], 128 source and 127 parity symbols in
+	// a block. SegmentSize is filled in from the field below.
 	FEC fec.Params
 	// SegmentSize is NormSegmentSize, the bytes of object content in one NORM_DATA. If zero, 1400, less what Auth adds.
 	SegmentSize int
 	// FTI says which messages carry the EXT_FTI of their object.
 	FTI FTIPolicy
-	// AutoParity is the number of parity symbols sent behind each block unasked (RFC 5740, Section 2.1). Zero: none.
+	// AutoParity is the number of parity symbols sent behind each block unasked (RFC 5740, Section 2.1). If zero, as many as
+	// nearly every block of late turned out to need, at most half as many as source symbols; none in a group without loss. If
+	// negative, none.
 	AutoParity int
 	// RepeatInfo sends the NORM_INFO of an object again ahead of each of its blocks, for receivers that cannot ask for it.
 	RepeatInfo bool
@@ -235,7 +237,7 @@ const (
 
 // resolve returns a copy of c with the defaults filled in, or says which field cannot work.
 func (c SenderConfig) resolve() (SenderConfig, error) {
-	if err := cmp.Or(checkNode(c.Node, c.Group), checkRepairGroup(c.RepairGroup, c.Group)); err != nil {
+	if err := cmp.Or(checkNode(c.Node, c.Group), CheckRepairGroup(c.RepairGroup, c.Group)); err != nil {
 		return c, err
 	}
 	var err error
@@ -245,7 +247,9 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 	multicast := c.Group.Addr().IsMulticast()
 	c.SegmentSize = cmp.Or(c.SegmentSize, defaultSegmentSize-c.Auth.SenderOverhead())
 	if c.FEC.ID == 0 && c.FEC.MaxBlockLen == 0 {
-		c.FEC = fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 64, MaxParity: 32, Dialect: c.FEC.Dialect}
+		dialect := c.FEC.Dialect
+		c.FEC = fec.Default()
+		c.FEC.Dialect = dialect
 	}
 	c.FEC.SegmentSize = c.SegmentSize
 	if c.Control != nil {
@@ -310,7 +314,7 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 		return c, fmt.Errorf("norm: SegmentSize %d: want an even number of bytes, as the code is over GF(2^16)", c.SegmentSize)
 	case c.FTI > FTINone:
 		return c, fmt.Errorf("norm: FTI %d is no policy", c.FTI)
-	case c.AutoParity < 0 || c.AutoParity > c.FEC.MaxParity:
+	case c.AutoParity > c.FEC.MaxParity:
 		return c, fmt.Errorf("norm: AutoParity %d: the code has %d parity symbols", c.AutoParity, c.FEC.MaxParity)
 	}
 	return c, nil
@@ -365,7 +369,7 @@ func defaultBurst(rate float64, maxDatagram int) int {
 
 // resolve returns a copy of c with the defaults filled in, or says which field cannot work.
 func (c ReceiverConfig) resolve() (ReceiverConfig, error) {
-	if err := cmp.Or(checkNode(c.Node, c.Group), checkRepairGroup(c.RepairGroup, c.Group)); err != nil {
+	if err := cmp.Or(checkNode(c.Node, c.Group), CheckRepairGroup(c.RepairGroup, c.Group)); err != nil {
 		return c, err
 	}
 	c.RobustFactor = cmp.Or(c.RobustFactor, defaultRobustFactor)
@@ -425,12 +429,14 @@ func checkNode(id NodeID, group netip.AddrPort) error {
 	return nil
 }
 
-// checkRepairGroup refuses what cannot be a second group beside the session's.
-func checkRepairGroup(repairs, group netip.AddrPort) error {
+// CheckRepairGroup says why repairs cannot be the RepairGroup of a session in group. The zero AddrPort is none, and can.
+func CheckRepairGroup(repairs, group netip.AddrPort) error {
 	a, g := repairs.Addr(), group.Addr()
 	switch {
 	case repairs == netip.AddrPort{}:
 		return nil
+	case !g.IsValid():
+		return fmt.Errorf("norm: RepairGroup %v: it needs a Group beside it", repairs)
 	case !a.IsMulticast() || a.Zone() != "" || repairs.Port() == 0 || !g.IsMulticast():
 		return fmt.Errorf("norm: RepairGroup %v beside %v: want two multicast groups, and this one with a port and without a zone", repairs, group)
 	case a.Is4() != g.Is4() || sourceSpecific(a) != sourceSpecific(g):

@@ -39,6 +39,8 @@ type Sender struct {
 	cache        blockCache
 	readAheadDue bool
 
+	adviser parityAdviser
+
 	repairCycle
 	prober
 	rateControl
@@ -108,6 +110,7 @@ func NewSender(cfg SenderConfig, now time.Time) (*Sender, error) {
 		cache:     newBlockCache(cfg.Buffer, int(block)),
 	}
 	s.repairPool = newRepairPool(cfg.FEC)
+	s.adviser = newParityAdviser(cfg.FEC)
 	s.flow.refused = -1
 	s.grtt, s.start = newGRTTEstimate(cfg), now
 	s.limitGRTT()
@@ -196,6 +199,8 @@ func (s *Sender) appendNext(now time.Time, b []byte) []byte {
 		return s.appendRequest(now, b)
 	case due(s.timers[timerProbe], now) && s.mayProbe():
 		return s.appendProbe(now, b)
+	case s.unshown(now):
+		return s.appendFlushAt(s.position, nil, b)
 	case s.repairNext():
 		n := len(b)
 		b = s.appendRepair(b)
@@ -332,6 +337,7 @@ func (s *Sender) emit(e Event) { s.events = append(s.events, e) }
 func (s *Sender) Stats() SenderStats {
 	stats := s.stats
 	stats.GRTT, stats.Rate, stats.LargestBurst = s.grtt.advertised, s.cfg.Rate, s.pacer.largest
+	stats.Unasked = max(s.cfg.AutoParity, s.adviser.level)
 	s.describeControl(&stats)
 	return stats
 }

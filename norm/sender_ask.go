@@ -234,6 +234,7 @@ func (r *nackReader) entry(o *outgoing, b uint32) *blockRepair {
 func (r *nackReader) count(e *blockRepair, n, k int, planned *blockRepair) {
 	if e.nack != r.serial {
 		e.nack, e.count = r.serial, 0
+		e.nacks++
 	}
 	e.count = min(e.count+n, k)
 	r.cost += float64(n)

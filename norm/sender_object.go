@@ -26,6 +26,7 @@ type outgoing struct {
 	infoAt   uint64    // the block ahead of which NORM_INFO was sent last
 	block    uint64    // N when all is sent
 	symbol   int       // of block; source symbols first, then proactive parity
+	unasked  int       // proactive parity of block, once its source symbols are sent
 	sent     bool      // of a stream: its turn has come, all before it is sent
 	sentAt   time.Time // of a stream: when all of it was
 	used     time.Time // when any of it was sent, or asked for, last
@@ -154,7 +155,7 @@ func (s *Sender) newOutgoing(obj Object) (*outgoing, error) {
 		o.flags |= wire.FlagUnreliable
 	}
 	if !obj.RepairOnly {
-		o.parity.base = s.cfg.AutoParity
+		o.parity.base = max(s.cfg.AutoParity, 0)
 	}
 	return o, s.attachFTI(o)
 }

@@ -50,6 +50,7 @@ type blockRepair struct {
 	erasures int
 	nack     uint64
 	count    int
+	nacks    int // that asked for any of it
 }
 
 func (r *repairs) empty() bool { return !r.info && len(r.whole) == 0 && len(r.blocks) == 0 }

@@ -88,8 +88,7 @@ func (s *Sender) advance(o *outgoing) {
 	}
 	s.flushDue = true
 	if o.block < o.N {
-		b := uint32(o.block)
-		if o.symbol < o.BlockLen(b)+min(s.cfg.AutoParity, o.layout.parity(b)) {
+		if !s.blockSent(o) {
 			return
 		}
 		o.block, o.symbol = o.block+1, 0
@@ -110,6 +109,7 @@ func (s *Sender) advance(o *outgoing) {
 func (s *Sender) appendData(b []byte, buf *blockBuffer, symbol int, flags wire.Flags) []byte {
 	o := buf.object
 	s.noteSent(o)
+	s.show()
 	if o.stream != nil {
 		*o.stream.usedAt(buf.block) = s.pacer.at
 	}
@@ -139,6 +139,7 @@ func (s *Sender) appendData(b []byte, buf *blockBuffer, symbol int, flags wire.F
 func (s *Sender) appendInfo(b []byte, o *outgoing, flags wire.Flags) []byte {
 	s.stats.Infos++
 	s.noteSent(o)
+	s.show()
 	s.info = wire.Info{
 		Header:       s.header(),
 		SenderHeader: s.senderHeader(),

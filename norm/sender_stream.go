@@ -100,7 +100,7 @@ func (s *Sender) newStream(c StreamConfig) (*outgoing, error) {
 		ring: make([]blockBuffer, l.blocks), used: make([]time.Time, l.blocks), start: l.blocks, block: l.blocks,
 		offset: c.FirstOffset, newMsg: true, push: c.Push,
 	}
-	if o.parity.base, o.infoAt = s.cfg.AutoParity, o.block; c.Info != nil {
+	if o.parity.base, o.infoAt = max(s.cfg.AutoParity, 0), o.block; c.Info != nil {
 		o.setInfo(c.Info)
 	}
 	return o, s.attachFTI(o)
@@ -320,6 +320,7 @@ func (s *Sender) rebase(o *outgoing, by uint32) {
 	}
 	o.asked.rebase(by)
 	o.plan.rebase(by)
+	s.adviser.forget(o.handle)
 	if s.at.object == o.id {
 		s.at.block -= min(s.at.block, by)
 	}
@@ -368,7 +369,7 @@ func (st *outStream) count(buf *blockBuffer, symbol int) {
 
 // advanceStream moves the transmit position of a stream behind a symbol that was sent.
 func (s *Sender) advanceStream(o *outgoing) {
-	if b := uint32(o.block); o.symbol >= o.BlockLen(b)+min(s.cfg.AutoParity, o.layout.parity(b)) {
+	if s.blockSent(o) {
 		o.block, o.symbol = o.block+1, 0
 	}
 	s.askSoon(s.pacer.at)

@@ -52,6 +52,7 @@ type SenderStats struct {
 	AcksMissed   uint64        `json:"acks_missed"`   // nodes that did not answer
 	Commands     uint64        `json:"commands"`      // NORM_CMD(APPLICATION)
 	Reports      uint64        `json:"reports"`       // NORM_REPORT heard
+	Unasked      int           `json:"unasked"`       // parity symbols sent behind each block at present
 	GRTT         time.Duration `json:"grtt_ns"`
 	Rate         float64       `json:"rate"`          // bits per second
 	LargestBurst uint64        `json:"largest_burst"` // most datagrams that left at one time

@@ -60,6 +60,7 @@ type CampaignConfig struct {
 	Hold      time.Duration // how long past the end of votes an undecided stage is kept. If zero, 7 days
 
 	Group         netip.AddrPort // where the images are sent: a multicast group, or a single host; required
+	RepairGroup   netip.AddrPort // where repairs are sent, which devices listen to only while they lack something. If zero, to Group
 	Interface     string         // name or address of the interface to send from. If empty, the routing table decides
 	Source        netip.Addr     // our address, for source-specific multicast. If zero, any-source
 	TTL           int            // see [github.com/multicast-upgrade/tool/norm/udp.Config]: zero is 1, negative is 0
@@ -70,8 +71,8 @@ type CampaignConfig struct {
 	MaxRate       float64        // what it does not exceed. If zero, no limit
 	Burst         int            // bytes sent at once. If zero, what Rate gives in 2 ms
 	SegmentSize   int            // bytes of an image in one datagram. If zero, 1400, less what Auth adds
-	FEC           fec.Params     // the code; SegmentSize is filled in. If ID and MaxBlockLen are zero, rs8:64,32
-	AutoParity    int            // parity symbols sent behind each block unasked
+	FEC           fec.Params     // the code; SegmentSize is filled in. If ID and MaxBlockLen are zero, [fec.Default]
+	AutoParity    int            // parity symbols sent behind each block unasked. If zero, what blocks turn out to need; if negative, none
 	GRTT          time.Duration  // first estimate of the greatest round trip time. If zero, 0.5 s
 	BackoffFactor int            // K_sender. If zero, 4 for a multicast group; if negative, none
 	GroupSize     int            // how many devices listen, about. If zero, 10,000
@@ -119,9 +120,13 @@ type CampaignConfig struct {
 	Bind  func(network, address string) (net.Listener, error) // opens listeners. If nil, net.Listen
 	// SAPConn opens the socket to announce on, and says which address that is. If nil, UDP.
 	SAPConn func() (discovery.PacketConn, netip.Addr, error)
-	Event   func(Event)  // is told what happens, by one goroutine. If nil, nobody is
-	Log     *slog.Logger // is told what an operator of the server should know. If nil, nobody is
-	random  func([]byte) // fills its argument. If nil, crypto/rand
+	Event   func(Event) // is told what happens, by one goroutine. If nil, nobody is
+	// Reported is given what is known of a device whenever that device says how far it is, by the goroutine that calls Event;
+	// Reports is what an earlier process was given last, of each. They are for people to look at. May be nil.
+	Reported func(discovery.Status)
+	Reports  []discovery.Status
+	Log      *slog.Logger // is told what an operator of the server should know. If nil, nobody is
+	random   func([]byte) // fills its argument. If nil, crypto/rand
 }
 
 // A Campaign brings one release to its targets: rendezvous, announcement, transfer, votes, decision, outcomes. Whatever
@@ -223,10 +228,14 @@ func (c *Campaign) open(now time.Time) error {
 		return err
 	}
 	if c.state.exists {
-		if err := c.openCoordinator(); err != nil || !c.cfg.Restored {
+		if err := c.openCoordinator(); err != nil {
 			return err
 		}
-		return c.coordinator.MarkRestored()
+		c.picture(c.cfg.Reports)
+		if c.cfg.Restored {
+			return c.coordinator.MarkRestored()
+		}
+		return nil
 	}
 	plan, err := c.frozen.plan(c.cfg.Targets, c.release.manifest, now)
 	if err != nil {

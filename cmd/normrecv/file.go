@@ -38,6 +38,7 @@ once, unless --linger lets it stay for a sender that wants its files acknowledge
 	}
 	fs := c.Flags()
 	fs.StringVar(&f.group, "group", "", "multicast group (or this host's address) and port, such as 239.1.2.3:6003 or [ff15::1]:6003")
+	fs.StringVar(&f.repairs, "repair-group", "", "the sender's --repair-group, which is listened to while something is missing")
 	fs.StringVar(&f.ifi, "interface", "", "network `interface` by name or address; if empty, the routing table decides")
 	fs.StringVar(&f.source, "source", "", "listen to this sender's `address` only (source-specific multicast)")
 	fs.StringVar(&f.out, "out", ".", "`directory` to write to")
@@ -58,13 +59,14 @@ once, unless --linger lets it stay for a sender that wants its files acknowledge
 
 // A fileReceiver is one run of normrecv file.
 type fileReceiver struct {
-	world                                           cli.World
-	group, ifi, source, out, join, dialect, authKey string
-	count                                           int
-	timeout, linger                                 time.Duration
-	nodeID                                          uint32
-	json, unicast, silent                           bool
-	trace                                           cli.Trace
+	world                            cli.World
+	group, repairs, ifi, source, out string
+	join, dialect, authKey           string
+	count                            int
+	timeout, linger                  time.Duration
+	nodeID                           uint32
+	json, unicast, silent            bool
+	trace                            cli.Trace
 
 	events   *cli.Events
 	progress *cli.Progress
@@ -85,7 +87,7 @@ func (f *fileReceiver) run(ctx context.Context) error {
 	}
 	defer dir.Close()
 	defer f.inbox.Close()
-	conn, err := udp.Open(udp.Config{Group: config.Group, Interface: f.ifi, Source: config.SenderAddr})
+	conn, err := udp.Open(udp.Config{Group: config.Group, RepairGroup: config.RepairGroup, Interface: f.ifi, Source: config.SenderAddr})
 	if err != nil {
 		return cli.Usage(err)
 	}
@@ -145,6 +147,9 @@ func (f *fileReceiver) config() (c norm.ReceiverConfig, err error) {
 		c.Node = norm.NodeID(1 + rand.Uint32N(0xfffffffe))
 	}
 	if c.Group, err = udp.ParseGroup(f.group); err != nil {
+		return c, err
+	}
+	if c.RepairGroup, err = cli.RepairGroup(f.repairs, c.Group); err != nil {
 		return c, err
 	}
 	if f.silent && f.unicast {

@@ -104,6 +104,7 @@ func (f *fileSender) run(ctx context.Context, paths []string) (err error) {
 		conn.Close()
 		return cli.Usage(err)
 	}
+	config.RepairGroup = conn.RepairGroup()
 	if config.Auth, err = cli.GroupAuth(f.authKey); err != nil {
 		conn.Close()
 		return cli.Usage(err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 // linkFlags say where to send.
 type linkFlags struct {
 	group     string
+	repairs   string
 	ifi       string
 	ttl, dscp int
 }
@@ -25,6 +27,7 @@ type linkFlags struct {
 func (l *linkFlags) register(c *cobra.Command) {
 	fs := c.Flags()
 	fs.StringVar(&l.group, "group", "", "multicast group (or one host) and port, such as 239.1.2.3:6003 or [ff15::1]:6003")
+	fs.StringVar(&l.repairs, "repair-group", "", "send repairs to this `group` and port: receivers listen to it only while they lack something")
 	fs.StringVar(&l.ifi, "interface", "", "network `interface` by name or address; if empty, the routing table decides")
 	fs.IntVar(&l.ttl, "ttl", 1, "how many routers may pass it on; 0 stays on this host")
 }
@@ -34,11 +37,15 @@ func (l *linkFlags) open() (*udp.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	repairs, err := cli.RepairGroup(l.repairs, group)
+	if err != nil {
+		return nil, err
+	}
 	ttl, err := l.hops()
 	if err != nil {
 		return nil, err
 	}
-	return udp.Open(udp.Config{Group: group, Role: udp.Sender, Interface: l.ifi, TTL: ttl, DSCP: l.dscp})
+	return udp.Open(udp.Config{Group: group, RepairGroup: repairs, Role: udp.Sender, Interface: l.ifi, TTL: ttl, DSCP: l.dscp})
 }
 
 // hops returns the TTL as package udp knows it.
@@ -70,7 +77,7 @@ type transportFlags struct {
 	segmentSize int
 	fec         string
 	dialect     string
-	autoParity  int
+	autoParity  autoParity
 	repeatInfo  bool
 	grtt        time.Duration
 	backoff     int
@@ -87,8 +94,8 @@ func (t *transportFlags) register(c *cobra.Command) {
 	fs.Var(&t.maxRate, "max-rate", "with --rate auto: never above this")
 	fs.Var(&t.burst, "burst", "bytes that may leave at once; 0 is what the rate gives in 2 ms, at least a datagram")
 	fs.IntVar(&t.segmentSize, "segment-size", 1400, "bytes of content in a datagram")
-	fs.StringVar(&t.fec, "fec", "rs8:64,32", "code: rs8:K,P (K source and P parity segments a block), rs16:K,P for longer blocks, rs8-129:K,P, none")
-	fs.IntVar(&t.autoParity, "parity-auto", 0, "parity segments sent with each block unasked")
+	fs.StringVar(&t.fec, "fec", fec.Default().String(), "code: rs8:K,P (K source and P parity segments a block), rs16:K,P for longer blocks, rs8-129:K,P, none")
+	fs.Var(&t.autoParity, "parity-auto", "parity segments sent with each block unasked: a number, none, or what recent blocks needed: adaptive")
 	fs.DurationVar(&t.grtt, "grtt", 500*time.Millisecond, "first estimate of the group's greatest round trip time; then it is measured")
 	fs.IntVar(&t.backoff, "backoff", -1, "how many round trip times receivers spread their requests over (default 4, source-specific 6, a single host 0)")
 	fs.Lookup("backoff").DefValue = "0" // the text says which
@@ -98,7 +105,7 @@ func (t *transportFlags) register(c *cobra.Command) {
 func (t *transportFlags) config(group netip.AddrPort) (norm.SenderConfig, error) {
 	c := norm.SenderConfig{
 		Node: norm.NodeID(t.nodeID), Instance: norm.InstanceID(rand.Uint32()), Group: group,
-		SegmentSize: t.segmentSize, AutoParity: t.autoParity, RepeatInfo: t.repeatInfo,
+		SegmentSize: t.segmentSize, AutoParity: int(t.autoParity), RepeatInfo: t.repeatInfo,
 		Rate: float64(t.rate.fixed), Burst: int(t.burst),
 		GRTT: t.grtt, BackoffFactor: t.backoffFactor(), GroupSize: t.groupSize,
 	}
@@ -170,6 +177,37 @@ func (r *rate) Set(s string) error {
 	return r.fixed.Set(s)
 }
 
+// An autoParity is a flag for norm.SenderConfig.AutoParity, for which zero is adaptive and less is none.
+type autoParity int
+
+// Type names the flag's value in help.
+func (*autoParity) Type() string { return "number" }
+
+func (p *autoParity) String() string {
+	switch {
+	case *p == 0:
+		return "adaptive"
+	case *p < 0:
+		return "none"
+	}
+	return strconv.Itoa(int(*p))
+}
+
+// Set reads the flag.
+func (p *autoParity) Set(s string) error {
+	switch n, err := strconv.ParseUint(s, 10, 16); {
+	case s == "adaptive":
+		*p = 0
+	case s == "none" || err == nil && n == 0:
+		*p = -1
+	case err != nil:
+		return errors.New("want a number of segments, none or adaptive")
+	default:
+		*p = autoParity(n)
+	}
+	return nil
+}
+
 // describeRate says how fast is sent.
 func describeRate(auto bool, bitsPerSecond float64) string {
 	if auto {
@@ -183,7 +221,7 @@ func describeRate(auto bool, bitsPerSecond float64) string {
 var fieldFlags = map[string]string{
 	"Node": "--node-id", "SegmentSize": "--segment-size", "AutoParity": "--parity-auto", "Rate": "--rate", "Burst": "--burst",
 	"StartRate": "--start-rate", "MinRate": "--min-rate", "MaxRate": "--max-rate",
-	"GRTT": "--grtt", "BackoffFactor": "--backoff", "GroupSize": "--group-size", "FEC": "--fec",
+	"RepairGroup": "--repair-group", "GRTT": "--grtt", "BackoffFactor": "--backoff", "GroupSize": "--group-size", "FEC": "--fec",
 }
 
 // asFlags names flags where an error about a norm.SenderConfig names a field.

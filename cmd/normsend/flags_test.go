@@ -51,3 +51,30 @@ func TestCongestionControlIsTheDefault(t *testing.T) {
 		}
 	}
 }
+
+// TestParityAuto reads --parity-auto as norm.SenderConfig has it.
+func TestParityAuto(t *testing.T) {
+	for arg, want := range map[string]int{"": 0, "adaptive": 0, "none": -1, "0": -1, "7": 7} {
+		flags := transportFlags{dialect: "rfc"}
+		command := &cobra.Command{}
+		flags.register(command)
+		if arg != "" {
+			if err := command.ParseFlags([]string{"--parity-auto", arg}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c, err := flags.config(netip.MustParseAddrPort("239.1.2.3:6003"))
+		if err != nil || c.AutoParity != want {
+			t.Errorf("%q: %d, %v; want %d", arg, c.AutoParity, err, want)
+		}
+		again := autoParity(9)
+		if err := again.Set(flags.autoParity.String()); err != nil || again != flags.autoParity {
+			t.Errorf("%q: %q reads as %d, %v", arg, &flags.autoParity, again, err)
+		}
+	}
+	for _, arg := range []string{"-1", "some", "70000"} {
+		if err := new(autoParity).Set(arg); err == nil {
+			t.Errorf("%q: no error", arg)
+		}
+	}
+}

@@ -37,12 +37,12 @@ func startServer(device manifest.PublicKey) *server {
 
 	targets := []commit.Target{{Device: "router-1", Key: device}}
 	group := netip.AddrPortFrom(netip.AddrFrom4([4]byte{239, 255, byte(rand.Uint32()), byte(rand.Uint32())}), 6003)
-	code := fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 64, MaxParity: 32}
+	code := fec.Default()
 	s.description = must((&manifest.Session{
 		Campaign: manifest.CampaignID(s.campaign), Serial: 1, Issued: now, Expires: now.AddDate(0, 0, 30),
 		Manifest: m.Digest(), Targets: manifest.Digest(commit.TargetsDigest(targets)), Target: "router-1",
 		Group: group, NodeID: 1, Objects: manifest.ObjectsFor(1),
-		FEC:   manifest.FEC{ID: code.ID, BlockSize: 64, Parity: 32, SegmentSize: 1400, Dialect: manifest.DialectRFC},
+		FEC:   manifest.FEC{ID: code.ID, BlockSize: uint16(code.MaxBlockLen), Parity: uint16(code.MaxParity), SegmentSize: 1400, Dialect: manifest.DialectRFC},
 		Start: now, VoteDeadline: now.Add(time.Hour), Hold: manifest.DefaultHold, Report: "https://updates.example/",
 	}).Sign(s.key))
 	s.coordinator = must(commit.OpenCoordinator(commit.CoordinatorConfig{Key: s.key, Public: s.key.Public(),

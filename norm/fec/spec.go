@@ -70,6 +70,16 @@ func parseSpec(spec string) (p Params, err error) {
 	return p, errors.New("want none, rs8:K,P, rs16:K,P, rs8-129:K,P or rs8-2:K,P")
 }
 
+// Default returns the code to use where nobody says which: Reed-Solomon over GF(2^8), FEC Encoding ID 5, with up to 128 source
+// and 127 parity symbols in a block.
+//
+// The longer a block, the nearer to the loss is what its repair takes, and the more computing: 128 take 1.075 times the segments
+// at 5 % loss and 4 receivers, where 64 take 1.084. With all the parity that GF(2^8) has, 20 % at 10,000 receivers find enough
+// of it, which the 55 of a block of 200 are not. A block is 175 KiB in a receiver's memory. And max_n is 255, more than parity
+// beside 128 source symbols could be, so that it is read as max_n by whoever knows NRL's reading, too; in dialect [NRL], 127 is
+// less than 128, and is read as parity.
+func Default() Params { return Params{ID: ReedSolomonGF8, MaxBlockLen: 128, MaxParity: 127} }
+
 // String returns the name that [ParseSpec] reads.
 func (p Params) String() string {
 	if p.ID == NoCode {

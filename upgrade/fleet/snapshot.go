@@ -18,6 +18,7 @@ type Snapshot struct {
 	Phase    store.CampaignPhase `json:"phase"`
 	Step     commit.State        `json:"step,omitempty"` // what a running one did last: announced, sending, sent, asking, held, paused, resumed, voting, soaking, closed
 	Leader   string              `json:"leader,omitempty"`
+	Group    string              `json:"group,omitempty"`   // address and port that are sent to, of a campaign that this server leads or has waiting
 	Trouble  string              `json:"trouble,omitempty"` // why this server cannot lead it, or why it sends nothing
 	Restored bool                `json:"restored,omitempty"`
 	Deadline time.Time           `json:"deadline,omitzero"` // of votes
@@ -27,7 +28,7 @@ type Snapshot struct {
 	Held     bool                `json:"held,omitempty"`
 	Paused   bool                `json:"paused,omitempty"` // and nothing is sent or decided; deadlines stand still
 	Brake    commit.Reason       `json:"brake,omitempty"`  // why held or paused
-	Waves    []upgrade.WaveState `json:"waves,omitempty"`  // in their order
+	Waves    []WaveState         `json:"waves,omitempty"`  // in their order
 
 	Targets   int                  `json:"targets"`
 	Joined    int                  `json:"joined"` // targets that have shown themselves; of one that is scheduled: that wait
@@ -49,7 +50,11 @@ type Snapshot struct {
 const MaxLaggards = 100
 
 // Snapshot returns where a campaign is. That of a running one is at most half a second old.
+// Of one that another server leads, that one is asked; if it does not answer, what the store has is told.
 func (s *Server) Snapshot(ctx context.Context, id commit.CampaignID) (Snapshot, error) {
+	if f := s.followed(id); f != nil {
+		return s.surveyFollowed(ctx, f)
+	}
 	snap, _, err := s.survey(ctx, id)
 	return snap, err
 }
@@ -91,8 +96,9 @@ func (s *Server) survey(ctx context.Context, id commit.CampaignID) (Snapshot, []
 	if err != nil {
 		return Snapshot{}, nil, err
 	}
-	snap := Snapshot{Campaign: id, At: time.Now().UTC(), Phase: c.Phase, Leader: leaderName(c.Lease), Restored: c.Restored == store.Unresolved}
+	snap := Snapshot{Campaign: id, At: time.Now().UTC(), Phase: c.Phase, Leader: leaderOf(c.Lease).Name(), Restored: c.Restored == store.Unresolved}
 	if l := s.lead(id); l != nil {
+		snap.Group = l.start.Group.String()
 		led, views, err := l.survey(ctx, snap)
 		if !errors.Is(err, upgrade.ErrNotRunning) {
 			return led, views, err
@@ -100,7 +106,10 @@ func (s *Server) survey(ctx context.Context, id commit.CampaignID) (Snapshot, []
 		// It has ended this very moment, and all that matters is in its log.
 	}
 	s.mu.Lock()
-	w, failed := s.waits[id], s.trouble[id]
+	w, failed, waiting := s.waits[id], s.trouble[id], 0
+	if w != nil {
+		waiting = w.waiting
+	}
 	s.mu.Unlock()
 	if failed.err != nil {
 		snap.Trouble = failed.err.Error()
@@ -110,17 +119,10 @@ func (s *Server) survey(ctx context.Context, id commit.CampaignID) (Snapshot, []
 		if w == nil {
 			return snap, nil, nil // started this very moment
 		}
-		snap.Targets = len(w.start.Targets)
-		if w.posting != nil {
-			snap.Joined = w.posting.Waiting()
-		}
+		snap.Targets, snap.Group = len(w.start.Targets), w.start.Group.String()
+		snap.Joined = waiting
 	case store.PhaseRunning, store.PhasePaused:
-		coordinator, err := s.read(ctx, id) // another server goes on with it
-		if err != nil {
-			return snap, nil, err
-		}
-		views := snap.take(logged(coordinator), false)
-		return snap, views, nil
+		return s.surveyStored(ctx, snap)
 	case store.PhaseClosed:
 		return s.surveyPast(ctx, snap)
 	}
@@ -199,4 +201,13 @@ func (snap *Snapshot) take(st upgrade.CampaignStatus, quiet bool) []View {
 		snap.Left = time.Duration(float64(p.Total-p.Sent) * 8 / p.Rate * float64(time.Second))
 	}
 	return views
+}
+
+// Transport returns what the session of a campaign has counted that this server leads; [*NotLeaderError] if it does not.
+func (s *Server) Transport(ctx context.Context, id commit.CampaignID) (upgrade.Transport, error) {
+	l := s.lead(id)
+	if l == nil {
+		return upgrade.Transport{}, &NotLeaderError{Campaign: id}
+	}
+	return l.campaign.Transport(ctx)
 }

@@ -118,6 +118,9 @@ func first(items []int, n int, rank func(int) rankOf) []int {
 	return items
 }
 
+// A WaveState is where a wave is.
+type WaveState = upgrade.WaveState
+
 // wavesOf returns the waves as package upgrade runs them.
 func wavesOf(policy store.Policy) (all []upgrade.Wave) {
 	for _, w := range policy.Waves {

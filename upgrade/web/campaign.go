@@ -116,9 +116,6 @@ func (p campaignPage) Decided() bool { return decided(p) }
 // Can reports whether a verb is among those that the person may do now.
 func (p campaignPage) Can(verb string) bool { return slices.Contains(p.Verbs, verb) }
 
-// Wave returns the only wave.
-func (p campaignPage) Wave() store.Wave { return p.Settings.Policy.Waves[0] }
-
 // steps returns how many targets have come how far. Each step counts those that are past it too.
 func steps(snap fleet.Snapshot) []step {
 	n := snap.Counts
@@ -146,6 +143,8 @@ func status(c store.Campaign, snap fleet.Snapshot) string {
 		return "Closed before anybody was told of it."
 	case c.Phase == store.PhaseClosed:
 		return fmt.Sprintf("Over: %s. %d of %s run the new release.", snap.Verdict, snap.Committed, count(snap.Targets, "device", "devices"))
+	case snap.Paused:
+		return "Paused. " + stopped(snap)
 	case snap.Held:
 		return "On hold: devices that have not begun to activate wait."
 	case snap.Verdict == commit.Commit.String():
@@ -239,14 +238,15 @@ type campaignDeed struct {
 	done      string
 	lines     func(p campaignPage, preview fleet.Preview) []string
 	possible  func(p campaignPage, name string) bool
+	doWave    func(s *Site, ctx context.Context, id commit.CampaignID, wave uint32, actor string) error // in place of do, where the form says which wave was asked about
 	do        func(s *Site, ctx context.Context, id commit.CampaignID, revision int64, actor string) error
 }
 
 // campaignVerbs are in the order in which they are shown.
-var campaignVerbs = []string{"approve", "start", "adopt", "vouch", "commit", "hold", "resume", "abort", "discard"}
+var campaignVerbs = []string{"approve", "start", "adopt", "vouch", "commit", "pause", "hold", "resume", "abort", "discard"}
 
 func runs(p campaignPage) bool {
-	return p.Phase == store.PhaseRunning && p.Trouble == "" && p.Restored != store.Unresolved
+	return (p.Phase == store.PhaseRunning || p.Phase == store.PhasePaused) && p.Trouble == "" && p.Restored != store.Unresolved
 }
 func waitsRestored(p campaignPage, _ string) bool {
 	return p.Restored == store.Unresolved && p.Phase != store.PhaseClosed
@@ -275,6 +275,12 @@ var campaignDeeds = map[string]campaignDeed{
 		lines: func(p campaignPage, preview fleet.Preview) []string {
 			lines := []string{fmt.Sprintf("%s %s goes to %s, %s.", p.Release.Manifest.Product, p.Release.Manifest.Version, count(preview.Targets, "device", "devices"), saySchedule(p.Settings.Schedule)),
 				"Its devices are chosen now and do not change any more. They activate " + sayPolicy(p.Settings.Policy) + "."}
+			if order := sayWaves(p.Settings.Policy); order != "" {
+				lines = append(lines, "They go one after the other: "+order+".")
+			}
+			if preview.Problem != "" {
+				lines = append(lines, "It cannot start as it is: "+preview.Problem)
+			}
 			if n := len(preview.Overlap); n > 0 {
 				lines = append(lines, count(n, "of them is", "of them are")+" in another campaign: it cannot start before that one is over.")
 			}
@@ -315,9 +321,10 @@ var campaignDeeds = map[string]campaignDeed{
 	"commit": {
 		operation: "POST /campaigns/{campaign}/commit", title: "Commit %s", button: "Commit", done: "You committed. Devices activate.",
 		lines: func(p campaignPage, _ fleet.Preview) []string {
-			lines := []string{fmt.Sprintf("%d of %s are ready. They activate %s %s, and cannot be called back, only held.", p.Snap.Ready, count(p.Snap.Targets, "device", "devices"),
+			w, name := p.open()
+			lines := []string{fmt.Sprintf("%s%d of %s are ready. They activate %s %s, and cannot be called back, only held.", name, w.Ready, count(w.Targets, "device", "devices"),
 				p.Release.Manifest.Product, p.Release.Manifest.Version)}
-			if late := p.Snap.Targets - p.Snap.Ready; late > 0 {
+			if late := w.Targets - w.Ready; late > 0 {
 				lines = append(lines, fmt.Sprintf("Not ready: %s, to activate as soon as ready.", count(late, "device", "devices")))
 			}
 			if a := p.Settings.Activation; !a.NotBefore.IsZero() {
@@ -325,18 +332,24 @@ var campaignDeeds = map[string]campaignDeed{
 			}
 			return lines
 		},
-		possible: func(p campaignPage, _ string) bool { return runs(p) && p.Snap.Asking && !decided(p) },
+		possible: func(p campaignPage, _ string) bool {
+			return runs(p) && p.Snap.Asking && !decided(p) && !p.Snap.Paused
+		},
+		doWave: func(s *Site, ctx context.Context, id commit.CampaignID, wave uint32, actor string) error {
+			return s.fleet.CommitWave(ctx, id, wave, actor)
+		},
 		do: func(s *Site, ctx context.Context, id commit.CampaignID, _ int64, actor string) error {
 			return s.fleet.Commit(ctx, id, actor)
 		},
 	},
+	"pause": pauseDeed,
 	"hold": {
 		operation: "POST /campaigns/{campaign}/hold", title: "Hold %s", button: "Hold", danger: true, done: "The campaign is on hold.",
 		lines: func(p campaignPage, _ fleet.Preview) []string {
 			return []string{fmt.Sprintf("Devices that have not begun to activate wait until somebody resumes: up to %d of %d. Those that have begun go on.", p.Snap.Targets-p.Snap.Committed, p.Snap.Targets)}
 		},
 		possible: func(p campaignPage, _ string) bool {
-			return runs(p) && p.Snap.Verdict == commit.Commit.String() && !p.Snap.Held
+			return runs(p) && committed(p) && !p.Snap.Held
 		},
 		do: func(s *Site, ctx context.Context, id commit.CampaignID, _ int64, actor string) error {
 			return s.fleet.Hold(ctx, id, actor)
@@ -344,9 +357,7 @@ var campaignDeeds = map[string]campaignDeed{
 	},
 	"resume": {
 		operation: "POST /campaigns/{campaign}/resume", title: "Resume %s", button: "Resume", done: "The campaign goes on.",
-		lines: func(p campaignPage, _ fleet.Preview) []string {
-			return []string{fmt.Sprintf("Devices that wait go on to activate: up to %d of %d.", p.Snap.Targets-p.Snap.Committed, p.Snap.Targets)}
-		},
+		lines:    resumeLines,
 		possible: func(p campaignPage, _ string) bool { return runs(p) && p.Snap.Held },
 		do: func(s *Site, ctx context.Context, id commit.CampaignID, _ int64, actor string) error {
 			return s.fleet.Resume(ctx, id, actor)
@@ -354,9 +365,7 @@ var campaignDeeds = map[string]campaignDeed{
 	},
 	"abort": {
 		operation: "POST /campaigns/{campaign}/abort", title: "Abort %s", button: "Abort", danger: true, done: "You aborted. Devices keep what they run.",
-		lines: func(p campaignPage, _ fleet.Preview) []string {
-			return []string{fmt.Sprintf("The campaign ends for all %s. They drop what they have received and keep what they run.", count(p.Snap.Targets, "device", "devices")), "It cannot be taken back."}
-		},
+		lines:    abortLines,
 		possible: func(p campaignPage, _ string) bool { return runs(p) && !decided(p) },
 		do: func(s *Site, ctx context.Context, id commit.CampaignID, _ int64, actor string) error {
 			return s.fleet.Abort(ctx, id, actor)
@@ -393,7 +402,7 @@ func (s *Site) askCampaign(v *visit, c store.Campaign, verb string, deed campaig
 		}
 	}
 	return v.ask(question{Title: fmt.Sprintf(deed.title, p.Name), Lines: deed.lines(p, preview), Button: deed.button, Danger: deed.danger,
-		Action: page + "/" + verb, Back: page, Hidden: map[string]string{"revision": strconv.FormatInt(p.Revision, 10)}})
+		Action: page + "/" + verb, Back: page, Hidden: map[string]string{"revision": strconv.FormatInt(p.Revision, 10), "wave": strconv.Itoa(p.OpenWave())}})
 }
 
 func (s *Site) doCampaign(v *visit, c store.Campaign, verb string, deed campaignDeed) error {
@@ -402,7 +411,11 @@ func (s *Site) doCampaign(v *visit, c store.Campaign, verb string, deed campaign
 		return err
 	}
 	ctx := v.r.Context()
-	err = deed.do(s, ctx, c.ID, revision, v.token.Name)
+	if wave, parseErr := strconv.ParseUint(v.r.PostFormValue("wave"), 10, 32); deed.doWave != nil && parseErr == nil {
+		err = deed.doWave(s, ctx, c.ID, uint32(wave), v.token.Name)
+	} else {
+		err = deed.do(s, ctx, c.ID, revision, v.token.Name)
+	}
 	if errors.Is(err, commit.ErrDecided) || errors.Is(err, commit.ErrClosed) || errors.Is(err, store.ErrState) {
 		now, lookErr := s.store.Campaign(ctx, c.ID)
 		if lookErr != nil {

@@ -271,6 +271,14 @@ func TestSites(t *testing.T) {
 	}
 	p.does(page + "/start")
 	r.until("asks", r.asks(c.ID))
+	for device, want := range map[string]string{"phone-01": "<br>ready", "phone-04": "not heard: never joined"} {
+		if body := p.see("/devices/" + device); !strings.Contains(body, page) || !strings.Contains(body, want) {
+			t.Errorf("%s lacks %q:\n%s", device, want, body)
+		}
+	}
+	if body := p.see(page); !strings.Contains(body, "239.192.0.") {
+		t.Errorf("the group is not told:\n%s", body)
+	}
 	site := func(name string, columns ...string) string {
 		text := `<th scope="row"><a href="` + page + `/devices\?site=` + name + `">` + name + `</a></th>`
 		for _, c := range columns {

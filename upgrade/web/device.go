@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/multicast-upgrade/tool/upgrade/fleet"
 	"github.com/multicast-upgrade/tool/upgrade/store"
 )
 
@@ -102,6 +103,7 @@ type devicePage struct {
 	Online      bool
 	Fingerprint string
 	Open        []store.Overlap // the campaign that has it
+	Part        fleet.View      // how far it is in that; zero: it is not known
 	Events      []store.Event   // the newest first
 	Pages       pager
 	KeyWord     string
@@ -119,6 +121,9 @@ func (s *Site) device(v *visit) error {
 	}
 	if p.Open, err = s.store.Overlaps(ctx, []string{d.ID}); err != nil {
 		return err
+	}
+	if len(p.Open) > 0 { // one that is scheduled, or that another server leads, says nothing of it
+		p.Part, _ = s.fleet.CampaignDevice(ctx, p.Open[0].Campaign, d.ID)
 	}
 	history, err := s.store.Events(ctx, store.EventFilter{Subject: d.ID}, v.sorting("-id").page(v, 50))
 	if err != nil {

@@ -93,6 +93,8 @@ var words = template.FuncMap{
 	"detail":   sayDetail,
 	"join":     func(list []string) string { return strings.Join(list, ", ") },
 	"policy":   sayPolicy,
+	"waves":    sayWaves,
+	"inc":      func(n int) int { return n + 1 },
 	"schedule": saySchedule,
 	"targets":  sayTargets,
 	"str":      func(v any) string { return fmt.Sprint(v) },

@@ -171,9 +171,9 @@ if (section) {
 		const axis = { stroke: colour("--dim"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui", labelFont: "12px system-ui" };
 		const span = data.time.at(-1) - data.time[0];
 		const plot = new uPlot({
-			width: box.clientWidth, height: 190, legend: { show: false }, cursor: { show: false },
+			width: box.clientWidth, height: 180, legend: { show: false }, cursor: { show: false },
 			scales: { y: { range: (u, min, max) => [0, Math.max((max ?? 0) * 1.1, 1)] } },
-			axes: [{ ...axis, space: 75, values: (u, times) => times.map((t) => sayTime(t, span)) }, { ...axis, size: 42, label: unit, labelSize: 18 }],
+			axes: [{ ...axis, space: 75, size: 28, values: (u, times) => times.map((t) => sayTime(t, span)) }, { ...axis, size: 42, label: unit, labelSize: 18 }],
 			series: [{}, ...lines.map(([label, , line]) => ({ label, stroke: colour(line), width: 2, points: { show: false } }))],
 		}, [data.time, ...lines.map(([, key]) => data[key])], box);
 		plots.set(box, plot);
