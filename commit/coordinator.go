@@ -26,6 +26,7 @@ var (
 	ErrDecided   = errors.New("commit: wave is decided")
 	ErrRestored  = errors.New("commit: store was restored, so this campaign can only adopt a decision")
 	ErrConflict  = errors.New("commit: COMMIT and ABORT are both signed for one round")
+	ErrPaused    = errors.New("commit: campaign is paused")
 )
 
 // A CoordinatorConfig is what a Coordinator works with; all fields are required.
@@ -39,7 +40,8 @@ type CoordinatorConfig struct {
 // A Coordinator is the server's side of a campaign; see the package documentation for the calling contract.
 //
 // It decides each wave once: COMMIT when the policy is met, ABORT when it cannot be met any more or the deadline has
-// passed (presumed abort). The decision is in the log before it is signed, and the signed bytes are in the log before
+// passed (presumed abort). Waves are decided one after the other, each when enough of the one before run the new image; see
+// [WaveStep]. The decision is in the log before it is signed, and the signed bytes are in the log before
 // they are handed out, so all copies ever given out are equal.
 type Coordinator struct {
 	key    Signer
@@ -51,6 +53,7 @@ type Coordinator struct {
 	devices  map[string]*device
 	order    []*device                     // as they came on the list
 	keys     map[manifest.PublicKey]string // which device holds it
+	open     int                           // the first wave that is not decided
 	failures int                           // FAILED and ROLLED_BACK
 	answered int                           // failures when the brake was last set
 	closed   bool
@@ -59,6 +62,9 @@ type Coordinator struct {
 	brake       Brake // Sequence 0: never used
 	brakeReason Reason
 	brakeSigned []byte
+	heldAt      time.Time     // since when there is HOLD
+	pausedAt    time.Time     // since when the campaign is paused
+	stood       time.Duration // how long it was, before
 
 	events []Event
 }
@@ -71,6 +77,7 @@ type wave struct {
 	waiting  bool   // for a person
 	all      tally
 	sites    map[string]*tally
+	pacing
 }
 
 // OpenCoordinator opens the log and continues the campaign in it. If the log is new the campaign is to be started.
@@ -123,6 +130,7 @@ func (c *Coordinator) begin(p Plan) {
 	for i := range c.waves {
 		c.waves[i].sites = map[string]*tally{}
 	}
+	c.waves[0].deadline = p.Waves[0].Deadline
 }
 
 func (c *Coordinator) addTarget(t Target) *device {
@@ -153,12 +161,13 @@ func (c *Coordinator) Plan() (p Plan, ok bool) {
 	return *c.plan, true
 }
 
-// Advance does what is due at now: it aborts waves whose deadline has passed, and signs what was decided before a crash.
+// Advance does what is due at now: it aborts waves whose deadline has passed, begins those whose time has come, and signs
+// what was decided before a crash.
 func (c *Coordinator) Advance(now time.Time) error {
 	if err := c.ready(); err != nil {
 		return err
 	}
-	if err := errors.Join(c.brakeForFailures(), c.signBrake()); err != nil {
+	if err := errors.Join(c.brakeForFailures(now), c.signBrake()); err != nil {
 		return err
 	}
 	for i := range c.waves {
@@ -166,11 +175,11 @@ func (c *Coordinator) Advance(now time.Time) error {
 		if err := c.sign(w); err != nil {
 			return err
 		}
-		if err := c.evaluate(now, w); err != nil {
+		if err := c.pace(now, w); err != nil {
 			return err
 		}
 	}
-	return nil
+	return c.endPause(now)
 }
 
 // Deadline returns when Advance has something to do next; zero if nothing is due before another call.
@@ -178,36 +187,51 @@ func (c *Coordinator) Deadline() (next time.Time) {
 	if c.ready() != nil || c.restored {
 		return next
 	}
-	for i, w := range c.waves {
-		deadline := c.plan.Waves[i].Deadline
-		if w.decision.Verdict == Undecided && (next.IsZero() || deadline.Before(next)) {
-			next = deadline
+	for i := range c.waves {
+		if t := c.stepDue(i); !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
 		}
 	}
 	return next
 }
 
-// Approve is a person's agreement to COMMIT the wave. The policy has to be met otherwise ([ErrNotReady]).
+// Approve is a person's agreement to COMMIT the wave. The policy has to be met otherwise ([ErrNotReady]), and the campaign
+// must not be paused ([ErrPaused]).
 func (c *Coordinator) Approve(now time.Time, wave uint32) error {
-	if err := c.open(now, wave); err != nil {
+	if err := c.undecided(now, wave); err != nil {
 		return err
 	}
-	if verdict, _ := c.judge(wave); verdict != Commit {
+	if c.brake.Pause {
+		return ErrPaused
+	}
+	if verdict, _ := c.judge(wave); verdict != Commit || !c.waves[wave].begun() {
 		return ErrNotReady
 	}
 	return c.decide(now, wave, Commit, ReasonNone)
 }
 
-// Abort is a person's decision to ABORT the wave, which is open.
+// Abort is a person's decision to ABORT the wave, which is open, and with it those behind it. Those before it have to be
+// decided ([ErrNotReady]).
 func (c *Coordinator) Abort(now time.Time, wave uint32) error {
-	if err := c.open(now, wave); err != nil {
+	if err := c.undecided(now, wave); err != nil {
 		return err
 	}
-	return c.decide(now, wave, Abort, ReasonOperator)
+	if first, _ := c.Open(); first != wave {
+		return fmt.Errorf("%w: wave %d is open", ErrNotReady, first)
+	}
+	if err := c.decide(now, wave, Abort, ReasonOperator); err != nil {
+		return err
+	}
+	return c.Advance(now)
 }
 
-// open reports whether the wave can be decided at now.
-func (c *Coordinator) open(now time.Time, wave uint32) error {
+// Open returns the first wave that is not decided; ok is false if all are.
+func (c *Coordinator) Open() (wave uint32, ok bool) {
+	return uint32(c.open), c.open < len(c.waves)
+}
+
+// undecided reports whether the wave can be decided at now.
+func (c *Coordinator) undecided(now time.Time, wave uint32) error {
 	if err := c.Advance(now); err != nil {
 		return err
 	}
@@ -246,7 +270,8 @@ func (c *Coordinator) Adopt(signed []byte) error {
 		if err != nil {
 			return err
 		}
-		w.decision, w.signed = d, signed
+		c.takeDecision(d, ReasonNone, time.Time{})
+		w.signed = signed
 		c.emit(Event{Kind: EventDecided, Wave: d.Wave, Verdict: d.Verdict})
 		return nil
 	default:
@@ -274,10 +299,8 @@ func (c *Coordinator) Close(now time.Time) error {
 	if err := c.Advance(now); err != nil {
 		return err
 	}
-	for _, w := range c.waves {
-		if w.decision.Verdict == Undecided {
-			return fmt.Errorf("%w: a wave is open", ErrNotReady)
-		}
+	if wave, open := c.Open(); open {
+		return fmt.Errorf("%w: wave %d is open", ErrNotReady, wave)
 	}
 	if c.closed {
 		return nil
@@ -316,6 +339,18 @@ func (c *Coordinator) Answer(now time.Time, campaign CampaignID, wave uint32) (A
 	return a, nil
 }
 
+// Answers returns what is decided, in the order of waves and up to the first that is open, as of the last Advance.
+func (c *Coordinator) Answers() []Answer {
+	answers := make([]Answer, 0, c.open)
+	for _, w := range c.waves[:c.open] {
+		if len(w.signed) == 0 {
+			break
+		}
+		answers = append(answers, Answer{true, w.decision.Verdict, w.signed, c.brakeSigned})
+	}
+	return answers
+}
+
 // An EventKind is what an Event is about.
 type EventKind uint8
 
@@ -323,8 +358,9 @@ const (
 	EventDevice   EventKind = iota + 1 // a device changed: Device, Wave, State, Reason
 	EventAsking                        // the policy is met and a person is asked: Wave
 	EventDecided                       // Wave, Verdict, Reason
-	EventBrake                         // Hold, Reason
+	EventBrake                         // Hold, Pause, Reason
 	EventConflict                      // a device showed the opposite of the decision in the log: Wave, Verdict
+	EventWave                          // Wave, Step: WaveVoting when it has begun, WaveSoaking when it has passed
 )
 
 // An Event is something that an operator sees.
@@ -336,6 +372,8 @@ type Event struct {
 	Reason  Reason
 	Verdict Verdict
 	Hold    bool
+	Pause   bool
+	Step    WaveStep
 }
 
 func (c *Coordinator) emit(e Event) { c.events = append(c.events, e) }

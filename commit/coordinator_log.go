@@ -19,6 +19,7 @@ type coordRecord struct {
 	Duplicate *duplicateRecord `cbor:"8,keyasint,omitempty"`
 	Closed    bool             `cbor:"9,keyasint,omitempty"`
 	Restored  bool             `cbor:"10,keyasint,omitempty"`
+	Wave      *waveRecord      `cbor:"11,keyasint,omitempty"`
 }
 
 type planRecord struct {
@@ -40,6 +41,12 @@ type policyRecord struct {
 	NotBefore  int64         `cbor:"6,keyasint,omitempty"`
 	Window     time.Duration `cbor:"7,keyasint,omitempty"`
 	Spread     time.Duration `cbor:"8,keyasint,omitempty"`
+
+	ReadyTimeout   time.Duration `cbor:"9,keyasint,omitempty"`
+	Success        int           `cbor:"10,keyasint,omitempty"`
+	Errors         int           `cbor:"11,keyasint,omitempty"`
+	OutcomeTimeout time.Duration `cbor:"12,keyasint,omitempty"`
+	Soak           time.Duration `cbor:"13,keyasint,omitempty"`
 }
 
 type targetRecord struct {
@@ -58,6 +65,7 @@ type messageRecord struct {
 type decidedRecord struct {
 	Payload []byte `cbor:"1,keyasint"`
 	Reason  Reason `cbor:"2,keyasint,omitempty"`
+	At      int64  `cbor:"3,keyasint,omitempty"` // nanoseconds since 1970, as in the next two; 0: by what a device showed
 }
 
 type signedRecord struct {
@@ -69,6 +77,15 @@ type brakeRecord struct {
 	Sequence uint64 `cbor:"1,keyasint"`
 	Hold     bool   `cbor:"2,keyasint,omitempty"`
 	Reason   Reason `cbor:"3,keyasint,omitempty"`
+	Pause    bool   `cbor:"4,keyasint,omitempty"`
+	At       int64  `cbor:"5,keyasint,omitempty"`
+}
+
+// A waveRecord says that a wave has passed, or that it has begun.
+type waveRecord struct {
+	Wave   uint32 `cbor:"1,keyasint"`
+	Passed bool   `cbor:"2,keyasint,omitempty"`
+	At     int64  `cbor:"3,keyasint"`
 }
 
 type duplicateRecord struct {
@@ -86,7 +103,7 @@ func (p Plan) records() [][]byte {
 	head := planRecord{p.Campaign, p.Manifest, p.Roots, p.Expect, nil, p.MaxFailures, p.AllowUnsigned}
 	for _, w := range p.Waves {
 		head.Waves = append(head.Waves, policyRecord{w.Quorum, w.SiteQuorum, w.Must, nanoseconds(w.Deadline), w.Ask,
-			nanoseconds(w.NotBefore), w.Window, w.Spread})
+			nanoseconds(w.NotBefore), w.Window, w.Spread, w.ReadyTimeout, w.Success, w.Errors, w.OutcomeTimeout, w.Soak})
 	}
 	recs := make([][]byte, 0, 1+len(p.Targets))
 	recs = append(recs, coordRecord{Plan: &head}.encode())
@@ -100,8 +117,8 @@ func (r planRecord) plan() Plan {
 	p := Plan{Campaign: r.Campaign, Manifest: r.Manifest, Roots: r.Roots, Expect: r.Expect,
 		MaxFailures: r.MaxFailures, AllowUnsigned: r.AllowUnsigned}
 	for _, w := range r.Waves {
-		p.Waves = append(p.Waves, Policy{w.Quorum, w.SiteQuorum, w.Must, fromNanoseconds(w.Deadline), w.Ask,
-			fromNanoseconds(w.NotBefore), w.Window, w.Spread})
+		p.Waves = append(p.Waves, Policy{w.Quorum, w.SiteQuorum, w.Must, fromNanoseconds(w.Deadline), w.ReadyTimeout, w.Ask,
+			fromNanoseconds(w.NotBefore), w.Window, w.Spread, w.Success, w.Errors, w.OutcomeTimeout, w.Soak})
 	}
 	return p
 }
@@ -149,6 +166,8 @@ func (c *Coordinator) replay(rec []byte) error {
 		return fmt.Errorf("%w: want one plan, and first", ErrRecord)
 	}
 	switch {
+	case r.Plan != nil && len(r.Plan.Waves) == 0:
+		return fmt.Errorf("%w: plan without a wave", ErrRecord)
 	case r.Plan != nil:
 		c.begin(r.Plan.plan())
 		return nil
@@ -172,7 +191,7 @@ func (c *Coordinator) replay(rec []byte) error {
 		if int(d.Wave) >= len(c.waves) {
 			return fmt.Errorf("%w: decision of wave %d", ErrRecord, d.Wave)
 		}
-		c.waves[d.Wave].decision, c.waves[d.Wave].reason = d, r.Decided.Reason
+		c.takeDecision(d, r.Decided.Reason, fromNanoseconds(r.Decided.At))
 		return nil
 	case r.Signed != nil:
 		if int(r.Signed.Wave) >= len(c.waves) {
@@ -181,7 +200,13 @@ func (c *Coordinator) replay(rec []byte) error {
 		c.waves[r.Signed.Wave].signed = r.Signed.Signed
 		return nil
 	case r.Brake != nil:
-		c.takeBrake(Brake{c.plan.Campaign, r.Brake.Sequence, r.Brake.Hold}, r.Brake.Reason)
+		c.takeBrake(Brake{c.plan.Campaign, r.Brake.Sequence, r.Brake.Hold, r.Brake.Pause}, r.Brake.Reason, fromNanoseconds(r.Brake.At))
+		return nil
+	case r.Wave != nil:
+		if int(r.Wave.Wave) >= len(c.waves) {
+			return fmt.Errorf("%w: step of wave %d", ErrRecord, r.Wave.Wave)
+		}
+		c.takeStep(*r.Wave)
 		return nil
 	case r.Duplicate != nil:
 		for _, device := range r.Duplicate.Devices {
@@ -220,18 +245,30 @@ func (c *Coordinator) replayMessage(m messageRecord) error {
 	return nil
 }
 
-// DecisionOf returns the decision that a record of a coordinator's log holds; ok is false for other records. A log in a
-// database uses it to keep each decision under a key of its own.
-func DecisionOf(rec []byte) (d Decision, ok bool, err error) {
+// A Summary is what a record of a coordinator's log says that others want to know without reading the log.
+type Summary struct {
+	Decision Decision // Verdict Undecided: the record decides nothing
+
+	Brake  bool // the record puts the brake on or off
+	Paused bool // and the campaign is paused from then on, for Reason
+	Reason Reason
+	At     time.Time
+}
+
+// Summarize reads a record of a coordinator's log. A log in a database uses it to keep each decision under a key of its own,
+// and whether the campaign is paused.
+func Summarize(rec []byte) (s Summary, err error) {
 	var r coordRecord
 	if err := decode(rec, &r, maxRecord); err != nil {
-		return d, false, fmt.Errorf("%w: %w", ErrRecord, err)
+		return s, fmt.Errorf("%w: %w", ErrRecord, err)
 	}
-	if r.Decided == nil {
-		return d, false, nil
+	if r.Decided != nil {
+		if s.Decision, err = parseDecision(r.Decided.Payload); err != nil {
+			return s, fmt.Errorf("%w: %w", ErrRecord, err)
+		}
 	}
-	if d, err = parseDecision(r.Decided.Payload); err != nil {
-		return d, false, fmt.Errorf("%w: %w", ErrRecord, err)
+	if b := r.Brake; b != nil {
+		s.Brake, s.Paused, s.Reason, s.At = true, b.Pause, b.Reason, fromNanoseconds(b.At)
 	}
-	return d, true, nil
+	return s, nil
 }

@@ -102,13 +102,14 @@ func TestPlanIsDurableBeforeAnything(t *testing.T) {
 	if _, err := c.Receive(start, ready("d1", 1)); err == nil {
 		t.Error("received a vote without a plan")
 	}
-	wantErr(t, c.Hold(), commit.ErrNoPlan)
+	wantErr(t, c.Hold(start), commit.ErrNoPlan)
 	wantErr(t, c.Announce(start, commit.Presence{Device: "d1"}), commit.ErrNoPlan)
 	want := plan("d1", "d2")
 	want.Waves[0] = commit.Policy{Quorum: 60, SiteQuorum: 50, Must: []string{"d1"}, Deadline: at(60).Add(7), Ask: true,
-		NotBefore: at(90), Window: time.Hour, Spread: time.Minute}
+		NotBefore: at(90), Window: time.Hour, Spread: time.Minute, Success: 55, Errors: 5, OutcomeTimeout: time.Hour, Soak: 2 * time.Hour}
+	want.Waves = append(want.Waves, commit.Policy{Quorum: 100, Success: 100, ReadyTimeout: 3 * time.Hour})
 	want.MaxFailures, want.AllowUnsigned = 3, true
-	want.Targets[1] = commit.Target{Device: "d2", Site: "north"}
+	want.Targets[1] = commit.Target{Device: "d2", Site: "north", Wave: 1}
 	must(t, c.Start(want))
 	wantErr(t, c.Start(want), commit.ErrStarted)
 
@@ -120,6 +121,12 @@ func TestPlanIsDurableBeforeAnything(t *testing.T) {
 	}
 }
 
+// second puts the second device into a wave of its own.
+func second(p *commit.Plan) {
+	p.Targets[1].Wave = 1
+	p.Waves = append(p.Waves, commit.Policy{ReadyTimeout: time.Hour})
+}
+
 func TestImpossiblePlansAreRefused(t *testing.T) {
 	cases := map[string]func(p *commit.Plan){
 		"no campaign":                func(p *commit.Plan) { p.Campaign = commit.CampaignID{} },
@@ -127,7 +134,13 @@ func TestImpossiblePlansAreRefused(t *testing.T) {
 		"no targets":                 func(p *commit.Plan) { p.Targets = nil },
 		"targets and expected":       func(p *commit.Plan) { p.Expect = 2 },
 		"no waves":                   func(p *commit.Plan) { p.Waves = nil },
-		"empty wave":                 func(p *commit.Plan) { p.Waves = append(p.Waves, p.Waves[0]) },
+		"empty wave":                 func(p *commit.Plan) { p.Waves = append(p.Waves, commit.Policy{ReadyTimeout: time.Hour}) },
+		"second wave with deadline":  func(p *commit.Plan) { second(p); p.Waves[1].Deadline = at(60) },
+		"second wave without end":    func(p *commit.Plan) { second(p); p.Waves[1].ReadyTimeout = 0 },
+		"first wave with both":       func(p *commit.Plan) { p.Waves[0].ReadyTimeout = time.Hour },
+		"success of 101":             func(p *commit.Plan) { p.Waves[0].Success = 101 },
+		"errors of -1":               func(p *commit.Plan) { p.Waves[0].Errors = -1 },
+		"negative soak":              func(p *commit.Plan) { p.Waves[0].Soak = -1 },
 		"unknown wave":               func(p *commit.Plan) { p.Targets[1].Wave = 1 },
 		"waves of expected devices":  func(p *commit.Plan) { p.Targets, p.Expect, p.Waves = nil, 2, append(p.Waves, p.Waves[0]) },
 		"no deadline":                func(p *commit.Plan) { p.Waves[0].Deadline = time.Time{} },
@@ -142,6 +155,9 @@ func TestImpossiblePlansAreRefused(t *testing.T) {
 		"device name with a slash":   func(p *commit.Plan) { p.Targets[1].Device = "../d2" },
 		"negative failures":          func(p *commit.Plan) { p.MaxFailures = -1 },
 	}
+	good := plan("d1", "d2")
+	second(&good)
+	must(t, openCoordinator(t, &memoryLog{}).Start(good)) // what the cases make of it is what is wrong with it
 	for name, change := range cases {
 		p := plan("d1", "d2")
 		change(&p)
@@ -224,7 +240,7 @@ func TestUnknownCampaignIsNeverAborted(t *testing.T) {
 func TestEachWaveHasItsOwnDecision(t *testing.T) {
 	p := plan("d1", "d2", "d3")
 	p.Targets[2].Wave = 1
-	p.Waves = []commit.Policy{{Deadline: at(60)}, {Deadline: at(120)}}
+	p.Waves = []commit.Policy{{Deadline: at(60)}, {ReadyTimeout: time.Hour}}
 	c := startCoordinator(t, &memoryLog{}, p)
 	if got := c.Deadline(); !got.Equal(at(60)) {
 		t.Errorf("deadline %v, want %v", got, at(60))
@@ -232,6 +248,11 @@ func TestEachWaveHasItsOwnDecision(t *testing.T) {
 	must(t, receive(t, c, at(1), ready("d1", 1)))
 	must(t, receive(t, c, at(1), ready("d2", 1)))
 	wantVerdict(t, c, at(1), commit.Commit)
+	if got := c.Deadline(); !got.IsZero() {
+		t.Errorf("deadline %v while results are awaited", got)
+	}
+	must(t, receive(t, c, at(60), report("d1", 2, commit.StateCommitted, commit.ReasonNone)))
+	must(t, receive(t, c, at(60), report("d2", 2, commit.StateCommitted, commit.ReasonNone)))
 	if got := c.Deadline(); !got.Equal(at(120)) {
 		t.Errorf("deadline %v, want %v", got, at(120))
 	}
@@ -307,9 +328,9 @@ func TestBrake(t *testing.T) {
 	sequence := uint64(0)
 	for _, hold := range []bool{true, true, false, true} {
 		if hold {
-			must(t, c.Hold())
+			must(t, c.Hold(start))
 		} else {
-			must(t, c.Resume())
+			must(t, c.Resume(start))
 		}
 		sequence++
 		for range 2 { // the same after a restart
@@ -347,7 +368,7 @@ func TestTooManyFailuresHoldByThemselves(t *testing.T) {
 	held(false, "")
 	must(t, receive(t, c, at(2), report("d3", 2, commit.StateFailed, commit.ReasonStageChanged)))
 	held(true, commit.ReasonMaxFailures)
-	must(t, c.Resume())
+	must(t, c.Resume(start))
 	held(false, "")
 	c = openCoordinator(t, log)
 	must(t, c.Advance(at(3)))
@@ -439,7 +460,7 @@ func TestEventsTellEachChangeOnce(t *testing.T) {
 		must(t, receive(t, c, start, ready("d1", 1)))
 	}
 	must(t, c.Approve(start, 0))
-	must(t, c.Hold())
+	must(t, c.Hold(start))
 	var got []string
 	for e := range c.Events() {
 		got = append(got, fmt.Sprint(e.Kind, e.State, e.Verdict, e.Hold))

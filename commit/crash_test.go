@@ -228,11 +228,11 @@ func (s *server) step(w *world) error {
 	}
 	switch held := s.c.Status().Held; {
 	case !held && w.now.Before(w.resumes):
-		if err := s.c.Hold(); err != nil {
+		if err := s.c.Hold(w.now); err != nil {
 			return err
 		}
 	case held && !w.now.Before(w.resumes):
-		if err := s.c.Resume(); err != nil {
+		if err := s.c.Resume(w.now); err != nil {
 			return err
 		}
 	}

@@ -36,11 +36,14 @@
 // # Words
 //
 //	campaign  one image for one list of targets; a random 128-bit id
-//	wave      a part of the targets that has its own decision; a campaign has one or more, counted from 0
+//	wave      a part of the targets that has its own decision; a campaign has one or more, counted from 0, and each is
+//	          decided when enough devices of the one before it run the new image
+//	seat      the server's word on which wave a device is in
 //	round     one two-phase commit: campaign, wave and the digest of the manifest
 //	target    a device of the frozen list; quorum is always a share of that list
 //	stage     the verified image on a device's storage, not yet active
 //	READY     a vote: roots recomputed from storage, stage durable; binds the device until decision or release
 //	brake     the server's HOLD: COMMIT only permits, and who has not logged ACTIVATING stops
+//	pause     a HOLD in which the server decides and sends nothing either; a person puts it on, or too many failures do
 //	floors    sequence and epoch below which a device never goes again; raised by COMMITTED only
 package commit

@@ -5,12 +5,14 @@ import "time"
 // evaluate decides the wave if it is to be decided now.
 func (c *Coordinator) evaluate(now time.Time, wave uint32) error {
 	w, policy := &c.waves[wave], c.plan.Waves[wave]
-	if w.decision.Verdict != Undecided || c.restored {
+	if w.decision.Verdict != Undecided || !w.begun() || c.restored || c.brake.Pause {
 		return nil
 	}
 	verdict, reason := c.judge(wave)
-	late := !now.Before(policy.Deadline)
+	late := !now.Before(w.deadline)
 	switch {
+	case wave > 0 && verdict == Commit && policy.over(now):
+		return c.decide(now, wave, Abort, ReasonTooLate) // waves before it took longer than there is time
 	case late && verdict == Commit && policy.Ask:
 		return c.decide(now, wave, Abort, ReasonNotApproved)
 	case late:
@@ -81,17 +83,37 @@ func (c *Coordinator) decide(now time.Time, wave uint32, verdict Verdict, reason
 	if verdict == Commit {
 		c.plan.Waves[wave].times(now, &d)
 	}
-	if err := c.log.append(coordRecord{Decided: &decidedRecord{d.Encode(), reason}}.encode()); err != nil {
+	if err := c.log.append(coordRecord{Decided: &decidedRecord{d.Encode(), reason, nanoseconds(now)}}.encode()); err != nil {
 		return err
 	}
 	d, err := parseDecision(d.Encode()) // as it will be after a restart, in whole seconds
 	if err != nil {
 		panic(err) // Encode and parse disagree
 	}
-	w := &c.waves[wave]
-	w.decision, w.reason = d, reason
+	c.takeDecision(d, reason, now)
 	c.emit(Event{Kind: EventDecided, Wave: wave, Verdict: verdict, Reason: reason})
 	return c.sign(wave)
+}
+
+// takeDecision notes a decision of now, zero if it is not known when it was made.
+func (c *Coordinator) takeDecision(d Decision, reason Reason, now time.Time) {
+	w := &c.waves[d.Wave]
+	w.decision, w.reason = d, reason
+	for c.open < len(c.waves) && c.waves[c.open].decision.Verdict != Undecided {
+		c.open++
+	}
+	if limit := c.plan.Waves[d.Wave].OutcomeTimeout; limit > 0 && d.Verdict == Commit && !now.IsZero() {
+		last := now
+		if end := d.NotBefore.Add(d.Spread); end.After(last) {
+			last = end
+		}
+		w.due = last.Add(limit)
+	}
+}
+
+// over reports whether the window has closed in which devices may activate.
+func (p Policy) over(now time.Time) bool {
+	return !p.NotBefore.IsZero() && p.Window > 0 && !now.Before(p.NotBefore.Add(p.Window))
 }
 
 // times sets when devices may activate.

@@ -19,6 +19,7 @@ const (
 	contextBrake     = "multicast-upgrade commit brake 1"
 	contextReport    = "multicast-upgrade commit report 1"
 	contextTimestamp = "multicast-upgrade commit timestamp 1"
+	contextSeat      = "multicast-upgrade commit seat 1"
 )
 
 // ErrMessage is wrapped when bytes are not a message: not the one CBOR form it has, a format of another version, a

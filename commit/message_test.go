@@ -45,8 +45,12 @@ var golden = []struct {
 		`a9 01 01  02 50000102030405060708090a0b0c0d0e0f  03 02  04 MANIFEST  05 TARGETS  06 01  07 1a69a42a40  08 1a69a43850  09 190258`},
 	{"ABORT", Decision{Round: goldenRound, Targets: filled(0xcc), Verdict: Abort},
 		`a6 01 01  02 50000102030405060708090a0b0c0d0e0f  03 02  04 MANIFEST  05 TARGETS  06 02`},
-	{"HOLD", Brake{goldenRound.Campaign, 7, true},
+	{"HOLD", Brake{Campaign: goldenRound.Campaign, Sequence: 7, Hold: true},
 		`a4 01 01  02 50000102030405060708090a0b0c0d0e0f  03 07  04 f5`},
+	{"PAUSE", Brake{Campaign: goldenRound.Campaign, Sequence: 8, Hold: true, Pause: true},
+		`a5 01 01  02 50000102030405060708090a0b0c0d0e0f  03 08  04 f5  05 f5`},
+	{"seat", Seat{goldenRound.Campaign, "d1", 2},
+		`a4 01 01  02 50000102030405060708090a0b0c0d0e0f  03 62 6431  04 02`},
 	{"report", Report{goldenRound, "d1", StateRolledBack, ReasonHealth, 24},
 		`a8 01 01  02 50000102030405060708090a0b0c0d0e0f  03 02  04 MANIFEST  05 62 6431  06 6b 726f6c6c65642d6261636b  07 66 6865616c7468  08 1818`},
 	{"timestamp", Timestamp{noon}, `a2 01 01  02 1a69a42a40`},
@@ -63,6 +67,8 @@ func parse(like any, b []byte) (any, error) {
 		return parseBrake(b)
 	case Report:
 		return ParseReport(b)
+	case Seat:
+		return parseSeat(b)
 	default:
 		return parseTimestamp(b)
 	}
@@ -181,9 +187,11 @@ func FuzzMessages(f *testing.F) {
 
 // FuzzRecords replays arbitrary bytes as records of both logs.
 func FuzzRecords(f *testing.F) {
-	p := Plan{Campaign: CampaignID{1}, Roots: []Digest{{1}}, Expect: 2, AllowUnsigned: true, Waves: []Policy{{Deadline: noon}}}
+	p := Plan{Campaign: CampaignID{1}, Roots: []Digest{{1}}, Expect: 2, AllowUnsigned: true,
+		Waves: []Policy{{Deadline: noon}, {ReadyTimeout: time.Hour, Success: 50, Soak: time.Hour}}}
 	f.Add(p.records()[0], coordRecord{Target: &targetRecord{Device: "d1"}}.encode())
-	f.Add(p.records()[0], coordRecord{Brake: &brakeRecord{1, true, ReasonOperator}}.encode())
+	f.Add(p.records()[0], coordRecord{Brake: &brakeRecord{1, true, ReasonOperator, true, noon.UnixNano()}}.encode())
+	f.Add(p.records()[0], coordRecord{Wave: &waveRecord{0, true, noon.UnixNano()}}.encode())
 	f.Add(p.records()[0], coordRecord{Signed: &signedRecord{0, []byte("signed")}}.encode())
 	f.Add(encode(participantState{Format: 1}), encode(participantState{Format: 1, Current: &currentRound{Phase: phaseReady}}))
 	f.Fuzz(func(t *testing.T, first, second []byte) {

@@ -185,7 +185,7 @@ func TestCoordinatorProperties(t *testing.T) {
 			"power": func(t *rapid.T) {
 				written := rapid.Bool().Draw(t, "written")
 				log.power = func() (bool, bool) { return false, written }
-				err := c.Hold()
+				err := c.Hold(now)
 				if !errors.Is(err, commit.ErrLog) {
 					t.Fatalf("hold with a dead log: %v", err)
 				}

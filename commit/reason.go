@@ -72,6 +72,9 @@ const (
 	ReasonMustHave      Reason = "must-have"     // a device that must be READY voted NO
 	ReasonOperator      Reason = "operator"      // a person decided so
 	ReasonMaxFailures   Reason = "max-failures"  // so many devices failed that the brake was put on
+	ReasonWaveErrors    Reason = "wave-errors"   // more of a wave failed than may
+	ReasonWaveShort     Reason = "wave-short"    // too few of a wave run the new image, and no more can
+	ReasonEarlierWave   Reason = "earlier-wave"  // a wave before it was aborted
 )
 
 var reasons = []Reason{
@@ -80,7 +83,7 @@ var reasons = []Reason{
 	ReasonUnimplemented, ReasonActivateHook, ReasonHealth, ReasonNotActive, ReasonRollbackHook, ReasonStageChanged, ReasonTooLate, ReasonWindow,
 	ReasonSuperseded, ReasonAbandoned, ReasonHoldExpired, ReasonDuplicate, ReasonUnsigned, ReasonNotTarget,
 	ReasonNoVote, ReasonNotHeard, ReasonNoOutcome, ReasonDeadline, ReasonNotApproved, ReasonQuorum, ReasonSiteQuorum,
-	ReasonMustHave, ReasonOperator, ReasonMaxFailures,
+	ReasonMustHave, ReasonOperator, ReasonMaxFailures, ReasonWaveErrors, ReasonWaveShort, ReasonEarlierWave,
 }
 
 // Reasons returns the fixed list.

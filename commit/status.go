@@ -1,6 +1,9 @@
 package commit
 
-import "iter"
+import (
+	"iter"
+	"time"
+)
 
 // A DeviceStatus is where a target is.
 type DeviceStatus struct {
@@ -19,6 +22,12 @@ type WaveStatus struct {
 	Targets int    // of the frozen list
 	Ready   int    // are READY now
 	Refused int    // cannot be READY any more
+
+	Step      WaveStep
+	Deadline  time.Time // of votes; zero: the wave has not begun
+	Until     time.Time // when votes, results or the soak end; zero: they do not, or they wait. It stands still in a pause
+	Committed int       // run the new image
+	Failed    int       // have FAILED or ROLLED_BACK
 }
 
 // A Status is where a campaign is.
@@ -27,7 +36,8 @@ type Status struct {
 	Manifest Digest
 	Waves    []WaveStatus
 	Held     bool
-	Brake    Reason // why held
+	Paused   bool   // and nothing is decided or sent
+	Brake    Reason // why held or paused
 	Closed   bool
 	Restored bool
 	Devices  map[State]int // targets in each state
@@ -39,14 +49,15 @@ func (c *Coordinator) Status() Status {
 	if c.plan == nil {
 		return Status{}
 	}
-	s := Status{Campaign: c.plan.Campaign, Manifest: c.plan.Manifest, Held: c.brake.Hold, Closed: c.closed,
+	s := Status{Campaign: c.plan.Campaign, Manifest: c.plan.Manifest, Held: c.brake.Hold, Paused: c.brake.Pause, Closed: c.closed,
 		Restored: c.restored, Devices: map[State]int{}}
 	if s.Held {
 		s.Brake = c.brakeReason
 	}
-	for _, w := range c.waves {
+	for i, w := range c.waves {
+		step, until := c.step(i)
 		s.Waves = append(s.Waves, WaveStatus{w.decision.Verdict, w.reason, w.waiting && w.decision.Verdict == Undecided,
-			max(w.all.targets, c.plan.Expect), w.all.ready, w.all.refused})
+			max(w.all.targets, c.plan.Expect), w.all.ready, w.all.refused, step, w.deadline, until, w.all.committed, w.all.failed})
 	}
 	for d := range c.Devices() {
 		s.Devices[d.State]++
@@ -94,10 +105,8 @@ func (c *Coordinator) Settled() bool {
 	if c.plan == nil {
 		return false
 	}
-	for _, w := range c.waves {
-		if w.decision.Verdict == Undecided {
-			return false
-		}
+	if _, open := c.Open(); open {
+		return false
 	}
 	for _, d := range c.order {
 		if c.waves[d.Wave].decision.Verdict == Commit && d.isReady() {

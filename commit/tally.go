@@ -1,7 +1,11 @@
 package commit
 
 // A tally counts a wave or a site of it.
-type tally struct{ targets, ready, refused int }
+type tally struct {
+	targets, ready, refused int
+	committed, failed       int // outcomes COMMITTED, and FAILED or ROLLED_BACK
+	lost                    int // can be neither READY nor COMMITTED any more
+}
 
 // quorum compares the share that is READY with what is asked: Commit if it is reached, Abort if it cannot be any more.
 func (t tally) quorum(percent int) Verdict {
@@ -35,6 +39,15 @@ func (c *Coordinator) count(d *device, sign int) {
 		}
 		if d.cannotBeReady() {
 			t.refused += sign
+		}
+		switch {
+		case d.state == StateCommitted:
+			t.committed += sign
+		case d.state == StateFailed || d.state == StateRolledBack:
+			t.failed += sign
+			fallthrough
+		case d.cannotBeReady():
+			t.lost += sign
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package commit
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -19,7 +20,8 @@ type Target struct {
 	Key    manifest.PublicKey // of role device; zero where unsigned votes are allowed and the device has none
 }
 
-// A Policy says when the devices of a wave may activate. All shares are of the frozen target list of the wave.
+// A Policy says when the devices of a wave may activate, and what has to come of it before the next wave begins. All
+// shares are of the frozen target list of the wave.
 type Policy struct {
 	// Quorum is the percentage of the wave's targets that have to be READY, rounded up. If zero, all.
 	Quorum int
@@ -29,8 +31,10 @@ type Policy struct {
 	// Must names devices that have to be READY whatever the quorum says.
 	Must []string
 
-	// Deadline is when votes end: a wave still open then is aborted. It is required.
-	Deadline time.Time
+	// Deadline is when votes of the first wave end: if it is still open then it is aborted. It is required there. Those of
+	// each other wave end ReadyTimeout after it has begun, which is required instead.
+	Deadline     time.Time
+	ReadyTimeout time.Duration
 	// Ask is whether a person has to approve before COMMIT, by [Coordinator.Approve].
 	Ask bool
 
@@ -39,6 +43,17 @@ type Policy struct {
 	NotBefore time.Time
 	Window    time.Duration
 	Spread    time.Duration
+
+	// Success is the percentage that has to be COMMITTED for the next wave to begin, rounded up. If zero, Quorum.
+	Success int
+	// Errors is the percentage that may have FAILED or ROLLED_BACK: when more have, the campaign stops, and those that
+	// have not begun to activate hold. If zero, it stops when Success cannot be reached any more.
+	Errors int
+	// OutcomeTimeout is how long after the last device may begin to activate Success has to be reached; then the campaign
+	// stops. If zero, it waits without end.
+	OutcomeTimeout time.Duration
+	// Soak is how long after Success is reached the next wave begins.
+	Soak time.Duration
 }
 
 // A Plan is what a campaign is. It is frozen before the first announcement.
@@ -65,6 +80,8 @@ type Plan struct {
 const (
 	// MaxTargets bounds the target list.
 	MaxTargets = 1 << 19
+	// MaxWaves bounds the waves of a campaign.
+	MaxWaves = manifest.MaxWaves
 
 	maxMust = 1000
 )
@@ -85,8 +102,8 @@ func (p Plan) check() error {
 	if (len(p.Targets) > 0) == (p.Expect > 0) || len(p.Targets) > MaxTargets || p.Expect > MaxTargets || p.Expect < 0 {
 		complain("want a list of targets or the number of devices to expect, up to %d", MaxTargets)
 	}
-	if len(p.Waves) == 0 || len(p.Waves) > 1024 || p.Expect > 0 && len(p.Waves) > 1 {
-		complain("%d waves, want 1 to 1024, and just 1 with a number of devices to expect", len(p.Waves))
+	if len(p.Waves) == 0 || len(p.Waves) > MaxWaves || p.Expect > 0 && len(p.Waves) > 1 {
+		complain("%d waves, want 1 to %d, and just 1 with a number of devices to expect", len(p.Waves), MaxWaves)
 	}
 	if p.MaxFailures < 0 {
 		complain("max failures %d", p.MaxFailures)
@@ -127,8 +144,11 @@ func (p Plan) check() error {
 		if w.Quorum < 0 || w.Quorum > 100 || w.SiteQuorum < 0 || w.SiteQuorum > 100 {
 			complain("wave %d: quorum %d %%, per site %d %%", i, w.Quorum, w.SiteQuorum)
 		}
-		if w.Deadline.IsZero() {
-			complain("wave %d has no deadline", i)
+		if (i == 0) == w.Deadline.IsZero() || (i == 0) != (w.ReadyTimeout == 0) || w.ReadyTimeout < 0 {
+			complain("wave %d: deadline %v, ready timeout %v: the first wave has the one, and all others the other", i, w.Deadline, w.ReadyTimeout)
+		}
+		if w.Success < 0 || w.Success > 100 || w.Errors < 0 || w.Errors > 100 || w.OutcomeTimeout < 0 || w.Soak < 0 {
+			complain("wave %d: success %d %%, errors %d %%, outcome timeout %v, soak %v", i, w.Success, w.Errors, w.OutcomeTimeout, w.Soak)
 		}
 		if w.Window < 0 || w.Spread < 0 || w.Spread > maxSpread || w.Window > 0 && w.Spread > w.Window {
 			complain("wave %d: spread %v in a window of %v", i, w.Spread, w.Window)
@@ -153,6 +173,7 @@ func (p Policy) resolve() Policy {
 	if p.Quorum == 0 {
 		p.Quorum = 100
 	}
+	p.Success = cmp.Or(p.Success, p.Quorum)
 	return p
 }
 

@@ -23,9 +23,10 @@ const (
 	returnRate = 2000
 )
 
-// A Seat is what one device is told beside what all are: it is not signed, and nothing but its own traffic depends on it.
+// A Seat is what one device is told beside what all are.
 type Seat struct {
-	Node uint32 // its NormNodeId in the session, unlike all others'; 0: it chooses one
+	Node   uint32        // its NormNodeId in the session, unlike all others'; 0: it chooses one
+	Signed func() []byte // makes Notice.Seat, each time the device is told; nil: there is none
 }
 
 // A Posting is what is announced to some devices.
@@ -48,16 +49,21 @@ type board struct {
 	waiters  int
 	closed   bool // no poll waits any more
 	wheel    wheel
+	line     line
 }
 
 // A waiter is a poll that waits.
 type waiter struct {
-	wake chan struct{} // buffered, one; holds at most one value in its life
-	slot int           // of the wheel
+	wake chan struct{} // closed when it has its turn
+
+	// guarded by board.mu
+	slot                int  // of the wheel
+	roused, awake, left bool // in this order: see line
 }
 
 func newBoard() *board {
 	b := &board{postings: map[string][]*Posting{}, waiting: map[string][]*waiter{}}
+	b.wheel.wake = b.line.rouse
 	b.wheel.expire = func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -81,8 +87,8 @@ func (b *board) post(seats map[string]Seat) *Posting {
 // Publish replaces what the posting announces, and wakes those of its devices that wait. The parts of a Notice that are not
 // signed by a campaign are ignored.
 func (p *Posting) Publish(n Notice) {
-	n.Timestamp, n.Node = nil, 0
-	sum := sha256.Sum256(must(encoding.Marshal(n)))
+	n.Timestamp, n.Node, n.Seat = nil, 0, nil
+	sum := sha256.Sum256(n.Encode())
 	p.put(&n, `"`+hex.EncodeToString(sum[:16])+`"`)
 }
 
@@ -133,10 +139,7 @@ func (p *Posting) put(n *Notice, etag string) {
 // wake ends the polls of a device. They look again at what is announced to it.
 func (b *board) wake(device string) {
 	for _, w := range b.waiting[device] {
-		select {
-		case w.wake <- struct{}{}:
-		default: // it is awake
-		}
+		b.line.rouse(w)
 	}
 }
 
@@ -184,15 +187,12 @@ func (b *board) wait(ctx context.Context, device, known string, patience time.Du
 }
 
 func (b *board) enter(device string, patience time.Duration) *waiter {
-	w := &waiter{wake: make(chan struct{}, 1)}
+	w := &waiter{wake: make(chan struct{})}
 	b.wheel.add(w, patience)
 	b.waiters++
 	polls := b.waiting[device]
 	if device != "" && len(polls) >= maxPolls {
-		select {
-		case polls[0].wake <- struct{}{}:
-		default:
-		}
+		b.line.rouse(polls[0])
 	}
 	b.waiting[device] = append(polls, w)
 	return w
@@ -200,6 +200,7 @@ func (b *board) enter(device string, patience time.Duration) *waiter {
 
 func (b *board) leave(device string, w *waiter) {
 	b.wheel.remove(w)
+	b.line.left(w)
 	b.waiters--
 	polls := b.waiting[device]
 	i := slices.Index(polls, w)
@@ -267,7 +268,10 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request) {
 	default:
 		fresh := *n
 		fresh.Timestamp, fresh.Node = h.backend.Timestamp(), seat.Node
+		if seat.Signed != nil {
+			fresh.Seat = seat.Signed()
+		}
 		w.Header().Set("Content-Type", "application/cbor")
-		w.Write(must(encoding.Marshal(fresh)))
+		w.Write(fresh.Encode())
 	}
 }

@@ -15,9 +15,10 @@ const maxBody = 256 << 10
 type Notice struct {
 	Manifest  []byte   `cbor:"1,keyasint"`           // the signed release
 	Session   []byte   `cbor:"2,keyasint"`           // the signed session description
-	Decisions [][]byte `cbor:"3,keyasint,omitempty"` // the signed decisions so far, at most one a wave
+	Decisions [][]byte `cbor:"3,keyasint,omitempty"` // the signed decision of the device's wave, once there is one
 	Brake     []byte   `cbor:"4,keyasint,omitempty"` // the signed HOLD or RESUME last given
 	Timestamp []byte   `cbor:"5,keyasint,omitempty"` // the server's time, signed; not part of the ETag
+	Seat      []byte   `cbor:"7,keyasint,omitempty"` // which wave the device is in, signed; of a campaign of several
 	Node      uint32   `cbor:"6,keyasint,omitempty"` // the device's NormNodeId, if the server gives one; not signed, as its own traffic alone depends on it
 }
 
@@ -95,3 +96,14 @@ var (
 	// ErrUndecided: there is no decision yet.
 	ErrUndecided = errors.New("discovery: not decided")
 )
+
+// Encode returns n as it is kept between servers; [ParseNotice] is its inverse.
+func (n Notice) Encode() []byte { return must(encoding.Marshal(n)) }
+
+// ParseNotice returns the Notice that Encode made b of.
+func ParseNotice(b []byte) (n Notice, err error) {
+	if err := decoding.Unmarshal(b, &n); err != nil {
+		return n, fmt.Errorf("discovery: the notice is malformed: %w", err)
+	}
+	return n, nil
+}

@@ -7,8 +7,9 @@ type wheel struct {
 	slots  [64]map[*waiter]struct{} // more seconds than maxWait has
 	hand   int
 	count  int
-	timer  *time.Timer // runs while anybody waits
-	expire func()      // calls turn under the lock that guards the wheel
+	timer  *time.Timer   // runs while anybody waits
+	expire func()        // calls turn under the lock that guards the wheel
+	wake   func(*waiter) // ends the patience of one
 }
 
 // add has w woken after patience, at most a second later.
@@ -42,10 +43,7 @@ func (g *wheel) turn() {
 	}
 	g.hand = (g.hand + 1) % len(g.slots)
 	for w := range g.slots[g.hand] {
-		select {
-		case w.wake <- struct{}{}:
-		default:
-		}
+		g.wake(w)
 	}
 	g.slots[g.hand] = nil // each of them removes itself from nothing
 	g.timer.Reset(time.Second)

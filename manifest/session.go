@@ -71,10 +71,17 @@ type Session struct {
 	Hold         time.Duration // whole seconds of powered time past the deadline that a stage is kept
 	Report       string        // http or https URL that votes and outcomes go to
 
+	// Waves is how many waves the campaign has, if more than one: then each device has a decision of its own wave, at the
+	// transport id of Objects.Decision plus the wave, and needs to be told by the server key which one it is in.
+	Waves uint32
+
 	// Auth is AuthGroupMAC if the packets of the session are authenticated, with a key that the server gives to devices
 	// which prove theirs; empty if they are not.
 	Auth string
 }
+
+// MaxWaves bounds the waves of a campaign.
+const MaxWaves = 1024
 
 // AuthGroupMAC is EXT_AUTH by group-keyed MAC (RFC 6584, Section 5): HMAC-SHA-256 truncated to 128 bits, ASID 1, with
 // anti-replay, its keys derived from a group key of 32 bytes as package norm/auth says.
@@ -84,7 +91,7 @@ const AuthGroupMAC = "hmac-sha256-128"
 type Objects struct {
 	Hashes   uint16   // the hash list
 	Images   []uint16 // in the order of the manifest
-	Decision uint16
+	Decision uint16   // of the first wave; those of the others follow
 }
 
 // ObjectsFor returns the usual numbering for n images: 0, 1 to n, n+1.
@@ -197,6 +204,8 @@ func (s *Session) validate() error {
 		return fmt.Errorf("hold %s, want whole seconds up to %s", s.Hold, maxDuration)
 	case s.Manifest == Digest{}:
 		return fmt.Errorf("no manifest digest")
+	case s.Waves == 1 || s.Waves > MaxWaves:
+		return fmt.Errorf("%d waves, want none or 2 to %d", s.Waves, MaxWaves)
 	case s.Auth != "" && s.Auth != AuthGroupMAC:
 		return fmt.Errorf("packet authentication %.32q is not known", s.Auth)
 	case !printable(s.Target, 256):
@@ -205,7 +214,7 @@ func (s *Session) validate() error {
 	if err := s.validateGroup(); err != nil {
 		return err
 	}
-	if err := s.Objects.validate(); err != nil {
+	if err := s.Objects.validate(s.Waves); err != nil {
 		return err
 	}
 	if err := s.FEC.validate(); err != nil {
@@ -234,13 +243,17 @@ func hostOrGroup(a netip.Addr) bool {
 	return a.IsValid() && !a.IsUnspecified() && !a.Is4In6() && a.Zone() == "" && a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
 }
 
-func (o Objects) validate() error {
+func (o Objects) validate(waves uint32) error {
 	if n := len(o.Images); n < 1 || n > MaxImages {
 		return fmt.Errorf("%d image objects, want 1 to %d", n, MaxImages)
 	}
-	ids := append([]uint16{o.Hashes, o.Decision}, o.Images...)
+	ids := append([]uint16{o.Hashes}, o.Images...)
+	for wave := range max(waves, 1) {
+		ids = append(ids, o.Decision+uint16(wave))
+	}
+	n := len(ids)
 	slices.Sort(ids)
-	if len(slices.Compact(ids)) != len(o.Images)+2 {
+	if len(slices.Compact(ids)) != n {
 		return fmt.Errorf("two objects share a transport id")
 	}
 	return nil

@@ -32,6 +32,7 @@ type wireSession struct {
 	Hold         int64       `cbor:"17,keyasint"`
 	Report       string      `cbor:"18,keyasint"`
 	Auth         string      `cbor:"19,keyasint,omitempty"`
+	Waves        uint32      `cbor:"20,keyasint,omitempty"`
 }
 
 type wireObjects struct {
@@ -62,7 +63,7 @@ func (s *Session) encode() ([]byte, error) {
 		Group: s.Group.Addr().AsSlice(), Port: s.Group.Port(), Source: s.Source.AsSlice(), NodeID: s.NodeID,
 		Objects: wireObjects(s.Objects), FEC: wireFEC(s.FEC),
 		Start: s.Start.Unix(), MinRate: s.MinRate, VoteDeadline: s.VoteDeadline.Unix(),
-		Hold: int64(s.Hold / time.Second), Report: s.Report, Auth: s.Auth,
+		Hold: int64(s.Hold / time.Second), Report: s.Report, Auth: s.Auth, Waves: s.Waves,
 	})
 }
 
@@ -86,7 +87,7 @@ func decodeSession(payload []byte) (*Session, error) {
 		Group: netip.AddrPortFrom(group, w.Port), Source: source, NodeID: w.NodeID,
 		Objects: Objects(w.Objects), FEC: FEC(w.FEC),
 		Start: moment(w.Start), MinRate: w.MinRate, VoteDeadline: moment(w.VoteDeadline),
-		Hold: duration(w.Hold), Report: w.Report, Auth: w.Auth,
+		Hold: duration(w.Hold), Report: w.Report, Auth: w.Auth, Waves: w.Waves,
 	}
 	if err := s.validate(); err != nil {
 		return nil, fmt.Errorf("%w: session: %w", ErrMalformed, err)

@@ -45,7 +45,7 @@ func attack(t *testing.T, secure bool) *victim {
 	link := normtest.Link{Delay: 10 * time.Millisecond}
 	var err error
 	v.s, err = v.AddSender("s", nil, normtest.Link{}, link, norm.SenderConfig{
-		Node: 1, Instance: 1, Rate: 60e3, GRTT: 50 * time.Millisecond, SegmentSize: 100, GroupSize: 2, FirstObject: 7, Auth: config,
+		Node: 1, Instance: 1, Rate: 60e3, Burst: 360, GRTT: 50 * time.Millisecond, SegmentSize: 100, GroupSize: 2, FirstObject: 7, Auth: config,
 		FEC: fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 8, MaxParity: 4},
 	})
 	for i := range v.r {

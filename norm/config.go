@@ -16,6 +16,10 @@ type SenderConfig struct {
 	Instance InstanceID     // instance_id; choose another one at each start (RFC 5740, Section 7). Zero is a value like others
 	Group    netip.AddrPort // where to send: a multicast group, or one receiver
 
+	// RepairGroup, unless zero, is a second multicast group, which repairs go to that were asked for by receivers which hear
+	// it ([ReceiverConfig].RepairGroup). Others get theirs in Group.
+	RepairGroup netip.AddrPort
+
 	// FEC is the code for all objects. If its ID and MaxBlockLen are zero: [fec.Default], 128 source and 127 parity symbols in
 	// a block. SegmentSize is filled in from the field below.
 	FEC fec.Params
@@ -35,7 +39,7 @@ type SenderConfig struct {
 	// Control, unless nil, lets NORM-CC control the rate (RFC 5740, Section 5.5.2), as it must in the general Internet;
 	// Rate is then to be zero.
 	Control *RateControl
-	// Burst is how many bytes may leave at once after a pause. If zero, what Rate gives in 2 ms, at least two datagrams.
+	// Burst is how many bytes may leave at once after a pause. If zero, what Rate gives in 2 ms, at least a datagram.
 	Burst int
 
 	// GRTT is the first estimate of the group's greatest round trip time. If zero, 0.5 s (RFC 5740, Section 6).
@@ -112,6 +116,10 @@ type RateControl struct {
 type ReceiverConfig struct {
 	Node  NodeID         // our NormNodeId, unique in the session; neither 0 nor 0xffffffff
 	Group netip.AddrPort // the session's group; in a unicast session our own address, or that of the sender
+
+	// RepairGroup, unless zero, is the group that the senders' repairs go to. It is to be listened to only while
+	// [Receiver.HearsRepairs] says so. Where nothing comes there of a sender that was asked, repairs are asked for in Group.
+	RepairGroup netip.AddrPort
 
 	// MaxSuppressed is how many NACK cycles in a row may be suppressed by what others asked for while nothing came of it;
 	// then we ask nevertheless, as it may have been forged. If zero, 3. If negative, no number is too many.
@@ -235,7 +243,7 @@ const (
 
 // resolve returns a copy of c with the defaults filled in, or says which field cannot work.
 func (c SenderConfig) resolve() (SenderConfig, error) {
-	if err := checkNode(c.Node, c.Group); err != nil {
+	if err := cmp.Or(checkNode(c.Node, c.Group), checkRepairGroup(c.RepairGroup, c.Group)); err != nil {
 		return c, err
 	}
 	var err error
@@ -361,14 +369,15 @@ func (c SenderConfig) maxDatagram() int {
 	return c.SegmentSize + maxDataHeader + c.Auth.SenderOverhead()
 }
 
-// defaultBurst returns what rate, in bits per second, gives in 2 ms, but at least two datagrams, in bytes.
+// defaultBurst returns what rate, in bits per second, gives in 2 ms, but at least a datagram, in bytes. That is a few system
+// calls at high rates, and what the buffer of a small switch holds at those of its slowest port.
 func defaultBurst(rate float64, maxDatagram int) int {
-	return max(int(min(rate/8*0.002, 1<<30)), 2*maxDatagram)
+	return max(int(min(rate/8*0.002, 1<<30)), maxDatagram)
 }
 
 // resolve returns a copy of c with the defaults filled in, or says which field cannot work.
 func (c ReceiverConfig) resolve() (ReceiverConfig, error) {
-	if err := checkNode(c.Node, c.Group); err != nil {
+	if err := cmp.Or(checkNode(c.Node, c.Group), checkRepairGroup(c.RepairGroup, c.Group)); err != nil {
 		return c, err
 	}
 	c.RobustFactor = cmp.Or(c.RobustFactor, defaultRobustFactor)
@@ -424,6 +433,22 @@ func checkNode(id NodeID, group netip.AddrPort) error {
 	}
 	if !group.IsValid() || group.Port() == 0 {
 		return fmt.Errorf("norm: Group %v: want an address and a port", group)
+	}
+	return nil
+}
+
+// checkRepairGroup refuses what cannot be a second group beside the session's.
+func checkRepairGroup(repairs, group netip.AddrPort) error {
+	a, g := repairs.Addr(), group.Addr()
+	switch {
+	case repairs == netip.AddrPort{}:
+		return nil
+	case !a.IsMulticast() || a.Zone() != "" || repairs.Port() == 0 || !g.IsMulticast():
+		return fmt.Errorf("norm: RepairGroup %v beside %v: want two multicast groups, and this one with a port and without a zone", repairs, group)
+	case a.Is4() != g.Is4() || sourceSpecific(a) != sourceSpecific(g):
+		return fmt.Errorf("norm: RepairGroup %v beside %v: want both of one IP version, and both source-specific or neither", repairs, group)
+	case a == g:
+		return fmt.Errorf("norm: RepairGroup %v: want another address than that of Group", repairs)
 	}
 	return nil
 }

@@ -27,8 +27,7 @@ type Receiver struct {
 
 	leaving  bool // Leave was called
 	feedback feedbackNumbering
-	self     netip.AddrPort // where our own feedback comes back from, if it does
-	collided netip.AddrPort // where NodeCollision was last reported from
+	echo     *echo // nil: nothing with our node id was heard
 
 	*stock            // of cfg.Memory, or our own
 	held    blockList // blocks collecting symbols in memory, oldest first
@@ -88,7 +87,7 @@ func (r *Receiver) Handle(now time.Time, d Datagram) {
 	default:
 		err := r.handleSender(now, d)
 		if s := r.senders[h.Source]; s != nil && err != errForeign {
-			s.probe.path.observe(now, h.Sequence, d)
+			r.arrived(now, s, h.Sequence, d)
 			if err == nil {
 				r.locate(now, s, d.From)
 			}
@@ -212,6 +211,9 @@ func (r *Receiver) Advance(now time.Time) {
 		if due(s.overdue, now) {
 			r.abortOverdue(now, s)
 		}
+		if due(s.repairs.deadline(), now) {
+			r.repairsTimeout(now, s)
+		}
 	}
 	r.purgeSenders(now)
 }
@@ -244,6 +246,7 @@ func (r *Receiver) appendNext(now time.Time, b []byte) (datagram []byte, to neti
 		to := r.destination(s)
 		if s.nack.due {
 			s.nack.due = false
+			to := r.nackDestination(s, to)
 			if b, ok = r.appendNack(now, s, to, b); ok {
 				return b, to, true
 			}

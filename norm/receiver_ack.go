@@ -132,8 +132,8 @@ func (r *Receiver) overhearCC(now time.Time, s *remote, x wire.ExtCC) {
 // appendAck appends a NORM_ACK, which goes where NORM_NACKs go (destination) and has the same in its headers. Of a NORM_ACK(CC)
 // that is all.
 func (r *Receiver) appendAck(now time.Time, s *remote, m wire.Ack, to netip.AddrPort, b []byte) ([]byte, bool) {
-	var ext [12]byte
-	m.Header, m.FeedbackHeader, m.Extensions = r.feedbackHeader(to), s.feedbackHeader(now), r.appendCC(s, ext[:0])
+	var ext [16]byte
+	m.Header, m.FeedbackHeader, m.Extensions = r.feedbackHeader(to), s.feedbackHeader(now), r.appendRepair(s, r.appendCC(s, ext[:0]))
 	b, err := m.AppendBinary(b)
 	if err != nil {
 		return b, false
@@ -144,6 +144,12 @@ func (r *Receiver) appendAck(now time.Time, s *remote, m wire.Ack, to netip.Addr
 	return b, true
 }
 
+// An echo is what a receiver knows of messages with its own node id.
+type echo struct {
+	self     netip.AddrPort // where our own feedback comes back from, if it does
+	collided netip.AddrPort // where NodeCollision was last reported from
+}
+
 // handleOwn processes a message with our own node id: our feedback as the network loops it back, or what another node
 // sends that was given the same id. Feedback that we never sent shows the latter, and so does another address than
 // our echo is known to come from.
@@ -151,16 +157,19 @@ func (r *Receiver) handleOwn(d Datagram, h wire.Header) {
 	r.stats.Drops.Foreign++
 	feedback := h.Type == wire.TypeNack || h.Type == wire.TypeAck
 	to := d.To
-	if !to.IsValid() || to.Addr().IsMulticast() {
+	if !to.IsValid() || to.Addr().IsMulticast() && to != r.cfg.RepairGroup {
 		to = r.cfg.Group
 	}
-	sent := r.feedback.used(to, h.Sequence)
-	if feedback && sent && !r.self.IsValid() {
-		r.self = d.From
+	if r.echo == nil {
+		r.echo = new(echo)
 	}
-	other := feedback && !sent || r.self.IsValid() && d.From.Addr() != r.self.Addr()
-	if other && d.From != r.collided {
-		r.collided = d.From
+	e, sent := r.echo, r.feedback.used(to, h.Sequence)
+	if feedback && sent && !e.self.IsValid() {
+		e.self = d.From
+	}
+	other := feedback && !sent || e.self.IsValid() && d.From.Addr() != e.self.Addr()
+	if other && d.From != e.collided {
+		e.collided = d.From
 		r.events.push(Event{Kind: NodeCollision, Node: r.cfg.Node})
 	}
 }

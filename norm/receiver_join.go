@@ -191,7 +191,7 @@ func (r *Receiver) handleEOT(now time.Time, m *wire.EOT) error {
 	r.abortAll(s, ErrSenderEnded)
 	s.ended = true
 	s.active = time.Time{}
-	s.nack, s.probe, s.acks = nackCycle{}, probe{}, nil
+	s.nack, s.probe, s.acks, s.repairs = nackCycle{}, probe{}, nil, nil
 	r.senderEvent(SenderEnded, s)
 	return nil
 }

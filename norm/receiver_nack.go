@@ -138,7 +138,11 @@ func (r *Receiver) inactivityTimeout(now time.Time, s *remote) {
 // startNack initiates the NACK procedure if anything is missing before the limit.
 func (r *Receiver) startNack(now time.Time, s *remote, limit mark) {
 	c := &s.nack
-	if r.cfg.Silent || c.state == nackBackoff || c.state == nackHoldoff && !due(c.until, now) || !s.lacks(limit) {
+	if c.state == nackBackoff || c.state == nackHoldoff && !due(c.until, now) || r.cfg.Silent && !r.cfg.RepairGroup.IsValid() || !s.lacks(limit) {
+		return
+	}
+	r.hearRepairs(now, s)
+	if r.cfg.Silent {
 		return
 	}
 	c.limit, c.advertised = limit, false

@@ -21,8 +21,8 @@ const leastSegment = 28
 // is generated containing the receiver's lowest ordinal repair needs."
 func (r *Receiver) appendNack(now time.Time, s *remote, to netip.AddrPort, b []byte) ([]byte, bool) {
 	m := wire.Nack{Header: r.feedbackHeader(to), FeedbackHeader: s.feedbackHeader(now)}
-	var ext [12]byte
-	m.Extensions = r.appendCC(s, ext[:0])
+	var ext [16]byte
+	m.Extensions = r.appendRepair(s, r.appendCC(s, ext[:0]))
 	start := len(b)
 	b, err := m.AppendBinary(b)
 	if err != nil {
@@ -40,6 +40,9 @@ func (r *Receiver) appendNack(now time.Time, s *remote, to netip.AddrPort, b []b
 	w.flush()
 	if w.Len() == 0 {
 		return b[:start], false
+	}
+	if r.asksElsewhere(s) {
+		s.repairs.unanswered++
 	}
 	r.feedback.sent(to)
 	r.stats.NacksSent++

@@ -42,6 +42,7 @@ type remote struct {
 	nack    nackCycle
 	probe   probe
 	acks    *acknowledger // nil: nothing is owed
+	repairs *repairLeg    // nil: nothing was ever missing, or there is no repair group
 	overdue time.Time     // when the first object will be incomplete for MaxDelay; zero: none
 
 	active time.Time // last NORM_DATA, NORM_INFO or NORM_CMD(FLUSH), or the last inactivity timeout; zero: not watched
@@ -58,8 +59,6 @@ func (s *remote) update(r *Receiver, now time.Time, h wire.Header, sh wire.Sende
 	s.grtt = min(max(wire.DecodeRTT(sh.GRTT), r.cfg.MinGRTT), r.cfg.MaxGRTT)
 	s.backoff = int(sh.Backoff)
 	s.groupSize = wire.DecodeGroupSize(sh.GroupSize)
-	lost := s.arrivals.note(h.Sequence)
-	r.stats.Lost += uint64(lost)
 }
 
 // inactivity returns T_inactivity. "The RECOMMENDED value of such an inactivity timeout is: NORM_ROBUST_FACTOR * 2 *
@@ -78,7 +77,7 @@ func (s *remote) inactive(robust int) time.Time {
 
 // deadline returns the earliest running timer of s.
 func (s *remote) deadline(robust int) time.Time {
-	first := earlier(earlier(s.nack.deadline(), s.probe.deadline()), s.acks.deadline())
+	first := earlier(earlier(s.nack.deadline(), s.probe.deadline()), earlier(s.acks.deadline(), s.repairs.deadline()))
 	return earlier(first, earlier(s.inactive(robust), s.overdue))
 }
 

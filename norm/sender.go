@@ -22,6 +22,7 @@ type Sender struct {
 	pacer     pacer
 	timers    deadlines
 	sequence  wire.Sequence
+	elsewhere repairGroup
 
 	// Objects held, in the order of their ids, which is that of their handles.
 	objects    []*outgoing
@@ -154,6 +155,7 @@ func (s *Sender) settle(now time.Time) {
 	s.flushWhenIdle(now)
 	s.readAhead()
 	s.offerVacancy(now)
+	s.pacer.idle = !s.contentPending()
 }
 
 // Poll appends one datagram to b and returns where to send it; ok is false if none may be sent now. b should have room
@@ -166,6 +168,7 @@ func (s *Sender) Poll(now time.Time, b []byte) (pkt []byte, to netip.AddrPort, o
 		return b, netip.AddrPort{}, false
 	}
 	n := len(b)
+	s.elsewhere.next = false
 	b = s.appendNext(now, s.auth.Room(b))
 	if len(b) == n+s.auth.Overhead() || !s.seal(b[n:]) {
 		return b[:n], netip.AddrPort{}, false
@@ -174,8 +177,9 @@ func (s *Sender) Poll(now time.Time, b []byte) (pkt []byte, to netip.AddrPort, o
 	s.sizeSent(len(b) - n)
 	s.stats.Datagrams++
 	s.stats.Bytes += uint64(len(b) - n)
+	to = s.sentTo(now, len(b)-n)
 	s.settle(now)
-	return b, s.cfg.Group, true
+	return b, to, true
 }
 
 // appendNext appends the next message, or nothing if there is none to be sent now.
@@ -331,7 +335,7 @@ func (s *Sender) emit(e Event) { s.events = append(s.events, e) }
 // Stats returns the counters since the start, and the current GRTT and rate.
 func (s *Sender) Stats() SenderStats {
 	stats := s.stats
-	stats.GRTT, stats.Rate = s.grtt.advertised, s.cfg.Rate
+	stats.GRTT, stats.Rate, stats.LargestBurst = s.grtt.advertised, s.cfg.Rate, s.pacer.largest
 	stats.Unasked = max(s.cfg.AutoParity, s.adviser.level)
 	s.describeControl(&stats)
 	return stats

@@ -22,7 +22,20 @@ func (s *Sender) advertiseSoon(now time.Time) {
 
 // appendRepairAdv appends a NORM_CMD(REPAIR_ADV): not a copy of any NACK, but all that has been asked for in this
 // aggregation, or as much as fits, and then NORM_REPAIR_ADV_FLAG_LIMIT (RFC 5740, Sections 4.2.3.5 and 5.4.4).
+//
+// Where all who asked hear the repair group it goes there, but what it tells of congestion control is for everybody: that
+// goes ahead in one without requests.
 func (s *Sender) appendRepairAdv(now time.Time, b []byte) []byte {
+	if s.cfg.RepairGroup.IsValid() && !s.askedByDeaf() {
+		if s.advice.any {
+			s.advert = wire.RepairAdv{Header: s.header(), SenderHeader: s.senderHeader(), Extensions: s.advice.take(s.ccSequence)}
+			if !s.aggregating() {
+				s.timers[timerAdvertise], s.lastAdvertised = time.Time{}, now
+			}
+			return encoded(s.advert.AppendBinary(b))
+		}
+		s.elsewhere.next = true
+	}
 	s.timers[timerAdvertise], s.lastAdvertised = time.Time{}, now
 	s.advert = wire.RepairAdv{Header: s.header(), SenderHeader: s.senderHeader()}
 	w := wire.NewRepairWriter(s.advertised[:0], s.cfg.SegmentSize)

@@ -16,6 +16,7 @@ type nackReader struct {
 	wanted  bool    // something is to be repaired
 	useless bool    // something named does not exist, or not yet
 	cost    float64 // symbols asked for that are, or will be, on their way
+	deaf    bool    // who sent it does not hear the repair group
 }
 
 // collect merges the requests of a NACK into the repair state, and starts the aggregation if there are any.
@@ -25,7 +26,7 @@ type nackReader struct {
 // ordinally greater than the sender's current transmission position." RFC 5740, Section 5.4.1.
 func (s *Sender) collect(now time.Time, m *wire.Nack, unicast bool) {
 	s.serial++
-	r := nackReader{Sender: s, now: now, late: !s.timers[timerHoldoff].IsZero()}
+	r := nackReader{Sender: s, now: now, late: !s.timers[timerHoldoff].IsZero(), deaf: !m.Extensions.Repair()}
 	for request := range m.Requests() {
 		for first, last := range request.All() {
 			r.ask(request, first, last)
@@ -275,6 +276,7 @@ func (r *nackReader) objectsFrom(first, last TransportID) iter.Seq[*outgoing] {
 			case o.flags&wire.FlagUnreliable != 0:
 				r.invalid(o.id)
 			default:
+				o.askedBy(r.deaf)
 				if o.used = r.now; !yield(o) {
 					return
 				}

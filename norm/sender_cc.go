@@ -120,6 +120,7 @@ func (s *Sender) handleCC(now time.Time, from NodeID, rtt time.Duration, ext wir
 	if x.Flags&wire.CCFlagRTT != 0 {
 		report.RTT = wire.DecodeRTT(x.RTT)
 	}
+	report.Rate = s.heardRate(now, report, ext)
 	s.controller.Report(now, report, s.grtt.advertised, s.contentReady())
 	s.adapt(now)
 	if !limited && s.identified() {

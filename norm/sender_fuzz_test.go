@@ -124,7 +124,7 @@ func checkSender(t *testing.T, r *rig) {
 			from = s.at
 		}
 		total += s.len
-		if limit := r.cfg.Rate/8*(s.at-from).Seconds() + float64(r.cfg.Burst); float64(total) > limit+1 {
+		if limit := r.cfg.Rate/8*(s.at-from).Seconds() + r.excess(); float64(total) > limit+1 {
 			t.Fatalf("%d bytes in %v", total, s.at-from)
 		}
 		if m, ok := s.msg.(*wire.Data); ok {

@@ -35,6 +35,8 @@ type repairs struct {
 	info   bool
 	whole  blockSet       // blocks of which all source symbols are wanted
 	blocks []*blockRepair // blocks of which some symbols are wanted, ascending
+
+	deaf bool // by somebody who does not hear the repair group
 }
 
 // A blockRepair is what is wanted of a block.

@@ -57,12 +57,14 @@ func (s *Sender) incorporate() {
 		if !o.asked.empty() {
 			s.planObject(o)
 		}
+		o.asked.deaf = false
 	}
 	s.repair = s.firstRepair(0)
 	s.readAheadDue = true
 }
 
 func (s *Sender) planObject(o *outgoing) {
+	o.plan.deaf = o.asked.deaf || o.plan.deaf && !o.plan.empty()
 	o.plan.info = o.plan.info || o.asked.info
 	for _, e := range o.asked.whole {
 		s.planWhole(o, e)
@@ -163,6 +165,7 @@ func (s *Sender) repairReady() bool {
 // RFC 5740, Section 5.4.2.
 func (s *Sender) appendRepair(b []byte) []byte {
 	o := s.repair
+	s.elsewhere.next = s.cfg.RepairGroup.IsValid() && !o.plan.deaf
 	if o.plan.info {
 		o.plan.info = false
 		s.at = infoCursor(o.id).after()

@@ -306,7 +306,7 @@ func TestUnicastRepairsAtOnce(t *testing.T) {
 // N-5.4.1-06 N-5.4.1-07: in T_sndrHoldoff only what is ahead of the position counts; behind it a new cycle starts.
 func TestSenderHoldoff(t *testing.T) {
 	// A repair takes 14 ms, so that the hold-off ends while the repairs of three blocks are being sent.
-	r := repaired(t, func(c *SenderConfig) { c.Rate = 80_000 })
+	r := repaired(t, func(c *SenderConfig) { c.Rate, c.Burst = 80_000, 2*c.maxDatagram() })
 	grtt := r.grtt.advertised
 	r.nackRequest("0/b0-1")
 	r.run(5 * grtt)

@@ -7,11 +7,15 @@ import (
 )
 
 // header returns the common header of the next message. "NORM senders MUST set the "sequence" field of sender messages
-// (NORM_INFO, NORM_DATA, and NORM_CMD)": one space for all of them, and repairs get a fresh number too (RFC 5740,
-// Section 4.1).
+// (NORM_INFO, NORM_DATA, and NORM_CMD)": one space for all of them that go to one group, and repairs get a fresh number
+// too (RFC 5740, Section 4.1).
 func (s *Sender) header() wire.Header {
-	h := wire.Header{Source: s.cfg.Node, Sequence: s.sequence}
-	s.sequence++
+	next := &s.sequence
+	if s.elsewhere.next {
+		next = &s.elsewhere.sequence
+	}
+	h := wire.Header{Source: s.cfg.Node, Sequence: *next}
+	*next++
 	return h
 }
 

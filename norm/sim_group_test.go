@@ -175,8 +175,8 @@ func watch(t *testing.T, net *normtest.Net, sc scene) {
 	asked := make(map[*normtest.Host]time.Time) // when a receiver sent its last NACK
 	numbered := make(map[*normtest.Host]wire.Sequence)
 	grtt := wire.DecodeRTT(wire.EncodeRTT(sc.sender.GRTT))
-	level, last := 0.0, net.Now() // of the bucket that drains at the sender's rate
-	burst := max(sc.sender.Rate/8*0.002, 2*(float64(sc.sender.SegmentSize)+100))
+	level, last := 0.0, net.Now()      // of the bucket that drains at the sender's rate
+	late := sc.sender.Rate / 8 * 0.008 // what the sender makes up for when it is woken up late
 
 	net.OnDeliver = func(p *normtest.Packet, to *normtest.Host) {
 		var at place
@@ -206,7 +206,7 @@ func watch(t *testing.T, net *normtest.Net, sc scene) {
 			// 2.1. N-2.1-02 N-4-01
 			level = max(0, level-p.Sent.Sub(last).Seconds()*sc.sender.Rate/8) + float64(len(p.B))
 			last = p.Sent
-			if level > burst+float64(sc.sender.SegmentSize)+100 {
+			if level > late+float64(sc.sender.SegmentSize)+100 {
 				t.Fatalf("+%v: sent %.0f bytes more than the rate allows", net.Elapsed(), level)
 			}
 			return

@@ -24,6 +24,12 @@ func (d *Drops) notAuthentic(err error) {
 	d.Unauthentic++
 }
 
+// Traffic is what was sent.
+type Traffic struct {
+	Datagrams uint64 `json:"datagrams"`
+	Bytes     uint64 `json:"bytes"` // their UDP payload
+}
+
 // SenderStats are the counters of a [Sender] since its start. In JSON a duration is in nanoseconds.
 type SenderStats struct {
 	Datagrams    uint64        `json:"datagrams"` // everything sent
@@ -32,6 +38,7 @@ type SenderStats struct {
 	Parity       uint64        `json:"parity"`    // NORM_DATA of proactive parity
 	Repairs      uint64        `json:"repairs"`   // NORM_DATA with NORM_FLAG_REPAIR
 	Explicit     uint64        `json:"explicit"`  // those of them with NORM_FLAG_EXPLICIT
+	Elsewhere    Traffic       `json:"elsewhere"` // what of all went to the repair group
 	Infos        uint64        `json:"infos"`
 	Flushes      uint64        `json:"flushes"`
 	Squelches    uint64        `json:"squelches"`
@@ -47,7 +54,8 @@ type SenderStats struct {
 	Reports      uint64        `json:"reports"`       // NORM_REPORT heard
 	Unasked      int           `json:"unasked"`       // parity symbols sent behind each block at present
 	GRTT         time.Duration `json:"grtt_ns"`
-	Rate         float64       `json:"rate"` // bits per second
+	Rate         float64       `json:"rate"`          // bits per second
+	LargestBurst uint64        `json:"largest_burst"` // most datagrams that left at one time
 
 	// Of congestion control: the current limiting receiver (0: none is known, or the rate is fixed), the round trip time to
 	// it and the loss event fraction it reports.
@@ -68,6 +76,8 @@ type ReceiverStats struct {
 	Repairs         uint64 `json:"repairs"`    // NORM_DATA with NORM_FLAG_REPAIR
 	Decoded         uint64 `json:"decoded"`    // source symbols rebuilt from parity
 	Lost            uint64 `json:"lost"`       // gaps in the senders' sequence numbers
+	Elsewhere       uint64 `json:"elsewhere"`  // datagrams that came by the repair group
+	RepairJoins     uint64 `json:"repair_joins"`
 	NacksSent       uint64 `json:"nacks_sent"`
 	NacksSuppressed uint64 `json:"nacks_suppressed"` // NACK cycles that ended without a NACK because others had asked
 	NacksHeard      uint64 `json:"nacks_heard"`

@@ -360,6 +360,7 @@ func TestStreamsForADay(t *testing.T) {
 		SenderConfig{
 			FEC: fec.Params{ID: fec.ReedSolomon, M: 16, MaxBlockLen: 2, MaxParity: 1}, SegmentSize: 28, Rate: 1800, FirstObject: 1<<16 - 2,
 			GRTT: 10 * time.Millisecond, MaxGRTT: 20 * time.Millisecond, BackoffFactor: 2, MaxObjects: 3, FlowControl: 8,
+			Burst: 3 * 68, // at this rate a datagram takes two GRTT, and one alone would hold up repairs for longer than flow control waits
 		}, ReceiverConfig{MaxObjects: 4, Join: JoinStream})
 	p.lose = func(wire.Message) bool { return rng.IntN(100) == 0 }
 	var read int64

@@ -316,7 +316,7 @@ func TestHoldStopsActivationUntilResume(t *testing.T) {
 		s := newServer(t, makeRelease(t, nil, testImage(1000, 1)), commit.Policy{}, "d1")
 		dir, w := t.TempDir(), new(watcher)
 		a := run(t, s.config(dir, "d1", w), w)
-		if err := s.c.Hold(); err != nil {
+		if err := s.c.Hold(time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		s.publish()
@@ -330,7 +330,7 @@ func TestHoldStopsActivationUntilResume(t *testing.T) {
 			t.Errorf("status %+v, %v; want held and running", st, err)
 		}
 		s.mu.Lock()
-		s.c.Resume()
+		s.c.Resume(time.Now())
 		s.mu.Unlock()
 		// Not published: the device asks by itself.
 		eventually(t, 2*time.Minute, "activation", w.has(EventActivated))

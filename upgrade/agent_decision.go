@@ -82,6 +82,9 @@ func (a *Agent) aborted(round commit.Round, decisions [][]byte) bool {
 
 // brake takes a HOLD or RESUME.
 func (a *Agent) brake(now time.Time, signed []byte) {
+	if a.following != nil {
+		a.following.brake(signed, a.cfg.TrustServer)
+	}
 	before := a.p.Status()
 	if err := a.p.Brake(now, signed); err != nil {
 		a.log.Warn("a brake does not count", "error", err)

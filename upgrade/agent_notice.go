@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
@@ -29,6 +31,8 @@ type campaign struct {
 	bytes    int64              // verified so far
 	traffic  traffic            // of its session
 	node     uint32             // the NormNodeId that the server gave; 0: none
+	braked   uint64             // sequence of the latest HOLD or RESUME
+	paused   atomic.Bool        // that was a pause: the server sends nothing
 }
 
 // loadCampaign reads the campaign of a round from its stage. Whether its documents have expired does not matter any more.
@@ -68,7 +72,11 @@ func (a *Agent) follow(ctx context.Context) {
 	}, func(err error) {
 		a.greet.again() // it may come back as another one
 		if !down {      // once each time it goes away
-			a.tell.tell(Event{Kind: EventTrouble, Server: a.cfg.Server, Detail: err.Error()})
+			e := Event{Kind: EventTrouble, Server: a.cfg.Server, Detail: err.Error()}
+			if refusal, ok := errors.AsType[*discovery.Refusal](err); ok && refusal.Status == http.StatusForbidden {
+				e.Reason, e.Detail = commit.Reason(refusal.Reason), refusal.Detail
+			}
+			a.tell.tell(e)
 		}
 		down = true
 	})
@@ -99,8 +107,13 @@ func (a *Agent) notice(now time.Time, n *discovery.Notice) {
 		a.turnDown(n, err)
 		return
 	}
+	wave, err := a.waveIn(s, n.Seat)
+	if err != nil {
+		a.turnDown(n, err)
+		return
+	}
 	a.knowSession(s)
-	round := commit.Round{Campaign: s.Campaign, Manifest: s.Manifest}
+	round := commit.Round{Campaign: s.Campaign, Wave: wave, Manifest: s.Manifest}
 	if held, ok := a.p.Holds(); ok && held == round {
 		a.reissued(a.held, s, n)
 		return
@@ -147,6 +160,9 @@ func (a *Agent) accept(now time.Time, n *discovery.Notice, s *manifest.Session, 
 	a.following = &campaign{round: round, session: s, release: m, node: n.Node,
 		signed: discovery.Notice{Manifest: n.Manifest, Session: n.Session}}
 	a.outcome = commit.StateNone
+	if len(n.Brake) > 0 {
+		a.following.brake(n.Brake, a.cfg.TrustServer)
+	}
 	a.startReceiving(now, a.following)
 }
 

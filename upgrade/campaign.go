@@ -50,6 +50,10 @@ type CampaignConfig struct {
 	MaxFailures   int           // so many failed activations put the brake on. If zero, none do
 	AllowUnsigned bool          // targets without a key vote unsigned
 
+	// Waves are the parts of the targets that are decided one after the other, in place of the fields from Quorum to Commit.
+	// If empty, all targets are one wave.
+	Waves []Wave
+
 	NotBefore time.Time     // no activation before. If zero: the decision, or what the manifest asks for
 	Window    time.Duration // none later than so long after that. If zero: no end but the manifest's
 	Spread    time.Duration // devices spread their activation over this. If zero, what the manifest asks for
@@ -115,9 +119,13 @@ type CampaignConfig struct {
 	Bind  func(network, address string) (net.Listener, error) // opens listeners. If nil, net.Listen
 	// SAPConn opens the socket to announce on, and says which address that is. If nil, UDP.
 	SAPConn func() (discovery.PacketConn, netip.Addr, error)
-	Event   func(Event)  // is told what happens, by one goroutine. If nil, nobody is
-	Log     *slog.Logger // is told what an operator of the server should know. If nil, nobody is
-	random  func([]byte) // fills its argument. If nil, crypto/rand
+	Event   func(Event) // is told what happens, by one goroutine. If nil, nobody is
+	// Reported is given what is known of a device whenever that device says how far it is, by the goroutine that calls Event;
+	// Reports is what an earlier process was given last, of each. They are for people to look at. May be nil.
+	Reported func(discovery.Status)
+	Reports  []discovery.Status
+	Log      *slog.Logger // is told what an operator of the server should know. If nil, nobody is
+	random   func([]byte) // fills its argument. If nil, crypto/rand
 }
 
 // A Campaign brings one release to its targets: rendezvous, announcement, transfer, votes, decision, outcomes. Whatever
@@ -132,7 +140,7 @@ type Campaign struct {
 	control  net.Listener
 	conn     session.Conn // nil once the session has it
 	sap      sapAnnouncer
-	publish  func(discovery.Notice)
+	publish  []func(discovery.Notice) // to the devices of each wave
 	clock    *SignedClock
 
 	calls chan func(now time.Time) // work for the loop
@@ -219,10 +227,14 @@ func (c *Campaign) open(now time.Time) error {
 		return err
 	}
 	if c.state.exists {
-		if err := c.openCoordinator(); err != nil || !c.cfg.Restored {
+		if err := c.openCoordinator(); err != nil {
 			return err
 		}
-		return c.coordinator.MarkRestored()
+		c.picture(c.cfg.Reports)
+		if c.cfg.Restored {
+			return c.coordinator.MarkRestored()
+		}
+		return nil
 	}
 	plan, err := c.frozen.plan(c.cfg.Targets, c.release.manifest, now)
 	if err != nil {
@@ -291,24 +303,45 @@ func (c *Campaign) Describe() string {
 // Manifest returns the release.
 func (c *Campaign) Manifest() *manifest.Manifest { return c.release.manifest }
 
-// Approve is a person's agreement to COMMIT. The error is [commit.ErrNotReady] while the policy is not met.
+// Approve is a person's agreement to COMMIT the wave that is open. The error is [commit.ErrNotReady] while its policy is not
+// met.
 func (c *Campaign) Approve(ctx context.Context) error {
-	return c.act(ctx, func(now time.Time) error { return c.coordinator.Approve(now, 0) })
+	return c.act(ctx, func(now time.Time) error { return c.coordinator.Approve(now, c.openWave()) })
 }
 
-// Abort is a person's decision to ABORT. The error is [commit.ErrDecided] when it comes too late; see Hold.
+// ApproveWave is Approve for one wave, if another may be open by now.
+func (c *Campaign) ApproveWave(ctx context.Context, wave uint32) error {
+	return c.act(ctx, func(now time.Time) error { return c.coordinator.Approve(now, wave) })
+}
+
+// Abort is a person's decision to ABORT the wave that is open and those behind it. The error is [commit.ErrDecided] when it
+// comes too late; see Hold.
 func (c *Campaign) Abort(ctx context.Context) error {
-	return c.act(ctx, func(now time.Time) error { return c.coordinator.Abort(now, 0) })
+	return c.act(ctx, func(now time.Time) error { return c.coordinator.Abort(now, c.openWave()) })
 }
 
-// Hold stops devices that have not begun to activate.
+// openWave returns the wave that is to be decided next, or the last one.
+func (c *Campaign) openWave() uint32 {
+	if wave, open := c.coordinator.Open(); open {
+		return wave
+	}
+	plan, _ := c.coordinator.Plan()
+	return uint32(len(plan.Waves) - 1)
+}
+
+// Pause stops all that can be stopped: nothing is sent or decided, deadlines stand still, and devices hold as with Hold.
+func (c *Campaign) Pause(ctx context.Context) error {
+	return c.act(ctx, func(now time.Time) error { return c.coordinator.Pause(now) })
+}
+
+// Hold stops devices that have not begun to activate, and the waves that have not begun.
 func (c *Campaign) Hold(ctx context.Context) error {
-	return c.act(ctx, func(time.Time) error { return c.coordinator.Hold() })
+	return c.act(ctx, func(now time.Time) error { return c.coordinator.Hold(now) })
 }
 
-// Resume lets them go on.
+// Resume lets all go on; see [commit.Coordinator.Resume].
 func (c *Campaign) Resume(ctx context.Context) error {
-	return c.act(ctx, func(time.Time) error { return c.coordinator.Resume() })
+	return c.act(ctx, func(now time.Time) error { return c.coordinator.Resume(now) })
 }
 
 // Status returns where the campaign is.

@@ -12,43 +12,57 @@ import (
 
 // An announcement is what devices are told beside the decision.
 type announcement struct {
-	session   []byte    // the signed session description
-	start     time.Time // of sending
-	published bool      // with what is below
-	decision  []byte
-	brake     []byte
+	session []byte        // the signed session description
+	start   time.Time     // of sending
+	stood   time.Duration // pauses that it knows of
+	told    []told        // to the devices of each wave
 }
 
-// announce publishes the campaign once its list of targets is closed, and what is decided as soon as it is.
+// A told is what has been published to the devices of a wave.
+type told struct {
+	published       bool
+	decision, brake []byte
+}
+
+// announce publishes the campaign once its list of targets is closed, and what is decided as soon as it is. After a pause
+// it is announced anew, as all ends later.
 func (c *Campaign) announce(now time.Time) error {
-	answer, err := c.coordinator.Answer(now, c.frozen.Campaign, 0)
-	if err != nil {
-		return err
-	}
+	answers, paused := c.coordinator.Answers(), c.coordinator.Paused()
 	plan, _ := c.coordinator.Plan()
-	switch decided := len(answer.Signed) > 0; {
+	switch decided := len(answers) == len(plan.Waves); {
 	case c.announced != nil:
+		if paused || decided || c.announced.stood == c.coordinator.Stood(now) {
+			break
+		}
+		if err := c.issue(now, plan); err != nil {
+			return err
+		}
+	case paused && c.state.Serial == 0:
+		return nil // nobody was told yet, and nobody is before it goes on
 	case len(plan.Targets) < max(plan.Expect, 1):
 		return nil // more devices are expected
 	case decided && c.state.Serial == 0:
 		return nil // nobody was ever told of the campaign
-	case !now.Before(c.frozen.expires()):
+	case !now.Before(c.expires(now)):
 		return nil // devices that have to do with it know it already
 	default:
 		if err := c.issue(now, plan); err != nil || c.announced == nil {
 			return err
 		}
 	}
-	a := c.announced
-	if a.published && bytes.Equal(a.decision, answer.Signed) && bytes.Equal(a.brake, answer.Brake) {
-		return nil
+	a, brake := c.announced, c.coordinator.Brake()
+	for i := range a.told {
+		w := told{published: true, brake: brake}
+		n := discovery.Notice{Manifest: c.release.signed, Session: a.session, Brake: brake}
+		if i < len(answers) {
+			w.decision, n.Decisions = answers[i].Signed, [][]byte{answers[i].Signed}
+		}
+		if was := a.told[i]; was.published && bytes.Equal(was.decision, w.decision) && bytes.Equal(was.brake, w.brake) {
+			continue
+		}
+		a.told[i] = w
+		c.publish[i](n)
 	}
-	a.published, a.decision, a.brake = true, answer.Signed, answer.Brake
-	n := discovery.Notice{Manifest: c.release.signed, Session: c.announced.session, Brake: answer.Brake}
-	if len(answer.Signed) > 0 {
-		n.Decisions = [][]byte{answer.Signed}
-	}
-	c.publish(n)
 	return nil
 }
 
@@ -59,18 +73,19 @@ func (c *Campaign) issue(now time.Time, plan commit.Plan) error {
 	if next.Start.IsZero() {
 		next.Start = now.UTC().Add(c.lead() + time.Second - 1).Truncate(time.Second)
 	}
-	if !next.Start.Before(c.frozen.Deadline) {
+	decided := c.decidedBy(now)
+	if !next.Start.Before(decided) {
 		return nil // too late to begin: the deadline ends it
 	}
 	if err := c.state.save(next); err != nil {
 		return err
 	}
-	s := c.frozen.session(next, plan, c.release.manifest, now)
+	s := c.frozen.session(next, plan, c.release.manifest, now, decided)
 	signed, err := s.Sign(c.cfg.Key)
 	if err != nil {
 		return err
 	}
-	c.announced = &announcement{session: signed, start: next.Start}
+	c.announced = &announcement{session: signed, start: next.Start, stood: c.coordinator.Stood(now), told: make([]told, len(plan.Waves))}
 	c.announceSAP(now, s)
 	c.emit(now, Event{Kind: EventCampaign, State: CampaignAnnounced, Counts: c.counts(), Total: c.release.manifest.Size(),
 		Version: c.release.manifest.Version, Group: s.Group.String(), Server: c.frozen.URL})

@@ -40,12 +40,14 @@ func (c *Campaign) Run(ctx context.Context) (result Result, err error) {
 // meet opens the rendezvous to devices, and Control to people; or takes its place in one that is shared.
 func (c *Campaign) meet(ctx context.Context) (stop func(), err error) {
 	if shared := c.cfg.Shared; shared != nil {
-		posting := shared.Handler.Post(shared.Seats)
-		c.publish = posting.Publish
-		return posting.Withdraw, nil
+		return c.place(shared.Handler, shared.Seats), nil
 	}
 	handler := discovery.NewHandler(backend{c})
-	c.publish = handler.Publish
+	if len(c.frozen.Settings.Waves) > 1 {
+		c.place(handler, nil)
+	} else {
+		c.publish = append(c.publish, handler.Publish)
+	}
 	wait := c.serve(ctx, c.listener, handler, c.cfg.TLS != nil)
 	waitControl, err := c.serveControl(ctx)
 	return func() { waitControl(); wait() }, err

@@ -31,7 +31,7 @@ func newFrozen(cfg CampaignConfig, given settings, id commit.CampaignID, now tim
 		return f, err
 	}
 	f.Started = now.UTC().Truncate(time.Second)
-	f.Deadline = f.Started.Add(f.Settings.ReadyTimeout).Truncate(time.Second)
+	f.Deadline = f.Started.Add(f.Settings.waves()[0].ReadyTimeout).Truncate(time.Second)
 	var random [6]byte
 	cfg.random(random[:])
 	// Neither NORM_NODE_NONE nor NORM_NODE_ANY (RFC 5740, Section 6).
@@ -57,10 +57,7 @@ func (f frozen) plan(targets []commit.Target, m *manifest.Manifest, now time.Tim
 		return commit.Plan{}, fmt.Errorf("--manifest: the release asks for the signatures of %d approvers, which this version cannot collect", m.Approvals)
 	}
 	s := f.Settings
-	policy := commit.Policy{
-		Quorum: s.Quorum, SiteQuorum: s.SiteQuorum, Must: s.Must, Deadline: f.Deadline, Ask: s.Commit == CommitAsk,
-		NotBefore: s.NotBefore, Window: s.Window, Spread: s.Spread,
-	}
+	policy := commit.Policy{NotBefore: s.NotBefore, Window: s.Window, Spread: s.Spread}
 	limit := m.Activation
 	if policy.Spread == 0 {
 		policy.Spread = limit.MinSpread
@@ -89,7 +86,7 @@ func (f frozen) plan(targets []commit.Target, m *manifest.Manifest, now time.Tim
 	}
 	plan := commit.Plan{
 		Campaign: f.Campaign, Manifest: m.Digest(), Targets: targets, Expect: s.Expect,
-		Waves: []commit.Policy{policy}, MaxFailures: s.MaxFailures, AllowUnsigned: s.AllowUnsigned,
+		Waves: f.policies(policy), MaxFailures: s.MaxFailures, AllowUnsigned: s.AllowUnsigned,
 	}
 	for _, im := range m.Images {
 		plan.Roots = append(plan.Roots, commit.Digest(im.Root))
@@ -97,19 +94,23 @@ func (f frozen) plan(targets []commit.Target, m *manifest.Manifest, now time.Tim
 	return plan, nil
 }
 
-// session returns the session description of an issue.
-func (f frozen) session(i issue, plan commit.Plan, m *manifest.Manifest, now time.Time) *manifest.Session {
+// session returns the session description of an issue, in which all waves are decided by some time.
+func (f frozen) session(i issue, plan commit.Plan, m *manifest.Manifest, now, decided time.Time) *manifest.Session {
+	waves := uint32(0)
+	if len(plan.Waves) > 1 {
+		waves = uint32(len(plan.Waves))
+	}
 	code := f.Settings.code()
 	target := fmt.Sprintf("%d devices", len(plan.Targets))
 	if len(plan.Targets) == 1 {
 		target = "device " + plan.Targets[0].Device
 	}
 	return &manifest.Session{
-		Campaign: f.Campaign, Serial: i.Serial, Issued: now.UTC().Truncate(time.Second), Expires: f.expires(),
+		Campaign: f.Campaign, Serial: i.Serial, Issued: now.UTC().Truncate(time.Second), Expires: decided.Add(f.Settings.Hold),
 		Manifest: m.Digest(), Targets: commit.TargetsDigest(plan.Targets), Target: target,
 		Group: f.Settings.Group, Source: f.Settings.Source, NodeID: f.NodeID, Objects: manifest.ObjectsFor(len(m.Images)),
 		FEC:   describeFEC(code),
-		Start: i.Start, VoteDeadline: f.Deadline, Hold: f.Settings.Hold, Report: f.URL, Auth: f.authScheme(),
+		Start: i.Start, VoteDeadline: decided, Hold: f.Settings.Hold, Report: f.URL, Waves: waves, Auth: f.authScheme(),
 	}
 }
 
@@ -125,9 +126,6 @@ func describeFEC(p fec.Params) manifest.FEC {
 	}
 	return f
 }
-
-// expires returns when devices no longer take the campaign for a new one.
-func (f frozen) expires() time.Time { return f.Deadline.Add(f.Settings.Hold) }
 
 // instance returns the instance_id of a start, by which receivers tell that the sender lost its state in between
 // (RFC 5740, Section 4.2).

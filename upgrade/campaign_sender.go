@@ -2,9 +2,12 @@ package upgrade
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
@@ -29,7 +32,9 @@ type transmission struct {
 	objects   []norm.Handle // the hash list and the images, in the order of their ids
 	begun     bool
 	sentAll   bool
-	decided   bool
+	decided   int // decisions that were sent: those of the first waves
+	paused    bool
+	cancelled bool      // all waves are aborted
 	tick      time.Time // next progress
 	flushAt   time.Time // next series of FLUSH; zero while one is under way
 	startedAt time.Time
@@ -51,32 +56,59 @@ func (c *Campaign) openConn() (err error) {
 }
 
 // transmit opens the sender when the campaign is announced, gives it the objects at the time that was announced, and the
-// decision once there is one.
+// decision of each wave once there is one. In a pause it sends nothing, and devices, which are told of it, wait.
 func (c *Campaign) transmit(ctx context.Context, now time.Time) error {
-	if c.announced == nil {
+	if c.announced == nil || c.sender == nil && c.coordinator.Paused() {
 		return nil
 	}
-	answer, err := c.coordinator.Answer(now, c.frozen.Campaign, 0)
-	if err != nil {
-		return err
-	}
-	decided := len(answer.Signed) > 0
+	answers := c.coordinator.Answers()
+	decided := len(answers) > 0
 	if c.sender == nil {
 		if err := c.openSender(); err != nil {
 			return err
 		}
+	}
+	if err := c.keepPause(ctx, now); err != nil || c.sender.paused {
+		return err
 	}
 	if !c.sender.begun && (decided || !now.Before(c.announced.start)) {
 		if err := c.begin(ctx, now, decided); err != nil {
 			return err
 		}
 	}
-	if decided && !c.sender.decided {
-		if err := c.sender.decide(ctx, answer); err != nil {
+	for _, a := range answers[min(c.sender.decided, len(answers)):] {
+		if err := c.sender.decide(ctx, a); err != nil {
+			return c.sender.lost(c, err)
+		}
+	}
+	plan, _ := c.coordinator.Plan()
+	if len(answers) == len(plan.Waves) && !slices.ContainsFunc(answers, func(a commit.Answer) bool { return a.Verdict == commit.Commit }) {
+		if err := c.sender.cancel(ctx); err != nil {
 			return c.sender.lost(c, err)
 		}
 	}
 	return c.keepUp(ctx, now)
+}
+
+// keepPause stops the sender in a pause, and has it go on afterwards.
+func (c *Campaign) keepPause(ctx context.Context, now time.Time) error {
+	t, paused := c.sender, c.coordinator.Paused()
+	if t.paused == paused {
+		return nil
+	}
+	t.paused = paused
+	rate := 0.0
+	if !paused {
+		s := c.frozen.Settings
+		rate = cmp.Or(c.rate, s.Rate, s.MaxRate, math.MaxFloat64)
+		if t.sentAll {
+			t.flushAt = now // for those who came meanwhile
+		}
+	}
+	if err := t.session.SetRate(ctx, rate); err != nil {
+		return t.lost(c, err)
+	}
+	return nil
 }
 
 func (c *Campaign) openSender() error {
@@ -112,8 +144,8 @@ func (c *Campaign) SetRate(ctx context.Context, rate float64) error {
 	}
 	return c.act(ctx, func(time.Time) error {
 		c.rate = rate
-		if c.sender == nil {
-			return nil // it is opened with this rate
+		if c.sender == nil || c.sender.paused {
+			return nil // it is opened, or goes on, with this rate
 		}
 		return c.sender.session.SetRate(ctx, rate)
 	})
@@ -181,21 +213,27 @@ func (c *Campaign) begin(ctx context.Context, now time.Time, decided bool) error
 	return nil
 }
 
-// decide sends the decision, as an object of one segment. After ABORT nobody needs the images.
+// decide sends the decision of the next wave, as an object of one segment.
 func (t *transmission) decide(ctx context.Context, a commit.Answer) error {
-	t.decided = true
-	if a.Verdict == commit.Abort {
-		t.sentAll, t.tick = true, time.Time{}
-		for _, h := range t.objects {
-			// An object that the sender has lost already is as good.
-			if err := t.session.Cancel(ctx, h); err != nil && !errors.Is(err, norm.ErrUnknownObject) {
-				return err
-			}
-		}
-	}
+	t.decided++
 	_, _, err := t.session.Send(ctx, norm.Object{Kind: norm.Data, Size: int64(len(a.Signed)), Pinned: true}, bytes.NewReader(a.Signed))
 	t.flushAt = time.Time{}
 	return err
+}
+
+// cancel lets go of the images, which nobody needs any more.
+func (t *transmission) cancel(ctx context.Context) error {
+	if t.cancelled {
+		return nil
+	}
+	t.cancelled, t.sentAll, t.tick = true, true, time.Time{}
+	for _, h := range t.objects {
+		// An object that the sender has lost already is as good.
+		if err := t.session.Cancel(ctx, h); err != nil && !errors.Is(err, norm.ErrUnknownObject) {
+			return err
+		}
+	}
+	return nil
 }
 
 // lost says that multicast has failed. That is no end: devices fetch what they lack from the rendezvous.
@@ -268,7 +306,7 @@ func (c *Campaign) keepUp(ctx context.Context, now time.Time) error {
 // sendingDeadline returns when transmit has something to do next.
 func (c *Campaign) sendingDeadline() (next time.Time) {
 	t := c.sender
-	if c.announced == nil || t == nil {
+	if c.announced == nil || t == nil || t.paused {
 		return next
 	}
 	if !t.begun {

@@ -35,6 +35,7 @@ type settings struct {
 	Commit        string        `flag:"--commit"`
 	MaxFailures   int           `flag:"--max-failures"`
 	AllowUnsigned bool          `flag:"--allow-unsigned-votes"`
+	Waves         []Wave        `flag:"waves" json:",omitempty"`
 	NotBefore     time.Time     `flag:"--not-before"`
 	Window        time.Duration `flag:"--window"`
 	Spread        time.Duration `flag:"--spread"`
@@ -65,7 +66,7 @@ type settings struct {
 func (cfg CampaignConfig) settings() (settings, error) {
 	s := settings{
 		Expect: cfg.Expect, Group: cfg.Group, Quorum: cfg.Quorum, SiteQuorum: cfg.SiteQuorum, Must: slices.Sorted(slices.Values(cfg.Must)),
-		ReadyTimeout: cfg.ReadyTimeout, Commit: cfg.Commit, MaxFailures: cfg.MaxFailures, AllowUnsigned: cfg.AllowUnsigned,
+		ReadyTimeout: cfg.ReadyTimeout, Commit: cfg.Commit, MaxFailures: cfg.MaxFailures, AllowUnsigned: cfg.AllowUnsigned, Waves: cfg.Waves,
 		NotBefore: cfg.NotBefore.UTC().Truncate(time.Second), Window: cfg.Window, Spread: cfg.Spread, Hold: cfg.Hold,
 		Interface: cfg.Interface, Source: cfg.Source, TTL: cfg.TTL, Rate: cfg.Rate, Burst: cfg.Burst, SegmentSize: cfg.SegmentSize,
 		AutoRate: cfg.AutoRate, StartRate: cfg.StartRate, MinRate: cfg.MinRate, MaxRate: cfg.MaxRate,
@@ -102,14 +103,8 @@ func (s settings) resolve() (settings, error) {
 		return s, errors.New("--group is required, such as 239.1.2.3:6003")
 	case (s.Targets != "") == (s.Expect > 0) || s.Expect < 0:
 		return s, errors.New("want either --devices FILE or --expect N")
-	case s.Commit != "" && s.Commit != CommitAsk && s.Commit != CommitAuto:
-		return s, fmt.Errorf("--commit %q: want %s or %s", s.Commit, CommitAsk, CommitAuto)
-	case s.ReadyTimeout < 0 || s.ReadyTimeout > 0 && s.ReadyTimeout < time.Second:
-		return s, fmt.Errorf("--ready-timeout %v: want a second or more", s.ReadyTimeout)
 	case s.Hold < 0 || s.Hold%time.Second != 0:
 		return s, fmt.Errorf("--stage-hold %v: want whole seconds", s.Hold)
-	case s.Quorum < 0 || s.Quorum > 100 || s.SiteQuorum < 0 || s.SiteQuorum > 100:
-		return s, fmt.Errorf("--quorum %d, --site-quorum %d: want a percentage", s.Quorum, s.SiteQuorum)
 	case s.Rate < 0 || s.Burst < 0 || s.GRTT < 0 || s.GroupSize < 0 || s.SegmentSize < 0:
 		return s, errors.New("--rate, --burst, --grtt, --group-size and --segment-size cannot be negative")
 	case s.Rate != 0 && (s.StartRate != 0 || s.MinRate != 0 || s.MaxRate != 0):
@@ -118,9 +113,10 @@ func (s settings) resolve() (settings, error) {
 		return s, errors.New("--rate is either auto or a number")
 	}
 	s.AllowUnsigned = s.AllowUnsigned || s.Expect > 0
-	s.Quorum = cmp.Or(s.Quorum, 100)
-	s.ReadyTimeout = cmp.Or(s.ReadyTimeout, time.Hour)
-	s.Commit = cmp.Or(s.Commit, CommitAsk)
+	s, err := s.resolveWaves()
+	if err != nil {
+		return s, err
+	}
 	s.Hold = cmp.Or(s.Hold, manifest.DefaultHold)
 	s.AutoRate = s.Rate == 0
 	if c := s.control(); c != nil {

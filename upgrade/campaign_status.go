@@ -16,7 +16,10 @@ const (
 	CampaignSent      commit.State = "sent"      // everything was sent once; repair goes on: Seconds
 	CampaignAsking    commit.State = "asking"    // the policy is met and a person is asked
 	CampaignHeld      commit.State = "held"      // the brake is on: Reason
+	CampaignPaused    commit.State = "paused"    // and nothing is sent or decided: Reason
 	CampaignResumed   commit.State = "resumed"   // and off again
+	CampaignVoting    commit.State = "voting"    // another wave has begun: Wave
+	CampaignSoaking   commit.State = "soaking"   // a wave has passed: Wave
 	CampaignConflict  commit.State = "conflict"  // a device showed the opposite of the decision: Verdict
 	CampaignClosed    commit.State = "closed"    // Verdict, Counts
 )
@@ -30,15 +33,20 @@ func (c *Campaign) tell(now time.Time) {
 			d, _ := c.coordinator.Device(e.Device)
 			c.emit(now, Event{Kind: EventDevice, Device: e.Device, State: e.State, Reason: e.Reason, Unsigned: d.Unsigned, Bytes: p.Bytes, Total: p.Total})
 		case commit.EventAsking:
-			c.emit(now, Event{Kind: EventCampaign, State: CampaignAsking, Counts: c.counts()})
+			c.emit(now, Event{Kind: EventCampaign, Wave: e.Wave, State: CampaignAsking, Counts: c.counts()})
 		case commit.EventDecided:
-			c.emit(now, Event{Kind: EventDecision, Verdict: e.Verdict.String(), Reason: e.Reason})
+			c.emit(now, Event{Kind: EventDecision, Wave: e.Wave, Verdict: e.Verdict.String(), Reason: e.Reason})
 		case commit.EventBrake:
 			state := CampaignResumed
-			if e.Hold {
+			switch {
+			case e.Pause:
+				state = CampaignPaused
+			case e.Hold:
 				state = CampaignHeld
 			}
 			c.emit(now, Event{Kind: EventCampaign, State: state, Reason: e.Reason})
+		case commit.EventWave:
+			c.emit(now, Event{Kind: EventCampaign, Wave: e.Wave, State: commit.State(e.Step)})
 		case commit.EventConflict:
 			c.cfg.Log.Error("a device shows the opposite of the decision in the log", "verdict", e.Verdict)
 			c.emit(now, Event{Kind: EventCampaign, State: CampaignConflict, Verdict: e.Verdict.String()})
@@ -82,18 +90,18 @@ func (c *Campaign) over(now time.Time) bool {
 		return false
 	}
 	e.deadline = time.Time{}
-	answer, err := c.coordinator.Answer(now, c.frozen.Campaign, 0)
-	if err != nil || len(answer.Signed) == 0 {
+	if _, open := c.coordinator.Open(); open {
 		return false
 	}
 	status := c.coordinator.Status()
-	if answer.Verdict == commit.Commit && !c.coordinator.Settled() {
+	verdict, _ := verdictOf(status.Waves)
+	if verdict == commit.Commit && !c.coordinator.Settled() {
 		if status.Held {
 			e.due, e.deadline = time.Time{}, now.Add(time.Second)
 			return false
 		}
 		if e.due.IsZero() {
-			e.due = c.activationEnd(now, answer.Signed).Add(c.cfg.OutcomeTimeout)
+			e.due = c.activationEnd(now).Add(c.cfg.OutcomeTimeout)
 		}
 		e.deadline = now.Add(overInterval)
 		return !now.Before(e.due)
@@ -102,15 +110,15 @@ func (c *Campaign) over(now time.Time) bool {
 	if e.settled.IsZero() {
 		e.settled = now
 	}
-	if c.announced == nil || status.Closed || answer.Verdict == commit.Commit && c.complete() {
+	if c.announced == nil || status.Closed || verdict == commit.Commit && c.complete() {
 		return true
 	}
-	end := e.settled.Add(c.linger(answer.Verdict))
-	if limit := c.frozen.Deadline; e.extended && end.After(limit) {
+	end := e.settled.Add(c.linger(verdict))
+	if limit := c.decidedBy(now); e.extended && end.After(limit) {
 		end = limit // progress is what anybody may claim
 	}
 	e.deadline = end
-	if answer.Verdict == commit.Commit && end.After(now) {
+	if verdict == commit.Commit && end.After(now) {
 		e.deadline = now.Add(overInterval) // a late device may become READY, or complete
 	}
 	return !now.Before(end)
@@ -132,12 +140,15 @@ func (e *endgame) alive(now time.Time) {
 }
 
 // activationEnd returns when the last device may begin to activate.
-func (c *Campaign) activationEnd(now time.Time, decision []byte) time.Time {
-	d, err := commit.OpenDecision(decision, c.cfg.Key.Public())
-	if end := d.NotBefore.Add(d.Spread); err == nil && end.After(now) {
-		return end
+func (c *Campaign) activationEnd(now time.Time) time.Time {
+	last := now
+	for _, a := range c.coordinator.Answers() {
+		d, err := commit.OpenDecision(a.Signed, c.cfg.Key.Public())
+		if end := d.NotBefore.Add(d.Spread); err == nil && end.After(last) {
+			last = end
+		}
 	}
-	return now
+	return last
 }
 
 // complete reports whether no target can change any more.
@@ -155,8 +166,8 @@ func (c *Campaign) complete() bool {
 // A Result is how a campaign ended, or how far it is.
 type Result struct {
 	Campaign commit.CampaignID
-	Verdict  commit.Verdict // Undecided if Run was ended before
-	Reason   commit.Reason  // why ABORT
+	Verdict  commit.Verdict // COMMIT if a wave was committed; Undecided if Run was ended before all were decided
+	Reason   commit.Reason  // why the first ABORT
 	Devices  []commit.DeviceStatus
 	Laggards []commit.DeviceStatus // after COMMIT: targets that do not run the new image, each with its cause
 }
@@ -184,9 +195,7 @@ func (r Result) ExitStatus() int {
 
 func (c *Campaign) result() Result {
 	r := Result{Campaign: c.frozen.Campaign}
-	if s := c.coordinator.Status(); len(s.Waves) > 0 {
-		r.Verdict, r.Reason = s.Waves[0].Verdict, s.Waves[0].Reason
-	}
+	r.Verdict, r.Reason = verdictOf(c.coordinator.Status().Waves)
 	for d := range c.coordinator.Devices() {
 		d = c.progress[d.Device].explain(d)
 		r.Devices = append(r.Devices, d)
@@ -217,12 +226,14 @@ type CampaignStatus struct {
 	Server   string               `json:"server"`
 	Group    string               `json:"group"`
 	Started  time.Time            `json:"started"`
-	Deadline time.Time            `json:"deadline"` // of votes
-	Verdict  string               `json:"verdict"`
-	Reason   commit.Reason        `json:"reason,omitempty"` // why ABORT
+	Deadline time.Time            `json:"deadline"`         // of votes, of the wave that began last
+	Verdict  string               `json:"verdict"`          // undecided until all waves are; COMMIT if one is committed
+	Reason   commit.Reason        `json:"reason,omitempty"` // why ABORT, of the first wave that was aborted
 	Asking   bool                 `json:"asking,omitempty"` // the policy is met and a person is asked
 	Held     bool                 `json:"held,omitempty"`
-	Brake    commit.Reason        `json:"brake,omitempty"` // why held
+	Paused   bool                 `json:"paused,omitempty"` // and nothing is sent or decided
+	Brake    commit.Reason        `json:"brake,omitempty"`  // why held or paused
+	Waves    []WaveState          `json:"waves"`            // in their order
 	Closed   bool                 `json:"closed,omitempty"`
 	Targets  int                  `json:"targets"`
 	Ready    int                  `json:"ready"`
@@ -237,6 +248,7 @@ type CampaignStatus struct {
 type DeviceState struct {
 	Device    string        `json:"device"`
 	Site      string        `json:"site,omitempty"`
+	Wave      uint32        `json:"wave,omitempty"` // counted from 0
 	State     commit.State  `json:"state,omitempty"`
 	Reason    commit.Reason `json:"reason,omitempty"`
 	Bytes     int64         `json:"bytes,omitempty"` // verified so far, of Total
@@ -297,16 +309,13 @@ func (c *Campaign) sending() Sending {
 func campaignStatus(f frozen, m *manifest.Manifest, coordinator *commit.Coordinator, progress map[string]progress) CampaignStatus {
 	of := coordinator.Status()
 	s := CampaignStatus{Campaign: f.Campaign, Product: m.Product, Version: m.Version, Server: f.URL, Group: f.Settings.Group.String(),
-		Started: f.Started, Deadline: f.Deadline, Held: of.Held, Brake: of.Brake, Closed: of.Closed, Unsigned: of.Unsigned, Counts: map[commit.State]int{}}
-	if len(of.Waves) > 0 {
-		w := of.Waves[0]
-		s.Verdict, s.Reason, s.Asking, s.Targets, s.Ready, s.Refused = w.Verdict.String(), w.Reason, w.Asking, w.Targets, w.Ready, w.Refused
-	}
+		Started: f.Started, Closed: of.Closed, Unsigned: of.Unsigned, Counts: map[commit.State]int{}}
+	s.TakeWaves(of)
 	for d := range coordinator.Devices() {
 		p := progress[d.Device]
 		d = p.explain(d)
 		s.Counts[cmp.Or(d.State, notHeard)]++
-		s.Devices = append(s.Devices, DeviceState{d.Device, d.Site, d.State, d.Reason, p.Bytes, p.Total, d.Unsigned, d.Duplicate,
+		s.Devices = append(s.Devices, DeviceState{d.Device, d.Site, d.Wave, d.State, d.Reason, p.Bytes, p.Total, d.Unsigned, d.Duplicate,
 			p.received, p.loss(), p.overruns, p.byHTTP})
 	}
 	return s

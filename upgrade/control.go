@@ -61,7 +61,7 @@ func controlHandler(c *Campaign, token string) http.Handler {
 		json.NewEncoder(w).Encode(s)
 	})
 	for name, act := range map[string]func(context.Context) error{
-		"commit": c.Approve, "abort": c.Abort, "hold": c.Hold, "resume": c.Resume,
+		"commit": c.Approve, "abort": c.Abort, "pause": c.Pause, "hold": c.Hold, "resume": c.Resume,
 	} {
 		mux.HandleFunc("POST /"+name, func(w http.ResponseWriter, r *http.Request) {
 			if err := act(r.Context()); err != nil {
@@ -86,6 +86,7 @@ var controlCodes = map[string]error{
 	"not-ready": commit.ErrNotReady,
 	"decided":   commit.ErrDecided,
 	"restored":  commit.ErrRestored,
+	"paused":    commit.ErrPaused,
 }
 
 func controlError(w http.ResponseWriter, err error) {

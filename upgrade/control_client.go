@@ -69,7 +69,10 @@ func (c *Control) Abort(ctx context.Context) error { return c.act(ctx, "abort") 
 // Hold stops devices that have not begun to activate. The error is as that of Commit.
 func (c *Control) Hold(ctx context.Context) error { return c.act(ctx, "hold") }
 
-// Resume lets them go on. The error is as that of Commit.
+// Pause stops all that can be stopped: nothing is sent or decided. The error is as that of Commit.
+func (c *Control) Pause(ctx context.Context) error { return c.act(ctx, "pause") }
+
+// Resume lets all go on. The error is as that of Commit.
 func (c *Control) Resume(ctx context.Context) error { return c.act(ctx, "resume") }
 
 // Status returns where the campaign is: from the process that runs it, or else from its log.

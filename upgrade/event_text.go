@@ -84,8 +84,14 @@ func (e Event) campaign() string {
 		return "waits for a person: enough devices are READY" + e.counts()
 	case CampaignHeld:
 		return "is on hold" + e.why()
+	case CampaignPaused:
+		return "is paused" + e.why()
 	case CampaignResumed:
 		return "goes on"
+	case CampaignVoting:
+		return fmt.Sprintf("begins wave %d", e.Wave+1)
+	case CampaignSoaking:
+		return fmt.Sprintf("wave %d has succeeded", e.Wave+1)
 	case CampaignConflict:
 		return "was shown " + e.Verdict + " by a device, the opposite of what is in the log"
 	case CampaignClosed:

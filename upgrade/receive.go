@@ -232,6 +232,10 @@ func (r *reception) tick(ctx context.Context, now time.Time) {
 		heard := r.traffic
 		r.a.do(func(now time.Time) { r.a.noteProgress(now, r.c, have, heard) })
 	}
+	if r.c.paused.Load() {
+		r.health.rest(now)
+		return
+	}
 	r.joinLater(ctx, now)
 	if r.net == nil {
 		return

@@ -23,6 +23,9 @@ func (h *health) begin(now, start time.Time) {
 	h.data, h.progress = h.since, h.since
 }
 
+// rest counts from now on, as nothing is sent until then.
+func (h *health) rest(now time.Time) { h.since, h.data, h.progress = now, now, now }
+
 // heard takes the counters of the receiver.
 func (h *health) heard(now time.Time, st norm.ReceiverStats) {
 	if n := st.Datagrams - st.Drops.Malformed - st.Drops.Foreign - st.Drops.Unauthentic - st.NacksHeard; n > h.datagrams {

@@ -33,7 +33,7 @@ func (r *reception) join(ctx context.Context) error {
 		feedback = norm.FeedbackUnicast
 	}
 	m := &multicast{objects: map[norm.Handle]int{}, handles: map[int]norm.Handle{}}
-	m.offers = offers{s: r.s, sinks: map[norm.Handle]*memory{}}
+	m.offers = offers{decision: norm.TransportID(r.s.Objects.Decision) + norm.TransportID(r.c.round.Wave), sinks: map[norm.Handle]*memory{}}
 	m.Session, err = session.Open(session.Config{
 		Conn: conn,
 		Receive: &norm.ReceiverConfig{
@@ -154,9 +154,9 @@ func (m *multicast) close() {
 // decision returns the content of the decision object if that is what is complete.
 func (m *multicast) decision(h norm.Handle) ([]byte, bool) { return m.offers.take(h) }
 
-// offers takes in what was not expected: the decision and nothing else.
+// offers takes in what was not expected: the decision of the device's wave and nothing else.
 type offers struct {
-	s *manifest.Session
+	decision norm.TransportID
 
 	mu    sync.Mutex
 	sinks map[norm.Handle]*memory // guarded by mu
@@ -164,7 +164,7 @@ type offers struct {
 
 // offer is called by the loop of the session.
 func (o *offers) offer(h norm.Handle, info norm.ReceivedObject) session.Sink {
-	if info.ID != norm.TransportID(o.s.Objects.Decision) || info.Size < 1 || info.Size > maxDecision {
+	if info.ID != o.decision || info.Size < 1 || info.Size > maxDecision {
 		return nil
 	}
 	o.mu.Lock()

@@ -58,7 +58,7 @@ func (r *reception) fallBack(now time.Time, why string) {
 // fetchNext begins the next request, if one is wanted.
 func (r *reception) fetchNext(ctx context.Context, now time.Time) {
 	t := &r.tail
-	if t.busy || r.done || now.Before(t.next) {
+	if t.busy || r.done || now.Before(t.next) || r.c.paused.Load() {
 		return
 	}
 	f, ok := r.nextPart()

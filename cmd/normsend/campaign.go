@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -38,16 +35,16 @@ CAMPAIGN is the id of a campaign or, where only one that is not closed has it, i
 		{"start", "Freeze the targets, and run it when its schedule says so", func(ctx context.Context, s *client, c rest.Campaign) (*http.Response, error) {
 			return s.api.StartCampaign(ctx, c.Id, &rest.StartCampaignParams{IfMatch: etagOf(c.Revision)})
 		}},
-		{"pause", "Stop devices that have not begun to activate", func(ctx context.Context, s *client, c rest.Campaign) (*http.Response, error) {
+		{"pause", "Stop all that can be stopped: nothing is sent or decided, and devices hold", func(ctx context.Context, s *client, c rest.Campaign) (*http.Response, error) {
+			return s.api.PauseCampaign(ctx, c.Id, nil)
+		}},
+		{"hold", "Stop devices that have not begun to activate", func(ctx context.Context, s *client, c rest.Campaign) (*http.Response, error) {
 			return s.api.HoldCampaign(ctx, c.Id, nil)
 		}},
-		{"resume", "Let them go on", func(ctx context.Context, s *client, c rest.Campaign) (*http.Response, error) {
+		{"resume", "Let all go on after pause or hold, whatever has stopped it", func(ctx context.Context, s *client, c rest.Campaign) (*http.Response, error) {
 			return s.api.ResumeCampaign(ctx, c.Id, nil)
 		}},
-		{"commit", "Agree to COMMIT", func(ctx context.Context, s *client, c rest.Campaign) (*http.Response, error) {
-			return s.api.CommitCampaign(ctx, c.Id, nil)
-		}},
-		{"abort", "Decide to ABORT: no device activates", func(ctx context.Context, s *client, c rest.Campaign) (*http.Response, error) {
+		{"abort", "Decide to ABORT: no device activates that is not in a wave which was committed", func(ctx context.Context, s *client, c rest.Campaign) (*http.Response, error) {
 			return s.api.AbortCampaign(ctx, c.Id, nil)
 		}},
 		{"discard", "Close a draft, or a campaign that waits for its start", func(ctx context.Context, s *client, c rest.Campaign) (*http.Response, error) {
@@ -66,8 +63,33 @@ CAMPAIGN is the id of a campaign or, where only one that is not closed has it, i
 			},
 		}.build(w))
 	}
-	c.AddCommand(resolveCampaignCommand(w))
+	c.AddCommand(commitCampaignCommand(w), resolveCampaignCommand(w))
 	return c
+}
+
+func commitCampaignCommand(w cli.World) *cobra.Command {
+	var wave int
+	return remoteCommand{
+		use: "commit CAMPAIGN", short: "Agree to COMMIT the wave that is open", args: oneCampaign,
+		example: "campaign commit spring --wave 2 --server https://192.0.2.1:8443 --token-file anna.token",
+		flags: func(c *cobra.Command) {
+			c.Flags().IntVar(&wave, "wave", 0, "only if this wave is open, counted from 1: another may be by now")
+		},
+		run: func(ctx context.Context, s *client, args []string) error {
+			if wave < 0 {
+				return cli.Usagef("--wave %d: the first is 1", wave)
+			}
+			c, err := findCampaign(ctx, s, args[0])
+			if err != nil {
+				return err
+			}
+			q := rest.CommitCampaignParams{}
+			if wave > 0 {
+				q.Wave = new(wave - 1)
+			}
+			return done(s.api.CommitCampaign(ctx, c.Id, &q))
+		},
+	}.build(w)
 }
 
 var oneCampaign = cli.OneArg("say which campaign")
@@ -90,16 +112,21 @@ func findCampaign(ctx context.Context, s *client, which string) (rest.Campaign, 
 
 func createCampaignCommand(w cli.World) *cobra.Command {
 	var d rest.Draft
-	var settings, at, mode string
-	var wave rest.Wave
+	var settings, at string
+	var waves waveFlags
 	var rate cli.BitRate
-	var readyTimeout, wait cli.Duration
+	var wait cli.Duration
 	set := &d.Settings
 	var cmd *cobra.Command
 	cmd = remoteCommand{
 		use: "create --name NAME --release DIGEST (--product P | --site S | --tag T | --device ID | --settings FILE) [flags]", short: "Make a draft of a campaign",
 		long: `create makes a draft, which nobody is told of before it is started, and prints its id. A device is a target if
 it is named by all of --product, --site, --tag and --device that are given; its key has to be approved.
+
+With --wave the targets are parts that are decided one after the other, and all of them receive at once. The next begins when
+--success percent of the one before it run the new image and have done so for --soak; with more failures than --errors, or
+results that stay away, the campaign is paused until somebody resumes or aborts it. What a percentage chooses is the same
+whenever it is worked out, and other devices in the next campaign.
 
 Settings for which there is no flag are in a JSON file, as GET /api/v1/campaigns/ID shows them; flags go before it.`,
 		example: `campaign create --name spring --release DIGEST --product lamp --site berlin --two-people --server https://192.0.2.1:8443 --token-file anna.token`,
@@ -112,12 +139,8 @@ Settings for which there is no flag are in a JSON file, as GET /api/v1/campaigns
 			fs.StringSliceVar(&set.Targets.Sites, "site", nil, "at these `sites`")
 			fs.StringSliceVar(&set.Targets.Tags, "tag", nil, "with one of these `tags`")
 			fs.StringSliceVar(&set.Targets.Devices, "device", nil, "of these `devices`")
-			fs.IntVar(&wave.Quorum, "quorum", 0, "percentage of the targets that have to be READY (default 100)")
-			fs.IntVar(&wave.SiteQuorum, "site-quorum", 0, "percentage of the targets of each site")
-			fs.StringSliceVar(&wave.Must, "must", nil, "`devices` that have to be READY in any case")
-			fs.Var(&readyTimeout, "ready-timeout", "votes end so long after the start; then the campaign is aborted")
-			fs.StringVar(&mode, "commit", "ask", "ask a person before COMMIT, or auto")
-			fs.IntVar(&set.Policy.MaxFailures, "max-failures", 0, "hold the others when so many devices have failed; 0 never")
+			waves.add(fs)
+			fs.IntVar(&set.Policy.MaxFailures, "max-failures", 0, "stop when so many devices have failed: the others hold, and no wave is decided; 0 never")
 			fs.BoolVar(&set.Policy.TwoPeople, "two-people", false, "somebody else has to approve it before it starts")
 			fs.StringVar(&set.Transport.Group, "group", "", "multicast group and port; default: one of the server's pool")
 			fs.StringVar(&set.Transport.Interface, "interface", "", "network `interface` of the server")
@@ -129,12 +152,11 @@ Settings for which there is no flag are in a JSON file, as GET /api/v1/campaigns
 			c.MarkFlagRequired("release")
 		},
 		run: func(ctx context.Context, s *client, _ []string) error {
-			if mode != "ask" && mode != "auto" {
-				return cli.Usagef("--commit %q: want ask or auto", mode)
-			}
 			given := cmd.Flags().Changed
-			wave.Ask, wave.ReadyTimeout = mode == "ask", int64(readyTimeout)
-			set.Policy.Waves = []rest.Wave{wave}
+			var err error
+			if set.Policy.Waves, err = waves.waves(); err != nil {
+				return err
+			}
 			set.Transport.Rate, set.Schedule.Wait = float64(rate), int64(wait)
 			if !given("rate") {
 				set.Transport.Rate = 0
@@ -165,34 +187,6 @@ Settings for which there is no flag are in a JSON file, as GET /api/v1/campaigns
 		},
 	}.build(w)
 	return cmd
-}
-
-// mergeSettings reads settings of a file and puts over them what flags say.
-func mergeSettings(file string, flags rest.Settings, asked bool) (merged rest.Settings, err error) {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return merged, err
-	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&merged); err != nil {
-		return merged, err
-	}
-	if len(merged.Policy.Waves) != 1 {
-		merged.Policy.Waves = []rest.Wave{{}}
-	}
-	ask := merged.Policy.Waves[0].Ask
-	over, err := json.Marshal(flags) // what was not given is not in it
-	if err != nil {
-		return merged, err
-	}
-	if err := json.Unmarshal(over, &merged); err != nil {
-		return merged, err
-	}
-	if !asked {
-		merged.Policy.Waves[0].Ask = ask
-	}
-	return merged, nil
 }
 
 func listCampaignsCommand(w cli.World) *cobra.Command {
@@ -247,9 +241,10 @@ func showCampaignCommand(w cli.World) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return show(s, "status", st, "campaign", c.Name+", "+c.Id, "phase", phaseText(st), "decision", decisionText(st, time.Now()), "trouble", st.Trouble,
-				"targets", fmt.Sprintf("%d: %d joined, %d ready, %d committed", st.Targets, st.Joined, st.Ready, st.Committed),
-				"laggards", causesText(st.Causes), "sent", sentText(st.Sending))
+			lines := []any{"campaign", c.Name + ", " + c.Id, "phase", phaseText(st), "decision", decisionText(st, time.Now()), "trouble", st.Trouble,
+				"targets", fmt.Sprintf("%d: %d joined, %d ready, %d committed", st.Targets, st.Joined, st.Ready, st.Committed)}
+			lines = append(lines, waveLines(st.Waves, time.Now())...)
+			return show(s, "status", st, append(lines, "laggards", causesText(st.Causes), "sent", sentText(st.Sending))...)
 		},
 	}.build(w)
 }
@@ -276,8 +271,12 @@ func showDraft(ctx context.Context, s *client, c rest.Campaign) error {
 	if more := len(taken) - 5; more > 0 {
 		taken = append(taken[:5], fmt.Sprintf("%d more", more))
 	}
-	return show(s, "campaign", c, "campaign", c.Name+", "+c.Id, "phase", c.Phase, "release", c.Release, "made by", c.Created.Actor, "approved", approved,
-		"targets now", fmt.Sprintf("%d at %d sites; %d more wait for approval of their keys", p.Targets, len(p.Sites), p.Pending), "taken", strings.Join(taken, ", "))
+	lines := []any{"campaign", c.Name + ", " + c.Id, "phase", c.Phase, "release", c.Release, "made by", c.Created.Actor, "approved", approved,
+		"targets now", fmt.Sprintf("%d at %d sites; %d more wait for approval of their keys", p.Targets, len(p.Sites), p.Pending)}
+	for i, w := range p.Waves {
+		lines = append(lines, fmt.Sprintf("wave %d", i+1), fmt.Sprintf("%d at %d sites", w.Targets, len(w.Sites)))
+	}
+	return show(s, "campaign", c, append(lines, "trouble", p.Problem, "taken", strings.Join(taken, ", "))...)
 }
 
 func listTargets(ctx context.Context, s *client, id, cause string) error {
@@ -288,12 +287,12 @@ func listTargets(ctx context.Context, s *client, id, cause string) error {
 	if err != nil {
 		return err
 	}
-	return table(s, "device", all, "DEVICE\tSITE\tSTATE\tVERIFIED\tCAUSE", func(t rest.Target) []any {
+	return table(s, "device", all, "DEVICE\tSITE\tWAVE\tSTATE\tVERIFIED\tCAUSE", func(t rest.Target) []any {
 		verified := ""
 		if t.Total > 0 {
 			verified = fmt.Sprintf("%d %%", t.Bytes*100/t.Total)
 		}
-		return []any{t.Device, t.Site, t.State, verified, t.Detail}
+		return []any{t.Device, t.Site, t.Wave + 1, t.State, verified, t.Detail}
 	})
 }
 
@@ -311,18 +310,21 @@ func phaseText(st rest.Status) string {
 func decisionText(st rest.Status, now time.Time) string {
 	text := "open"
 	switch {
-	case st.Phase != rest.PhaseRunning && st.Verdict == "":
+	case st.Phase != rest.PhaseRunning && st.Phase != rest.PhasePaused && st.Verdict == "":
 		return ""
 	case st.Verdict == "COMMIT" || st.Verdict == "ABORT":
 		text = because(st.Verdict, commit.Reason(st.Reason))
 	case st.Asking:
 		text = "open, waits for normsend campaign commit"
 	}
+	if st.Paused {
+		return text + "; " + because("paused", commit.Reason(st.Brake)) + ", waits for normsend campaign resume or abort"
+	}
 	if left := st.Deadline.Sub(now).Round(time.Second); left > 0 && strings.HasPrefix(text, "open") {
 		text += fmt.Sprintf("; votes end in %v", left)
 	}
 	if st.Held {
-		text += "; paused"
+		text += "; " + because("on hold", commit.Reason(st.Brake))
 	}
 	return text
 }

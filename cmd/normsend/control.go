@@ -28,11 +28,15 @@ func controlCommands(w cli.World) []*cobra.Command {
 		act("abort", "Abort a campaign",
 			`abort ends a campaign that has not decided: no device activates. After COMMIT, see normsend hold.`,
 			"the campaign is aborted", (*upgrade.Control).Abort),
+		act("pause", "Stop all that can be stopped of a campaign",
+			`pause stops a campaign that has not decided: nothing is sent or decided, and the deadline stands still, until normsend
+resume. Votes are taken. After COMMIT it is normsend hold.`,
+			"paused", (*upgrade.Control).Pause),
 		act("hold", "Stop devices that have not begun to activate",
 			`hold puts the brake on: devices that have not begun to activate wait until normsend resume.`,
 			"on hold", (*upgrade.Control).Hold),
-		act("resume", "Let devices go on after a hold",
-			`resume releases the brake that normsend hold, or too many failures, have put on.`,
+		act("resume", "Let a campaign go on after a pause or a hold",
+			`resume releases the brake that normsend pause or hold, or too many failures, have put on.`,
 			"resumed", (*upgrade.Control).Resume),
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/multicast-upgrade/tool/internal/cli"
 	"github.com/multicast-upgrade/tool/upgrade/api/rest"
@@ -102,7 +101,8 @@ func deviceCommand(w cli.World) *cobra.Command {
 			}
 			return done(s.api.RemoveDevice(ctx, d.Id, &rest.RemoveDeviceParams{IfMatch: etagOf(d.Revision)}))
 		},
-	}.build(w), enrolCommand(w))
+	}.build(w))
+	c.AddCommand(enrolmentCommands(w)...)
 	return c
 }
 
@@ -130,30 +130,4 @@ func changeDevice(ctx context.Context, s *client, id string, change func(rest.De
 		return err
 	}
 	return showDevice(s, d)
-}
-
-func enrolCommand(w cli.World) *cobra.Command {
-	e := rest.NewEnrolment{}
-	expires := cli.Duration(7 * 24 * time.Hour)
-	var out string
-	return remoteCommand{
-		use: "enrol [--device ID] [--site SITE]", short: "Make a one-time token that lets a device in, its key approved",
-		long:    `enrol makes the token that normrecv agent takes as --enrol-token-file. It is told now and never again.`,
-		example: "device enrol --device lamp-17 --site berlin --out lamp-17.token --server https://192.0.2.1:8443 --token-file anna.token",
-		flags: func(c *cobra.Command) {
-			fs := c.Flags()
-			fs.StringVar(&e.Device, "device", "", "the device that may use it; default: the first that does")
-			fs.StringVar(&e.Site, "site", "", "where the device is")
-			fs.StringSliceVar(&e.Tags, "tag", nil, "its `tags`")
-			fs.Var(&expires, "expires", "it can be used for so long")
-			fs.StringVar(&out, "out", "", "`file` to make for it, readable by its owner alone; default: it is printed")
-		},
-		run: func(ctx context.Context, s *client, _ []string) error {
-			e.Expires = time.Now().UTC().Add(time.Duration(expires))
-			return tellSecret(s.world.Stdout, out, func() (string, error) {
-				made, err := ask[rest.EnrolmentSecret](s.api.CreateEnrolment(ctx, e))
-				return made.Secret, err
-			})
-		},
-	}.build(w)
 }

@@ -86,7 +86,7 @@ func (t *transportFlags) register(c *cobra.Command) {
 	fs.Var(&t.startRate, "start-rate", "with --rate auto: begin with this rate, which all paths should bear (default 1M)")
 	fs.Var(&t.minRate, "min-rate", "with --rate auto: never below this (default a segment a second)")
 	fs.Var(&t.maxRate, "max-rate", "with --rate auto: never above this")
-	fs.Var(&t.burst, "burst", "bytes that may leave at once; 0 is what the rate gives in 2 ms")
+	fs.Var(&t.burst, "burst", "bytes that may leave at once; 0 is what the rate gives in 2 ms, at least a datagram")
 	fs.IntVar(&t.segmentSize, "segment-size", 1400, "bytes of content in a datagram")
 	fs.StringVar(&t.fec, "fec", fec.Default().String(), "code: rs8:K,P (K source and P parity segments a block), rs16:K,P for longer blocks, rs8-129:K,P, none")
 	fs.Var(&t.autoParity, "parity-auto", "parity segments sent with each block unasked: a number, none, or what recent blocks needed: adaptive")

@@ -34,7 +34,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	b.run("sign", "--key", "keys/release.key", "--product", "demo", "--version", "1.0", "--compatible", "any", "--out", "fw.manifest", "fw.bin")
-	b.run("token", "create", "--db", "sqlite:fleet.db", "--role", "operator", "--name", "anna", "--out", "anna.token")
+	b.run("token", "create", "--db", "sqlite:fleet.db", "--role", "admin", "--name", "anna", "--out", "anna.token")
 	secret, err := os.ReadFile(b.path("anna.token"))
 	if err != nil {
 		t.Fatal(err)
@@ -228,13 +228,14 @@ func TestCommandsUseServer(t *testing.T) {
 	want(b.refused("release", "upload", "--manifest", "fw.manifest", "other"), "no such thing")
 
 	b.run("token", "create", "--role", "viewer", "--name", "vera", "--out", "vera.token")
-	want(b.refused("token", "create", "--role", "approver", "--name", "eve", "--out", "eve.token"), "cannot make one of role approver")
+	b.run("token", "create", "--role", "operator", "--name", "otto", "--out", "otto.token")
+	want(b.refused("token", "create", "--role", "viewer", "--name", "eve", "--out", "eve.token", "--token-file", "otto.token"), "role operator may not do that")
 	if _, err := os.Stat(b.path("eve.token")); err == nil {
 		t.Error("there is a file for a token that was not made")
 	}
 	want(b.refused("token", "create", "--role", "viewer", "--name", "x", "--token-file", "vera.token"), "role viewer may not do that")
 	tokens := b.run("token", "list")
-	want(tokens, "anna", "operator", "vera", "viewer")
+	want(tokens, "anna", "admin", "vera", "viewer")
 	vera := regexp.MustCompile(`(\w+)\s+vera`).FindStringSubmatch(tokens)[1]
 	want(b.run("token", "list", "--token-file", "anna.token", "--json"), `"event":"token"`, `"name":"vera"`)
 	b.run("token", "revoke", vera)
@@ -245,13 +246,21 @@ func TestCommandsUseServer(t *testing.T) {
 		t.Errorf("the enrolment token: %v, %v", info, err)
 	}
 	want(b.refused("device", "show", "device-1"), "no such thing")
+	b.run("device", "enrol", "--device", "device-9", "--out", "device-9.token")
+	invited := regexp.MustCompile(`(\w+)\s+device-9`).FindStringSubmatch(b.run("device", "enrolments"))[1]
+	b.run("device", "revoke-enrolment", invited)
+	want(b.refused("device", "revoke-enrolment", invited), "no such thing")
+	if list := b.run("device", "enrolments"); strings.Contains(list, "device-9") || !strings.Contains(list, "device-1") {
+		t.Errorf("after device-9 was revoked:\n%s", list)
+	}
 	want(b.run("device", "list", "--key", "pending"), "FINGERPRINT")
 
 	id := strings.TrimSpace(b.run("campaign", "create", "--name", "spring", "--release", release, "--site", "lab", "--quorum", "90", "--ready-timeout", "2h", "--two-people"))
 	want(b.run("campaign", "list"), id, "spring", "draft", "anna")
 	want(b.run("campaign", "show", "spring"), id, "draft", "no, and it has to be", "0 at 0 sites")
 	want(b.run("campaign", "show", id, "--json"), `"quorum":90`, `"ready_timeout":7200000000000`, `"ask":true`)
-	want(b.refused("campaign", "approve", "spring"), "role operator may not do that")
+	want(b.refused("campaign", "approve", "spring", "--token-file", "otto.token"), "role operator may not do that")
+	want(b.refused("campaign", "approve", "spring"), "approved by somebody else than who made it")
 	want(b.refused("campaign", "start", "spring"), "no device matches")
 	want(b.refused("campaign", "commit", "spring"), "is draft")
 	want(b.refused("campaign", "show", "autumn"), `0 campaigns that are not closed have the name "autumn"`)
@@ -267,6 +276,13 @@ func TestCommandsUseServer(t *testing.T) {
 	if shown := b.run("campaign", "show", id, "--json"); strings.Contains(shown, `"ask"`) {
 		t.Errorf("it asks: %s", shown)
 	}
+
+	id = strings.TrimSpace(b.run("campaign", "create", "--name", "autumn", "--release", release, "--product", "lamp", "--wave", "1%", "--wave", "site=lab,10%", "--soak", "1h", "--errors", "2"))
+	want(b.run("campaign", "show", id, "--json"), `"percent":1`, `"sites":["lab"]`, `"percent":10`, `"soak":3600000000000`, `"errors":2`)
+	want(b.run("campaign", "show", id), "trouble", "wave 1 of 3")
+	want(b.refused("campaign", "create", "--name", "winter", "--release", release, "--wave", "half"), "--wave", "half", "want a percentage")
+	want(b.refused("campaign", "commit", "autumn", "--wave", "-1"), "the first is 1")
+	want(b.refused("campaign", "pause", "autumn"), "is draft")
 
 	// Where a token could be seen by others it is not sent.
 	want(b.refused("release", "list", "--server", "http://192.0.2.1:8443"), "over https only")

@@ -94,6 +94,9 @@ func running(s upgrade.CampaignStatus) string {
 
 func decision(s upgrade.CampaignStatus, now time.Time) string {
 	held := ""
+	if s.Paused {
+		return fmt.Sprintf("open; %d ready; paused%s, waits for normsend resume or abort", s.Ready, inBrackets(s.Brake))
+	}
 	if s.Held {
 		held = "; on hold" + inBrackets(s.Brake)
 	}

@@ -2,6 +2,7 @@ package netns
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +14,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
-	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -37,9 +37,24 @@ var (
 	Prefix6 = netip.MustParsePrefix("fd77::/64")
 )
 
+// A TB owns hosts: a testing.TB, or a program that is no test.
+type TB interface {
+	Helper()
+	Context() context.Context // ended before Cleanup's functions run
+	Cleanup(func())
+	TempDir() string
+	Failed() bool
+	Logf(format string, args ...any)
+	Errorf(format string, args ...any)
+	Fatal(args ...any) // like the following, it ends the calling goroutine
+	Fatalf(format string, args ...any)
+	Skip(args ...any)
+	Skipf(format string, args ...any)
+}
+
 // Require skips the test if it cannot make namespaces here, and fails it if
 // the environment has REQUIRE_NETNS=1.
-func Require(t testing.TB) {
+func Require(t TB) {
 	t.Helper()
 	reason := unable()
 	switch {
@@ -81,7 +96,7 @@ type Net struct {
 
 // A Host is one network namespace with one interface.
 type Host struct {
-	t     testing.TB
+	t     TB
 	index int
 	ns    string
 	net   *Net
@@ -91,12 +106,12 @@ type Host struct {
 // test ends. Datagrams cross the bridge one by one: what a host sends with
 // segmentation offload is cut up as it leaves the host, so that loss hits each
 // datagram by itself.
-func New(t testing.TB, n int) *Net {
+func New(t TB, n int) *Net {
 	t.Helper()
 	return newNet(t, n, Prefix4, Prefix6)
 }
 
-func newNet(t testing.TB, n int, prefix4, prefix6 netip.Prefix) *Net {
+func newNet(t TB, n int, prefix4, prefix6 netip.Prefix) *Net {
 	t.Helper()
 	if n < 1 || n > maxHosts {
 		t.Fatalf("netns: %d hosts, not 1 to %d", n, maxHosts)
@@ -119,7 +134,7 @@ func (n *Net) Host(i int) *Host { return n.hosts[i] }
 // Hosts are all hosts.
 func (n *Net) Hosts() []*Host { return n.hosts }
 
-func newHost(t testing.TB, i int, n *Net) *Host {
+func newHost(t TB, i int, n *Net) *Host {
 	h := &Host{t: t, index: i, ns: newName("h" + strconv.Itoa(i)), net: n}
 	t.Cleanup(func() { remove(h.ns) })
 	must(t, "", "ip", "netns", "add", h.ns)
@@ -141,7 +156,7 @@ route add ff00::/8 dev %[1]s table local
 
 // awaitBridge waits until the bridge forwards on all its ports: the kernel
 // notices the carrier of a new link some time after it is up.
-func (n *Net) awaitBridge(t testing.TB, ports int) {
+func (n *Net) awaitBridge(t TB, ports int) {
 	t.Helper()
 	for start := time.Now(); time.Since(start) < 10*time.Second; {
 		var links []struct{ State string }
@@ -281,7 +296,7 @@ func output(in []byte, name string, args ...string) ([]byte, error) {
 
 // must runs a tool with in as its input, returns its output, and fails the
 // test if it fails.
-func must(t testing.TB, in, name string, args ...string) []byte {
+func must(t TB, in, name string, args ...string) []byte {
 	t.Helper()
 	out, err := output([]byte(in), name, args...)
 	if err != nil {

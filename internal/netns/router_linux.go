@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"testing"
 	"time"
 )
 
@@ -22,7 +21,7 @@ const routerNumber = 254 // of the router, in each network
 
 // Routed makes two networks of n and m hosts, with a router in between that
 // forwards unicast, and the given IPv4 groups both ways. It needs smcrouted.
-func Routed(t testing.TB, n, m int, groups ...netip.Addr) (*Net, *Net) {
+func Routed(t TB, n, m int, groups ...netip.Addr) (*Net, *Net) {
 	t.Helper()
 	daemon, err := exec.LookPath("smcrouted")
 	switch {

@@ -36,15 +36,16 @@
 //
 //	group KEY=…            a new network with the sender s and the receivers r1, r2, …; begins a script. Keys: receivers, seed,
 //	                       trace (kinds of lines), those of a sender, those of a receiver with "r." before them, those of a
-//	                       link (for the way to each receiver; delay is half of grtt unless given). The word alone leaves out
+//	                       link (for the way to each receiver; delay is half of grtt unless given), and of the network: joins, leaves
+//	                       (how long it takes to bring the repair group to a host, and to end that). The word alone leaves out
 //	                       s and the receivers; with the word auth all nodes but strangers share a group key.
 //	sender NAME KEY=…      another sender. Keys: node instance first k grtt mingrtt maxgrtt gsize robust rate segment autoparity
-//	                       probe maxobjects maxbytes flow track (none, receivers, all) tracked buffer code (K,P; 129:K,P; none:K) site. The code is 8,4 unless given.
+//	                       probe maxobjects maxbytes flow track (none, receivers, all) tracked buffer code (K,P; 129:K,P; none:K) site repairgroup (no, yes). The code is 8,4 unless given.
 //	                       With rate=auto (NORM-CC) also: start least most (rates) plr (node ids)
 //	receiver NAME KEY=…    another receiver. Keys: node sender join (current, object, stream, all) patience (no, yes) robust maxsenders
 //	                       maxobjects maxsize buffer streambuffer least (rate) site feedback (auto, group, unicast) guard (silence,
 //	                       always, never) nack (all, info, none) boundary (block, object) silent (no, yes) maxdelay purge
-//	                       maxsuppressed, and those of a link; word live
+//	                       maxsuppressed repairgroup (no, yes), and those of a link; word live
 //	kill NAME              the node vanishes      restart NAME KEY=…  it is back without its memory; a sender with the next instance_id
 //	move NAME ADDRESS:PORT a host is seen at another address, and lost at its old one
 //	detach NAME…           the cable is out       attach NAME…        and in again

@@ -59,6 +59,8 @@ type Host struct {
 	spins  int           // wake-ups at this instant
 	events []norm.Event
 	ios    []*norm.IO
+
+	repairs membership
 }
 
 // Add puts a new host into the site (nil: directly at the core), reached over the two links, without a node.
@@ -128,6 +130,7 @@ func (h *Host) settle() {
 	if h.OnSettle != nil {
 		h.OnSettle()
 	}
+	h.followRepairs()
 	if d := h.node.Deadline(); !d.IsZero() {
 		h.setAlarm(max(h.net.now, d.Sub(Epoch)))
 	}

@@ -13,6 +13,9 @@ import (
 // Group is the multicast group of every network; a host's own port is the group's.
 var Group = netip.MustParseAddrPort("239.255.0.1:6003")
 
+// RepairGroup is the second group, that repairs go to where nodes are told of it. Hosts hear it only while their receivers do.
+var RepairGroup = netip.MustParseAddrPort("239.255.0.2:6003")
+
 // Epoch is when every network starts.
 var Epoch = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
 
@@ -28,6 +31,11 @@ type Net struct {
 	OnLose    func(p *Packet, to *Host)                // it did not, by loss or rule; not called for what a site's link loses
 	OnEvent   func(h *Host, e norm.Event)              // a node told its application
 	OnRead    func(h *Host, o *Received, p norm.Piece) // it read from a stream
+	OnJoin    func(h *Host, joined bool)               // it joined the repair group, or left it
+
+	// JoinLatency and LeaveLatency are how long the network takes to bring the repair group to a host that joins it, and to
+	// end that when it leaves.
+	JoinLatency, LeaveLatency time.Duration
 
 	now    time.Duration
 	queue  queue
@@ -173,7 +181,7 @@ func (n *Net) multicast(p *Packet, at time.Duration) {
 	}
 	for _, at := range left.at[:left.n] {
 		for _, s := range n.sites {
-			if s == home || len(s.branches) == 0 {
+			if s == home || len(s.branches) == 0 || !s.hears(p.To) {
 				continue
 			}
 			down := s.Down.pass(n.rng, at, len(p.B))
@@ -205,6 +213,9 @@ func (n *Net) unicast(p *Packet, at time.Duration) {
 // arrive hands the packet to the last link of h. Who shares the delay arrives together; a link that is not steady
 // decides only now when the packet, which was under way for the delay already, comes out.
 func (n *Net) arrive(p *Packet, h *Host) {
+	if !h.hears(p.To) {
+		return
+	}
 	if h.Detached || n.ruledOut(p, h) {
 		n.lose(p, h)
 		return

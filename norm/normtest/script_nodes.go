@@ -3,6 +3,7 @@ package normtest
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -47,6 +48,7 @@ func (r *runner) group(a *args) ([]string, error) {
 	d.receiver = receiverConfig(a, "r.", d.receiver)
 	d.receiver.RobustFactor = d.sender.RobustFactor
 	d.link = link(a, Link{Delay: d.sender.GRTT / 2})
+	r.net.JoinLatency, r.net.LeaveLatency = a.duration("joins", 0), a.duration("leaves", 0)
 	r.defaults = &d
 	n, err := a.int("receivers", 1), error(nil)
 	if a.has("alone") {
@@ -162,6 +164,9 @@ func senderConfig(a *args, c norm.SenderConfig) norm.SenderConfig {
 	c.MaxTracked = a.int("tracked", c.MaxTracked)
 	c.Buffer = a.int("buffer", c.Buffer)
 	c.FEC = take(a, "code", c.FEC, parseCode)
+	c.RepairGroup = repairGroup(a, "", c.RepairGroup)
+	// So slow as scripts are, a command would otherwise delay the data behind it. 40 bytes are the longest header.
+	c.Burst = max(int(c.Rate/8*0.002), 2*(c.SegmentSize+40))
 	return c
 }
 
@@ -220,8 +225,17 @@ func receiverConfig(a *args, prefix string, c norm.ReceiverConfig) norm.Receiver
 	c.MaxObjectSize = int64(a.int(prefix+"maxsize", int(c.MaxObjectSize)))
 	c.Buffer = a.int(prefix+"buffer", c.Buffer)
 	c.StreamBuffer = a.int(prefix+"streambuffer", c.StreamBuffer)
+	c.RepairGroup = repairGroup(a, prefix, c.RepairGroup)
 	c.StreamLive = c.StreamLive || a.has(prefix+"live")
 	return c
+}
+
+// repairGroup reads whether a node is told of the repair group.
+func repairGroup(a *args, prefix string, group netip.AddrPort) netip.AddrPort {
+	if a.given(prefix + "repairgroup") {
+		group = choice(a, prefix+"repairgroup", []string{"no", "yes"}, []netip.AddrPort{{}, RepairGroup})
+	}
+	return group
 }
 
 // parseCode reads K,P for Reed-Solomon (FEC Encoding ID 5), 129:K,P for the same under ID 129, none:K for no code.

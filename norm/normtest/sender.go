@@ -28,6 +28,7 @@ func (n *Net) AddSender(name string, site *Site, up, down Link, cfg norm.SenderC
 	s.Host.OnEvent = s.note
 	s.Host.Open = func(h norm.Handle) File { return s.files[h] }
 	s.Host.Identify = func(h norm.Handle) string { return fmt.Sprint(s.IDs[h]) }
+	s.Host.repairs.always = cfg.RepairGroup == RepairGroup
 	return s, s.Restart(cfg)
 }
 

@@ -2,6 +2,7 @@ package normtest
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -62,7 +63,7 @@ func NewTrace(n *Net, kinds ...string) *Trace {
 		switch kind := kindOf(p); {
 		case !t.kinds[kind] || t.continues(p):
 		default:
-			t.add(kind, p.From, ">", p)
+			t.add(kind, p.From, ">", stringer(p.where))
 			t.run = segmentOf(p)
 		}
 	}
@@ -80,6 +81,14 @@ func NewTrace(n *Net, kinds ...string) *Trace {
 			kind = "begin"
 		}
 		t.add(kind, h, "=", stringer(func() string { return h.describe(e) }))
+	}
+	n.OnJoin = func(h *Host, joined bool) {
+		t.add("event", h, "=", stringer(func() string {
+			if joined {
+				return "joins the repair group"
+			}
+			return "leaves the repair group"
+		}))
 	}
 	n.OnRead = func(h *Host, o *Received, p norm.Piece) {
 		now := reading{h, o.Handle, p.Offset + int64(p.Len)}
@@ -131,9 +140,18 @@ func (t *Trace) add(kind string, h *Host, sign string, what fmt.Stringer) {
 	t.lines = append(t.lines, "+"+round(t.net.now)+" "+line)
 }
 
+// where is String, and whether it is sent to the repair group.
+func (p *Packet) where() string {
+	if p.To == RepairGroup {
+		return p.String() + " (to the repair group)"
+	}
+	return p.String()
+}
+
 // A segment is what a NORM_DATA carries.
 type segment struct {
 	from     *Host
+	to       netip.AddrPort
 	flags    wire.Flags
 	position wire.Position
 }
@@ -145,7 +163,7 @@ func (t *Trace) continues(p *Packet) bool {
 		return false
 	}
 	last := t.run
-	if last.from != p.From || last.flags != m.Flags || last.position.Object != m.Object {
+	if last.from != p.From || last.to != p.To || last.flags != m.Flags || last.position.Object != m.Object {
 		return false
 	}
 	a, b := last.position.PayloadID(0), m.PayloadID(0)
@@ -161,7 +179,7 @@ func (t *Trace) continues(p *Packet) bool {
 // segmentOf returns the segment that p carries, the zero segment if it is another message.
 func segmentOf(p *Packet) segment {
 	if m, ok := p.Message().(*wire.Data); ok {
-		return segment{p.From, m.Flags, m.Position}
+		return segment{p.From, p.To, m.Flags, m.Position}
 	}
 	return segment{}
 }

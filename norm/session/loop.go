@@ -63,6 +63,7 @@ func (s *Session) turn(now time.Time) (more bool) {
 	more = s.out.full()
 	s.flush()
 	s.drain(now) // what sending asked for: reads of the blocks that follow
+	s.hearRepairs()
 	s.files.give()
 	s.due = s.deadline()
 	return more
@@ -79,6 +80,20 @@ func (s *Session) advance(now time.Time) {
 	if s.tx != nil {
 		s.tx.Advance(now)
 	}
+}
+
+// hearRepairs joins the repair group, or leaves it, as the receiver wants. If it cannot, the receiver finds that nothing
+// comes there, and does without.
+func (s *Session) hearRepairs() {
+	if s.rx == nil || s.rx.HearsRepairs() == s.hears {
+		return
+	}
+	s.hears = !s.hears
+	if err := s.cfg.Conn.(RepairConn).HearRepairs(s.hears); err != nil && !isClosed(err) {
+		s.cfg.Log.Warn("the repair group cannot be used", "hear", s.hears, "error", err)
+		return
+	}
+	s.cfg.Log.Debug("repair group", "hear", s.hears)
 }
 
 func (s *Session) deadline() (first time.Time) {

@@ -27,6 +27,13 @@ type Conn interface {
 	Close() error
 }
 
+// A RepairConn is a Conn that can hear a repair group, as norm.ReceiverConfig.RepairGroup asks for. HearRepairs joins it, or
+// leaves it, without waiting for the network.
+type RepairConn interface {
+	Conn
+	HearRepairs(hear bool) error
+}
+
 // A Source is the bytes of an object to send. As io.ReaderAt says, it must bear several calls at once.
 type Source = io.ReaderAt
 
@@ -86,6 +93,7 @@ type Session struct {
 	out     outbox
 	unsent  uint64
 	mute    bool // the last datagrams could not be sent
+	hears   bool // the repair group
 }
 
 // Open starts a session. On error the Conn stays open.
@@ -122,6 +130,9 @@ func Open(cfg Config) (*Session, error) {
 	if cfg.Receive != nil {
 		c := *cfg.Receive
 		c.Seed = cmp.Or(c.Seed, randomSeed())
+		if _, ok := cfg.Conn.(RepairConn); !ok && c.RepairGroup.IsValid() {
+			return nil, fmt.Errorf("session: RepairGroup %v: the Conn is no RepairConn", c.RepairGroup)
+		}
 		if s.rx, err = norm.NewReceiver(c); err != nil {
 			return nil, err
 		}

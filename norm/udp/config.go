@@ -39,6 +39,11 @@ type Config struct {
 	// stands for Interface.
 	Group netip.AddrPort
 
+	// RepairGroup, unless zero, is a second group that repairs go to. A Sender
+	// hears it as it hears Group; a Receiver does between the calls of
+	// HearRepairs.
+	RepairGroup netip.AddrPort
+
 	// Role is Receiver if zero.
 	Role Role
 
@@ -112,6 +117,11 @@ func (r *resolved) network() string {
 	return "udp6"
 }
 
+// sessionPort reports whether a port is that of one of the session's groups.
+func (r *resolved) sessionPort(port uint16) bool {
+	return port == r.Group.Port() || port == r.RepairGroup.Port()
+}
+
 // wildcard is the unspecified address of the session's IP version.
 func (r *resolved) wildcard() netip.Addr {
 	if r.is4() {
@@ -132,6 +142,9 @@ func (c Config) resolve() (*resolved, error) {
 	c.Group = netip.AddrPortFrom(addr, c.Group.Port())
 	c.Source = c.Source.Unmap()
 	if err := checkGroup(c.Group); err != nil {
+		return nil, err
+	}
+	if err := checkRepairGroup(c.RepairGroup, c.Group); err != nil {
 		return nil, err
 	}
 	r := &resolved{Config: c}
@@ -210,13 +223,31 @@ func (r *resolved) checkSource() error {
 	return nil
 }
 
+// checkRepairGroup reports why g cannot be the repair group of a session.
+func checkRepairGroup(g, group netip.AddrPort) error {
+	a := g.Addr()
+	switch {
+	case g == netip.AddrPort{}:
+		return nil
+	case !a.IsMulticast() || !group.Addr().IsMulticast():
+		return fmt.Errorf("repair group %v beside %v: both have to be multicast groups", g, group)
+	case a.Is4() != group.Addr().Is4() || a.Zone() != "":
+		return fmt.Errorf("repair group %v has to be of the IP version of group %v, and without zone", g, group)
+	case IsSourceSpecific(a) != IsSourceSpecific(group.Addr()):
+		return fmt.Errorf("repair group %v and group %v: either both are source-specific, or neither", g, group)
+	case a == group.Addr():
+		return fmt.Errorf("repair group %v has the address of group %v: it needs another one", g, group)
+	}
+	return checkGroup(g)
+}
+
 func (r *resolved) checkNumbers() error {
 	switch {
 	case r.Role != Receiver && r.Role != Sender:
 		return fmt.Errorf("role %d is neither Receiver nor Sender", r.Role)
 	case r.SourcePort != 0 && r.Role != Sender:
 		return errors.New("a source port is for a sender: receivers send from the session port")
-	case r.SourcePort != 0 && r.SourcePort == r.Group.Port():
+	case r.SourcePort != 0 && r.sessionPort(r.SourcePort):
 		return fmt.Errorf("source port %d is the session port: feedback could not be told apart (RFC 5740, Section 5.4.4)", r.SourcePort)
 	case r.TTL < 0 && !r.multicast():
 		return fmt.Errorf("a TTL of 0 keeps datagrams on this host, and %v is not multicast", r.Group)

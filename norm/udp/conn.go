@@ -29,7 +29,8 @@ type Message struct {
 type Conn struct {
 	config *resolved
 	out    *socket // sends, and hears what is sent to its own port
-	merge  *merge  // reads from out and from the group's socket; nil if out is all there is
+	merge  *merge  // reads from out and from the groups' sockets; nil if out is all there is
+	repair *socket // of a Receiver, for the repair group; nil if there is none
 	stats  counters
 
 	closeOnce sync.Once
@@ -45,28 +46,74 @@ func Open(c Config) (*Conn, error) {
 	}
 	conn := &Conn{config: r}
 	if r.Role == Receiver {
-		if conn.out, err = openSession(r, &conn.stats); err != nil {
-			return nil, err
-		}
-		return conn, nil
+		err = conn.openReceiver()
+	} else {
+		err = conn.openSender()
 	}
-	var group *socket // nil where all feedback is unicast
-	if r.multicast() && !r.sourceSpecific() {
-		if group, err = openSession(r, &conn.stats); err != nil {
-			return nil, err
-		}
-	}
-	if conn.out, err = openSource(r, &conn.stats); err != nil {
-		if group != nil {
-			group.close()
-		}
+	if err != nil {
 		return nil, err
 	}
-	if group != nil {
-		group.ignoreOwn(conn.out.local.Port(), r)
-		conn.merge = newMerge(conn.out, group)
-	}
 	return conn, nil
+}
+
+// openReceiver opens the sockets of a Receiver: that of the group, and one for the repair group that is a member of none yet.
+func (c *Conn) openReceiver() (err error) {
+	if c.out, err = openSession(c.config, c.config.Group, &c.stats); err != nil || !c.config.RepairGroup.IsValid() {
+		return err
+	}
+	if c.repair, err = openGroup(c.config, c.config.RepairGroup, &c.stats); err != nil {
+		c.out.close()
+		return err
+	}
+	c.merge = newMerge(c.out, c.repair)
+	return nil
+}
+
+// openSender opens the sockets of a Sender: its own, and those of the groups where it hears feedback.
+func (c *Conn) openSender() (err error) {
+	r := c.config
+	var groups []*socket // none where all feedback is unicast
+	closeAll := func() {
+		for _, s := range groups {
+			s.close()
+		}
+	}
+	if r.multicast() && !r.sourceSpecific() {
+		for _, g := range []netip.AddrPort{r.Group, r.RepairGroup} {
+			if !g.IsValid() {
+				continue
+			}
+			s, err := openSession(r, g, &c.stats)
+			if err != nil {
+				closeAll()
+				return err
+			}
+			groups = append(groups, s)
+		}
+	}
+	if c.out, err = openSource(r, &c.stats); err != nil {
+		closeAll()
+		return err
+	}
+	for _, s := range groups {
+		s.ignoreOwn(c.out.local.Port(), r)
+	}
+	if len(groups) > 0 {
+		c.merge = newMerge(append([]*socket{c.out}, groups...)...)
+	}
+	return nil
+}
+
+// HearRepairs makes a Receiver join the repair group, or leave it. Without
+// one it does nothing.
+func (c *Conn) HearRepairs(hear bool) error {
+	switch {
+	case c.repair == nil:
+		return nil
+	case hear:
+		return c.repair.join(c.config, c.config.RepairGroup.Addr())
+	}
+	return c.repair.leave(c.config, c.config.RepairGroup.Addr())
 }
 
 // ReadBatch waits for datagrams and fills in msgs from the first on, as many
@@ -101,6 +148,9 @@ func (c *Conn) LocalAddr() netip.AddrPort { return c.out.local }
 
 // Group is the session's address and port.
 func (c *Conn) Group() netip.AddrPort { return c.config.Group }
+
+// RepairGroup is the group that repairs go to, zero if there is none.
+func (c *Conn) RepairGroup() netip.AddrPort { return c.config.RepairGroup }
 
 // Interface is the interface in use, or nil if the routing table decides.
 func (c *Conn) Interface() *net.Interface { return c.config.ifi }

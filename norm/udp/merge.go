@@ -12,7 +12,7 @@ const mergeBatch = 64
 // A merge reads from several sockets as if they were one. Each socket has a
 // goroutine that reads a batch, offers it, and waits until it is used up
 // before it reads again, because the next read overwrites the batch. A sender
-// needs this, and what it hears is feedback: little.
+// needs this, and what it hears is feedback: little; and a receiver with a repair group.
 type merge struct {
 	sockets []*socket
 	ready   chan *pump

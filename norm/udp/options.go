@@ -13,6 +13,8 @@ import (
 type options interface {
 	JoinGroup(ifi *net.Interface, group net.Addr) error
 	JoinSourceSpecificGroup(ifi *net.Interface, group, source net.Addr) error
+	LeaveGroup(ifi *net.Interface, group net.Addr) error
+	LeaveSourceSpecificGroup(ifi *net.Interface, group, source net.Addr) error
 	SetMulticastInterface(ifi *net.Interface) error
 	SetMulticastLoopback(on bool) error
 	setMulticastTTL(ttl int) error
@@ -79,22 +81,37 @@ func (s *socket) setOptions(r *resolved) error {
 	return set("buffer sizes", err)
 }
 
-// join makes s a member of the session's group.
-func (s *socket) join(r *resolved) error {
-	group := ipAddr(r.Group.Addr())
+// join makes s a member of a group of the session.
+func (s *socket) join(r *resolved, group netip.Addr) error {
+	to := ipAddr(group)
 	var err error
 	if r.Source.IsValid() {
-		err = joinSource(s, r, group, ipAddr(r.Source))
+		err = joinSource(s, r, to, ipAddr(r.Source))
 	} else {
-		err = s.options(r).JoinGroup(r.ifi, group)
+		err = s.options(r).JoinGroup(r.ifi, to)
 	}
 	switch {
 	case err == nil:
 		return nil
 	case r.ifi == nil:
-		return fmt.Errorf("joining %v: %w (no interface is given; there are %s)", r.Group.Addr(), err, Interfaces())
+		return fmt.Errorf("joining %v: %w (no interface is given; there are %s)", group, err, Interfaces())
 	}
-	return fmt.Errorf("joining %v on interface %s: %w", r.Group.Addr(), r.ifi.Name, err)
+	return fmt.Errorf("joining %v on interface %s: %w", group, r.ifi.Name, err)
+}
+
+// leave ends that.
+func (s *socket) leave(r *resolved, group netip.Addr) error {
+	from := ipAddr(group)
+	var err error
+	if r.Source.IsValid() {
+		err = leaveSource(s, r, from, ipAddr(r.Source))
+	} else {
+		err = s.options(r).LeaveGroup(r.ifi, from)
+	}
+	if err != nil {
+		return fmt.Errorf("leaving %v: %w", group, err)
+	}
+	return nil
 }
 
 func ipAddr(a netip.Addr) *net.UDPAddr {

@@ -42,6 +42,10 @@ func joinSource(s *socket, r *resolved, group, source net.Addr) error {
 	return s.options(r).JoinSourceSpecificGroup(r.ifi, group, source)
 }
 
+func leaveSource(s *socket, r *resolved, group, source net.Addr) error {
+	return s.options(r).LeaveSourceSpecificGroup(r.ifi, group, source)
+}
+
 // setMulticastSource leaves the choice to the system, which takes the address
 // from the interface that multicast leaves by.
 func setMulticastSource(*socket, *net.Interface, netip.Addr) error { return nil }

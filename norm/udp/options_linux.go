@@ -68,6 +68,10 @@ func joinSource(s *socket, r *resolved, group, source net.Addr) error {
 	return s.options(r).JoinSourceSpecificGroup(r.ifi, group, source)
 }
 
+func leaveSource(s *socket, r *resolved, group, source net.Addr) error {
+	return s.options(r).LeaveSourceSpecificGroup(r.ifi, group, source)
+}
+
 // setBuffers asks for queues of these sizes and returns those granted. Beyond
 // the system's limit it tries again as an administrator would.
 func setBuffers(s *socket, read, write int) (gotRead, gotWrite int, err error) {

@@ -15,7 +15,8 @@ const (
 
 	controlSize = 0 // no control messages are asked for
 
-	mcastJoinSourceGroup = 45 // MCAST_JOIN_SOURCE_GROUP of ws2ipdef.h
+	mcastJoinSourceGroup  = 45 // MCAST_JOIN_SOURCE_GROUP of ws2ipdef.h
+	mcastLeaveSourceGroup = 46 // MCAST_LEAVE_SOURCE_GROUP
 )
 
 // shareAddress lets several sockets bind the session's port; each of them gets
@@ -52,6 +53,14 @@ func putSockaddr(b *[128]byte, a *net.UDPAddr) {
 // joinSource joins by the option that RFC 3678, Section 5 defines for both IP
 // versions, which package ipv4 does not use here.
 func joinSource(s *socket, r *resolved, group, source net.Addr) error {
+	return setGroupSource(s, r, mcastJoinSourceGroup, group, source)
+}
+
+func leaveSource(s *socket, r *resolved, group, source net.Addr) error {
+	return setGroupSource(s, r, mcastLeaveSourceGroup, group, source)
+}
+
+func setGroupSource(s *socket, r *resolved, opt int32, group, source net.Addr) error {
 	var req groupSourceReq
 	putSockaddr(&req.Group, group.(*net.UDPAddr))
 	putSockaddr(&req.Source, source.(*net.UDPAddr))
@@ -64,7 +73,7 @@ func joinSource(s *socket, r *resolved, group, source net.Addr) error {
 	}
 	var err error
 	return errors.Join(s.raw.Control(func(fd uintptr) {
-		err = windows.Setsockopt(windows.Handle(fd), level, mcastJoinSourceGroup,
+		err = windows.Setsockopt(windows.Handle(fd), level, opt,
 			(*byte)(unsafe.Pointer(&req)), int32(unsafe.Sizeof(req)))
 	}), err)
 }

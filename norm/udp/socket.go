@@ -82,25 +82,34 @@ func (s *socket) drop(v verdict, n int) {
 	}
 }
 
-// openSession opens the socket on the session's port: in the group, or at the
+// openSession opens the socket on the port of a group, in that group, or at the
 // address of this host that stands for it.
-func openSession(r *resolved, stats *counters) (*socket, error) {
-	at := netip.AddrPortFrom(r.wildcard(), r.Group.Port())
+func openSession(r *resolved, group netip.AddrPort, stats *counters) (*socket, error) {
+	s, err := openGroup(r, group, stats)
+	if err != nil || !r.multicast() {
+		return s, err
+	}
+	if err := s.join(r, group.Addr()); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// openGroup is openSession without joining.
+func openGroup(r *resolved, group netip.AddrPort, stats *counters) (*socket, error) {
+	at := netip.AddrPortFrom(r.wildcard(), group.Port())
 	if !r.multicast() {
-		at = r.Group
+		at = group
 	}
 	s, err := listen(r, at, stats)
 	if err != nil {
 		return nil, err
 	}
 	if r.multicast() {
-		s.accept = accept{group: r.Group.Addr(), source: r.Source}
+		s.accept = accept{group: group.Addr(), source: r.Source}
 		if r.ifi != nil {
 			s.accept.ifindex = r.ifi.Index
-		}
-		if err := s.join(r); err != nil {
-			s.close()
-			return nil, err
 		}
 	}
 	return s, nil
@@ -114,10 +123,10 @@ func openSource(r *resolved, stats *counters) (*socket, error) {
 	}
 	at := netip.AddrPortFrom(from, r.SourcePort)
 	s, err := listen(r, at, stats)
-	if err != nil || s.local.Port() != r.Group.Port() {
+	if err != nil || !r.sessionPort(s.local.Port()) {
 		return s, err
 	}
-	// The kernel chose the session's port, of all there are: hold it while
+	// The kernel chose a port of the session, of all there are: hold it while
 	// choosing another one.
 	defer s.close()
 	return listen(r, at, stats)
@@ -126,7 +135,7 @@ func openSource(r *resolved, stats *counters) (*socket, error) {
 // listen opens a socket bound to at, with all options of r that are not about
 // membership.
 func listen(r *resolved, at netip.AddrPort, stats *counters) (*socket, error) {
-	shared := at.Port() == r.Group.Port() && r.multicast()
+	shared := r.sessionPort(at.Port()) && r.multicast()
 	lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		var err error
 		return errors.Join(raw.Control(func(fd uintptr) {

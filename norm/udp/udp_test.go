@@ -185,6 +185,45 @@ func TestGroupReachesEveryReceiver(t *testing.T) {
 	})
 }
 
+// TestRepairGroup: a receiver hears the repair group only while it is to, and can do so again; a sender hears requests there.
+func TestRepairGroup(t *testing.T) {
+	eachFamily(t, func(t *testing.T, n testNet) {
+		repairs := netip.AddrPortFrom(n.group(2), freePort(t, n.host))
+		sender := n.open(t, Config{Group: n.at(1), RepairGroup: repairs, Role: Sender})
+		receiver := n.open(t, Config{Group: n.at(1), RepairGroup: repairs})
+		plain := n.open(t, Config{Group: n.at(1)})
+		hear := func(on bool) {
+			t.Helper()
+			if err := receiver.HearRepairs(on); err != nil {
+				t.Fatal(err)
+			}
+		}
+		send(t, sender, repairs, []byte("too early"))
+		for range 2 {
+			hear(true)
+			send(t, sender, repairs, []byte("repair"))
+			if got := receive(t, receiver, 1)[0]; got.To != repairs || string(got.B) != "repair" {
+				t.Errorf("got %v to %v, want the repair to %v", got, got.To, repairs)
+			}
+			hear(false)
+			send(t, sender, repairs, []byte("too late"))
+			send(t, sender, netip.AddrPort{}, []byte("data"))
+			for _, r := range []*Conn{receiver, plain} {
+				if got := receive(t, r, 1)[0]; got.To != n.at(1) || string(got.B) != "data" {
+					t.Errorf("got %q to %v, want the data", got.B, got.To)
+				}
+			}
+		}
+		send(t, receiver, repairs, []byte("request"))
+		if got := receive(t, sender, 1)[0]; got.To != repairs || string(got.B) != "request" {
+			t.Errorf("the sender got %q to %v, want the request to %v", got.B, got.To, repairs)
+		}
+		if err := plain.HearRepairs(true); err != nil {
+			t.Errorf("without a repair group: %v", err)
+		}
+	})
+}
+
 func TestSenderHearsBothKindsOfFeedback(t *testing.T) {
 	eachFamily(t, func(t *testing.T, n testNet) {
 		sender := n.open(t, Config{Group: n.at(1), Role: Sender})

@@ -16,6 +16,10 @@ const (
 	TypeExtCC   ExtType = 3   // EXT_CC
 	TypeExtFTI  ExtType = 64  // EXT_FTI
 	TypeExtRate ExtType = 128 // EXT_RATE
+
+	// TypeExtRepair is no type of the RFC's: EXT_REPAIR, in NORM_NACK and NORM_ACK, says that who sends it hears the repair
+	// group (norm.SenderConfig.RepairGroup).
+	TypeExtRepair ExtType = 224
 )
 
 // fixedExt is the first het of extensions without hel: one word, reserved(8) content(16).
@@ -32,13 +36,15 @@ func (t ExtType) String() string {
 		return "EXT_FTI"
 	case TypeExtRate:
 		return "EXT_RATE"
+	case TypeExtRepair:
+		return "EXT_REPAIR"
 	}
 	return fmt.Sprintf("EXT(%d)", uint8(t))
 }
 
 // Extensions are the header extensions of a message as they stand on the wire. In a parsed message
 // they are a view into the datagram whose lengths have been checked. To encode some, append to a
-// slice with [AppendFTI], [AppendCC], [AppendRate], [AppendAuth] or [AppendExtension]. Order does not matter, and
+// slice with [AppendFTI], [AppendCC], [AppendRate], [AppendRepair], [AppendAuth] or [AppendExtension]. Order does not matter, and
 // where a type stands twice the finders take the first.
 type Extensions []byte
 
@@ -124,6 +130,15 @@ func (e Extensions) Rate() (code uint16, ok bool) {
 	}
 	return binary.BigEndian.Uint16(ext[2:]), true
 }
+
+// Repair reports whether there is an EXT_REPAIR.
+func (e Extensions) Repair() bool {
+	_, ok := e.find(TypeExtRepair, 4)
+	return ok
+}
+
+// AppendRepair appends EXT_REPAIR, whose content is reserved: zero, and ignored.
+func AppendRepair(b Extensions) Extensions { return append(b, byte(TypeExtRepair), 0, 0, 0) }
 
 // AppendRate appends EXT_RATE with a send_rate coded as [EncodeRate] does (RFC 5740, Section 4.2.3.4).
 func AppendRate(b Extensions, code uint16) Extensions {

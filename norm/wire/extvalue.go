@@ -67,6 +67,8 @@ func (x extensions) attrs(het ExtType, ext []byte) []slog.Attr {
 		if code, ok := one.Rate(); ok {
 			return []slog.Attr{slog.Float64("send_rate", DecodeRate(code))}
 		}
+	case TypeExtRepair:
+		return nil
 	case TypeExtFTI:
 		if f, ok := one.FTI(x.id); ok {
 			return f.attrs(x.id)

@@ -173,6 +173,10 @@ func (s server) DiscardCampaign(ctx context.Context, r rest.DiscardCampaignReque
 	return rest.DiscardCampaign204Response{}, act(ctx, r.Campaign, s.fleet.Discard)
 }
 
+func (s server) PauseCampaign(ctx context.Context, r rest.PauseCampaignRequestObject) (rest.PauseCampaignResponseObject, error) {
+	return rest.PauseCampaign204Response{}, act(ctx, r.Campaign, s.fleet.Pause)
+}
+
 func (s server) HoldCampaign(ctx context.Context, r rest.HoldCampaignRequestObject) (rest.HoldCampaignResponseObject, error) {
 	return rest.HoldCampaign204Response{}, act(ctx, r.Campaign, s.fleet.Hold)
 }
@@ -182,7 +186,13 @@ func (s server) ResumeCampaign(ctx context.Context, r rest.ResumeCampaignRequest
 }
 
 func (s server) CommitCampaign(ctx context.Context, r rest.CommitCampaignRequestObject) (rest.CommitCampaignResponseObject, error) {
-	return rest.CommitCampaign204Response{}, act(ctx, r.Campaign, s.fleet.Commit)
+	agree := s.fleet.Commit
+	if wave := r.Params.Wave; wave != nil {
+		agree = func(ctx context.Context, id commit.CampaignID, actor string) error {
+			return s.fleet.CommitWave(ctx, id, uint32(*wave), actor)
+		}
+	}
+	return rest.CommitCampaign204Response{}, act(ctx, r.Campaign, agree)
 }
 
 func (s server) AbortCampaign(ctx context.Context, r rest.AbortCampaignRequestObject) (rest.AbortCampaignResponseObject, error) {
@@ -248,6 +258,6 @@ func (s server) ShowCampaignSeries(ctx context.Context, r rest.ShowCampaignSerie
 	}
 	samples, err := s.fleet.Series(ctx, id)
 	return rest.ShowCampaignSeries200JSONResponse{Items: each(samples, func(x fleet.Sample) rest.Sample {
-		return rest.Sample{At: x.At, Loss: x.Loss, WorstLoss: x.WorstLoss, Nacks: x.Nacks, Repairs: x.Repairs, Rate: x.Rate}
+		return rest.Sample{At: x.At, Reporting: x.Reporting, Loss: x.Loss, WorstLoss: x.WorstLoss, Nacks: x.Nacks, Repairs: x.Repairs, Rate: x.Rate}
 	})}, err
 }

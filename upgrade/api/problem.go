@@ -55,6 +55,8 @@ var answers = []struct {
 	{fleet.ErrOpen, http.StatusConflict, rest.ReasonTarget},
 	{commit.ErrDecided, http.StatusConflict, rest.ReasonDecided},
 	{commit.ErrNotReady, http.StatusConflict, rest.ReasonNotReady},
+	{commit.ErrPaused, http.StatusConflict, rest.ReasonPaused},
+	{commit.ErrUnknown, http.StatusNotFound, rest.ReasonNotFound},
 	{commit.ErrRestored, http.StatusConflict, rest.ReasonRestored},
 	{commit.ErrClosed, http.StatusConflict, rest.ReasonState},
 	{upgrade.ErrNotRunning, http.StatusServiceUnavailable, rest.ReasonElsewhere},

@@ -52,10 +52,10 @@ func say(r commit.Reason) string {
 	return string(r)
 }
 
-// causeOf returns why a target is not where it should be, and the same in words; empty if it is: READY while votes are
-// open, the new image running after COMMIT. In quiet times, that nothing was received is nothing to be alarmed about.
-func causeOf(d upgrade.DeviceState, c upgrade.CampaignStatus, quiet bool) (Cause, string) {
-	committed := c.Verdict == commit.Commit.String()
+// causeOf returns why a target, whose wave has this verdict, is not where it should be, and the same in words; empty if it
+// is: READY while votes are open, the new image running after COMMIT. In quiet times, that nothing was received is nothing to be alarmed about.
+func causeOf(d upgrade.DeviceState, verdict string, quiet bool) (Cause, string) {
+	committed := verdict == commit.Commit.String()
 	switch {
 	case d.Duplicate:
 		return CauseDuplicate, "its key lives in two agents"

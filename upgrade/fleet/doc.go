@@ -11,7 +11,8 @@
 //	draft       a person writes its settings, and changes them               Create, Change
 //	            another person agrees, where the settings ask for two        Approve
 //	scheduled   targets, keys and group are its own; it waits for its start   Start
-//	running     announced, sent, voted on, decided, activated                 an upgrade.Campaign
+//	running     announced, sent, voted on, decided, activated: wave by wave   an upgrade.Campaign
+//	paused      the same, and nothing is sent or decided                      Pause, or too many failures; Resume, Abort
 //	closed      over, with a verdict; or given up before it was announced     Discard
 //
 // COMMIT wants a person's agreement as well where the settings say "ask": [Server.Commit]. Of two people of whom one
@@ -23,5 +24,10 @@
 // # Goroutines
 //
 // Methods of a Server may be called concurrently. Those about a running campaign are done by the goroutine that runs it.
-// What is asked of a campaign that another server leads is refused with a [*NotLeaderError].
+//
+// # Several servers
+//
+// Devices and people may use any server. What is for a campaign that another one leads goes there, once (peer.go says how
+// and why); if that one does not answer, the error is a [*NotLeaderError]. What a leader announces, and what devices report,
+// is in the store: each server tells devices, and the next leader goes on from there.
 package fleet

@@ -21,7 +21,8 @@ const (
 // A Sample is how a campaign went for the time since the sample before.
 type Sample struct {
 	At        time.Time `json:"at"`
-	Loss      float64   `json:"loss"`       // mean share of datagrams that devices lost, as they report it
+	Reporting int       `json:"reporting"`  // devices that have said how much they lose; if none has, the next two are unknown
+	Loss      float64   `json:"loss"`       // the mean share of datagrams that they lost
 	WorstLoss float64   `json:"worst_loss"` // and of the device that loses most
 	Nacks     float64   `json:"nacks"`      // per second
 	Repairs   float64   `json:"repairs"`    // segments of repair sent, per second
@@ -73,7 +74,7 @@ func (c *course) add(snap Snapshot, now time.Time) {
 		c.interval *= 2
 	}
 	c.samples = append(c.samples, Sample{
-		At: now, Loss: snap.Loss, WorstLoss: snap.WorstLoss,
+		At: now, Reporting: snap.Reporting, Loss: snap.Loss, WorstLoss: snap.WorstLoss,
 		Nacks: perSecond(c.last.nacks, is.nacks, span), Repairs: perSecond(c.last.repairs, is.repairs, span), Rate: 8 * perSecond(c.last.bytes, is.bytes, span),
 	})
 	c.last = is
@@ -81,7 +82,7 @@ func (c *course) add(snap Snapshot, now time.Time) {
 
 // between returns one sample for two that follow each other.
 func between(a, b Sample) Sample {
-	return Sample{b.At, (a.Loss + b.Loss) / 2, max(a.WorstLoss, b.WorstLoss), (a.Nacks + b.Nacks) / 2, (a.Repairs + b.Repairs) / 2, (a.Rate + b.Rate) / 2}
+	return Sample{b.At, b.Reporting, (a.Loss + b.Loss) / 2, max(a.WorstLoss, b.WorstLoss), (a.Nacks + b.Nacks) / 2, (a.Repairs + b.Repairs) / 2, (a.Rate + b.Rate) / 2}
 }
 
 func (h *history) add(snap Snapshot, now time.Time) {
@@ -113,8 +114,13 @@ func (h *history) drop() {
 	delete(h.all, oldest)
 }
 
-// Series returns how a campaign went while this process led it, the oldest first: at most 600 samples, whatever its length.
+// Series returns how a campaign went while the process that leads it did so, the oldest first: at most 600 samples, whatever
+// its length.
 func (s *Server) Series(ctx context.Context, id commit.CampaignID) ([]Sample, error) {
+	return inquire(ctx, s, id, question{What: askSeries}, func() ([]Sample, error) { return s.seriesHere(ctx, id) })
+}
+
+func (s *Server) seriesHere(ctx context.Context, id commit.CampaignID) ([]Sample, error) {
 	if _, err := s.store.Campaign(ctx, id); err != nil {
 		return nil, err
 	}

@@ -16,8 +16,9 @@ type Snapshot struct {
 	Campaign commit.CampaignID   `json:"campaign"`
 	At       time.Time           `json:"at"`
 	Phase    store.CampaignPhase `json:"phase"`
-	Step     commit.State        `json:"step,omitempty"` // what a running one did last: announced, sending, sent, asking, held, resumed, closed
+	Step     commit.State        `json:"step,omitempty"` // what a running one did last: announced, sending, sent, asking, held, paused, resumed, voting, soaking, closed
 	Leader   string              `json:"leader,omitempty"`
+	Group    string              `json:"group,omitempty"`   // address and port that are sent to, of a campaign that this server leads or has waiting
 	Trouble  string              `json:"trouble,omitempty"` // why this server cannot lead it, or why it sends nothing
 	Restored bool                `json:"restored,omitempty"`
 	Deadline time.Time           `json:"deadline,omitzero"` // of votes
@@ -25,7 +26,9 @@ type Snapshot struct {
 	Reason   commit.Reason       `json:"reason,omitempty"` // why ABORT
 	Asking   bool                `json:"asking,omitempty"` // the policy is met, and a person is asked
 	Held     bool                `json:"held,omitempty"`
-	Brake    commit.Reason       `json:"brake,omitempty"` // why held
+	Paused   bool                `json:"paused,omitempty"` // and nothing is sent or decided; deadlines stand still
+	Brake    commit.Reason       `json:"brake,omitempty"`  // why held or paused
+	Waves    []WaveState         `json:"waves,omitempty"`  // in their order
 
 	Targets   int                  `json:"targets"`
 	Joined    int                  `json:"joined"` // targets that have shown themselves; of one that is scheduled: that wait
@@ -37,7 +40,8 @@ type Snapshot struct {
 	Laggards  []View               `json:"laggards,omitempty"` // the first MaxLaggards
 
 	Sending   upgrade.Sending `json:"sending,omitzero"`
-	Loss      float64         `json:"loss,omitempty"`       // mean share of datagrams lost, of the devices that hear any
+	Reporting int             `json:"reporting,omitempty"`  // devices that have said how much they lose
+	Loss      float64         `json:"loss,omitempty"`       // the mean share of datagrams that they lost
 	WorstLoss float64         `json:"worst_loss,omitempty"` // and of the device that loses most
 	Left      time.Duration   `json:"left,omitempty"`       // until everything is sent once, at this rate
 }
@@ -46,7 +50,11 @@ type Snapshot struct {
 const MaxLaggards = 100
 
 // Snapshot returns where a campaign is. That of a running one is at most half a second old.
+// Of one that another server leads, that one is asked; if it does not answer, what the store has is told.
 func (s *Server) Snapshot(ctx context.Context, id commit.CampaignID) (Snapshot, error) {
+	if f := s.followed(id); f != nil {
+		return s.surveyFollowed(ctx, f)
+	}
 	snap, _, err := s.survey(ctx, id)
 	return snap, err
 }
@@ -88,8 +96,9 @@ func (s *Server) survey(ctx context.Context, id commit.CampaignID) (Snapshot, []
 	if err != nil {
 		return Snapshot{}, nil, err
 	}
-	snap := Snapshot{Campaign: id, At: time.Now().UTC(), Phase: c.Phase, Leader: leaderName(c.Lease), Restored: c.Restored == store.Unresolved}
+	snap := Snapshot{Campaign: id, At: time.Now().UTC(), Phase: c.Phase, Leader: leaderOf(c.Lease).Name(), Restored: c.Restored == store.Unresolved}
 	if l := s.lead(id); l != nil {
+		snap.Group = l.start.Group.String()
 		led, views, err := l.survey(ctx, snap)
 		if !errors.Is(err, upgrade.ErrNotRunning) {
 			return led, views, err
@@ -97,7 +106,10 @@ func (s *Server) survey(ctx context.Context, id commit.CampaignID) (Snapshot, []
 		// It has ended this very moment, and all that matters is in its log.
 	}
 	s.mu.Lock()
-	w, failed := s.waits[id], s.trouble[id]
+	w, failed, waiting := s.waits[id], s.trouble[id], 0
+	if w != nil {
+		waiting = w.waiting
+	}
 	s.mu.Unlock()
 	if failed.err != nil {
 		snap.Trouble = failed.err.Error()
@@ -107,17 +119,10 @@ func (s *Server) survey(ctx context.Context, id commit.CampaignID) (Snapshot, []
 		if w == nil {
 			return snap, nil, nil // started this very moment
 		}
-		snap.Targets = len(w.start.Targets)
-		if w.posting != nil {
-			snap.Joined = w.posting.Waiting()
-		}
+		snap.Targets, snap.Group = len(w.start.Targets), w.start.Group.String()
+		snap.Joined = waiting
 	case store.PhaseRunning, store.PhasePaused:
-		coordinator, err := s.read(ctx, id) // another server goes on with it
-		if err != nil {
-			return snap, nil, err
-		}
-		views := snap.take(logged(coordinator), false)
-		return snap, views, nil
+		return s.surveyStored(ctx, snap)
 	case store.PhaseClosed:
 		return s.surveyPast(ctx, snap)
 	}
@@ -127,16 +132,10 @@ func (s *Server) survey(ctx context.Context, id commit.CampaignID) (Snapshot, []
 // logged returns a status as the log alone has it.
 func logged(c *commit.Coordinator) upgrade.CampaignStatus {
 	of := c.Status()
-	st := upgrade.CampaignStatus{Held: of.Held, Brake: of.Brake, Closed: of.Closed, Unsigned: of.Unsigned, Counts: of.Devices}
-	if len(of.Waves) > 0 {
-		w := of.Waves[0]
-		st.Verdict, st.Reason, st.Asking, st.Targets, st.Ready = w.Verdict.String(), w.Reason, w.Asking, w.Targets, w.Ready
-	}
-	if p, ok := c.Plan(); ok {
-		st.Deadline = p.Waves[0].Deadline
-	}
+	st := upgrade.CampaignStatus{Closed: of.Closed, Unsigned: of.Unsigned, Counts: of.Devices}
+	st.TakeWaves(of)
 	for d := range c.Devices() {
-		st.Devices = append(st.Devices, upgrade.DeviceState{Device: d.Device, Site: d.Site, State: d.State, Reason: d.Reason, Unsigned: d.Unsigned, Duplicate: d.Duplicate})
+		st.Devices = append(st.Devices, upgrade.DeviceState{Device: d.Device, Site: d.Site, Wave: d.Wave, State: d.State, Reason: d.Reason, Unsigned: d.Unsigned, Duplicate: d.Duplicate})
 	}
 	return st
 }
@@ -169,13 +168,12 @@ const quietTime = 15 * time.Second
 // In quiet times, nobody has to have said anything.
 func (snap *Snapshot) take(st upgrade.CampaignStatus, quiet bool) []View {
 	snap.Deadline, snap.Verdict, snap.Reason, snap.Asking = st.Deadline, st.Verdict, st.Reason, st.Asking
-	snap.Held, snap.Brake, snap.Unsigned = st.Held, st.Brake, st.Unsigned
+	snap.Held, snap.Paused, snap.Brake, snap.Waves, snap.Unsigned = st.Held, st.Paused, st.Brake, st.Waves, st.Unsigned
 	snap.Targets, snap.Ready, snap.Counts, snap.Sending = st.Targets, st.Ready, st.Counts, st.Sending
 	snap.Causes = map[Cause]int{}
 	views := make([]View, len(st.Devices))
-	hear := 0
 	for i, d := range st.Devices {
-		cause, detail := causeOf(d, st, quiet)
+		cause, detail := causeOf(d, st.Waves[d.Wave].Verdict, quiet)
 		views[i] = View{d, cause, detail}
 		if d.State != commit.StateNone {
 			snap.Joined++
@@ -184,7 +182,7 @@ func (snap *Snapshot) take(st upgrade.CampaignStatus, quiet bool) []View {
 			snap.Committed++
 		}
 		if d.Heard > 0 {
-			hear++
+			snap.Reporting++
 			snap.Loss += d.Loss
 			snap.WorstLoss = max(snap.WorstLoss, d.Loss)
 		}
@@ -196,11 +194,20 @@ func (snap *Snapshot) take(st upgrade.CampaignStatus, quiet bool) []View {
 			snap.Laggards = append(snap.Laggards, views[i])
 		}
 	}
-	if hear > 0 {
-		snap.Loss /= float64(hear)
+	if snap.Reporting > 0 {
+		snap.Loss /= float64(snap.Reporting)
 	}
 	if p := st.Sending; p.Begun && p.Rate > 0 {
 		snap.Left = time.Duration(float64(p.Total-p.Sent) * 8 / p.Rate * float64(time.Second))
 	}
 	return views
+}
+
+// Transport returns what the session of a campaign has counted that this server leads; [*NotLeaderError] if it does not.
+func (s *Server) Transport(ctx context.Context, id commit.CampaignID) (upgrade.Transport, error) {
+	l := s.lead(id)
+	if l == nil {
+		return upgrade.Transport{}, &NotLeaderError{Campaign: id}
+	}
+	return l.campaign.Transport(ctx)
 }

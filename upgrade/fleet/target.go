@@ -2,6 +2,9 @@ package fleet
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/multicast-upgrade/tool/commit"
 	"github.com/multicast-upgrade/tool/upgrade"
@@ -17,9 +20,9 @@ type View struct {
 
 // A TargetFilter selects targets of a campaign. What is zero does not matter.
 type TargetFilter struct {
-	Cause Cause
-	Site  string
-	State commit.State
+	Cause Cause        `json:"cause,omitempty"`
+	Site  string       `json:"site,omitempty"`
+	State commit.State `json:"state,omitempty"`
 }
 
 func (f TargetFilter) takes(v View) bool {
@@ -34,6 +37,10 @@ var targetOrders = map[string]func(View) rank{
 
 // CampaignDevices returns a page of the targets of a campaign by name, or in the order site, loss or received.
 func (s *Server) CampaignDevices(ctx context.Context, id commit.CampaignID, f TargetFilter, p store.Page) (store.List[View], error) {
+	return inquire(ctx, s, id, question{askDevices, f, p}, func() (store.List[View], error) { return s.devicesHere(ctx, id, f, p) })
+}
+
+func (s *Server) devicesHere(ctx context.Context, id commit.CampaignID, f TargetFilter, p store.Page) (store.List[View], error) {
 	_, views, err := s.survey(ctx, id)
 	if err != nil {
 		return store.List[View]{}, err
@@ -48,6 +55,19 @@ func (s *Server) CampaignDevices(ctx context.Context, id commit.CampaignID, f Ta
 		views = some
 	}
 	return part(views, p, func(v View) string { return v.Device }, targetOrders)
+}
+
+// CampaignDevice returns one target of a campaign; [store.ErrNotFound] if the device is none.
+func (s *Server) CampaignDevice(ctx context.Context, id commit.CampaignID, device string) (View, error) {
+	_, views, err := s.survey(ctx, id)
+	if err != nil {
+		return View{}, err
+	}
+	i, ok := slices.BinarySearchFunc(views, device, func(v View, device string) int { return strings.Compare(v.Device, device) })
+	if !ok {
+		return View{}, fmt.Errorf("%w: target %.70q of campaign %s", store.ErrNotFound, device, id)
+	}
+	return views[i], nil
 }
 
 // A SiteView is the targets of a campaign at one site.
@@ -94,6 +114,10 @@ var siteOrders = map[string]func(SiteView) rank{
 
 // CampaignSites returns a page of the sites of a campaign by name, or in the order lagging, ready (the share of their targets) or loss.
 func (s *Server) CampaignSites(ctx context.Context, id commit.CampaignID, p store.Page) (store.List[SiteView], error) {
+	return inquire(ctx, s, id, question{What: askSites, Page: p}, func() (store.List[SiteView], error) { return s.sitesHere(ctx, id, p) })
+}
+
+func (s *Server) sitesHere(ctx context.Context, id commit.CampaignID, p store.Page) (store.List[SiteView], error) {
 	_, views, err := s.survey(ctx, id)
 	if err != nil {
 		return store.List[SiteView]{}, err

@@ -48,7 +48,7 @@ func TestCauses(t *testing.T) {
 		"": {upgrade.DeviceState{State: commit.StateReady}, ""},
 		"multicast does not reach it; it fetches the rest": {upgrade.DeviceState{State: commit.StateReceiving, ByHTTP: true, Bytes: 5}, ""},
 	} {
-		if _, got := causeOf(tt.device, upgrade.CampaignStatus{Verdict: tt.verdict}, false); got != want {
+		if _, got := causeOf(tt.device, tt.verdict, false); got != want {
 			t.Errorf("%+v after %q: %q, want %q", tt.device, tt.verdict, got, want)
 		}
 	}
@@ -57,11 +57,11 @@ func TestCauses(t *testing.T) {
 // In the first seconds nobody has said anything, which is no reason to look for one.
 func TestQuietTimes(t *testing.T) {
 	for _, d := range []upgrade.DeviceState{{State: commit.StateAnnounced}, {State: commit.StateReceiving}} {
-		if cause, _ := causeOf(d, upgrade.CampaignStatus{}, true); cause != CauseReceiving {
+		if cause, _ := causeOf(d, "", true); cause != CauseReceiving {
 			t.Errorf("%+v: %s", d, cause)
 		}
 	}
-	if cause, _ := causeOf(upgrade.DeviceState{}, upgrade.CampaignStatus{}, true); cause != CauseNeverJoined {
+	if cause, _ := causeOf(upgrade.DeviceState{}, "", true); cause != CauseNeverJoined {
 		t.Errorf("who is not there: %s", cause)
 	}
 }

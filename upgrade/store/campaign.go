@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
@@ -21,16 +22,17 @@ const (
 	PhaseDraft     CampaignPhase = "draft"     // may be changed
 	PhaseScheduled CampaignPhase = "scheduled" // waits for its time
 	PhaseRunning   CampaignPhase = "running"   // is, or is to be, led by a server
-	PhasePaused    CampaignPhase = "paused"    // no server leads it; devices wait
+	PhasePaused    CampaignPhase = "paused"    // as well, and nothing is sent or decided: its log says so
 	PhaseClosed    CampaignPhase = "closed"    // for good
 )
 
-// moves says what comes after what. A campaign that has begun ends only by its coordinator, which closes it.
+// moves says what comes after what. A campaign that has begun ends only by its coordinator, which closes it, and is paused
+// by its log alone.
 var moves = map[CampaignPhase][]CampaignPhase{
 	PhaseDraft:     {PhaseScheduled, PhaseClosed},
 	PhaseScheduled: {PhaseDraft, PhaseRunning, PhaseClosed},
-	PhaseRunning:   {PhasePaused, PhaseClosed},
-	PhasePaused:    {PhaseRunning},
+	PhaseRunning:   {PhaseClosed},
+	PhasePaused:    {PhaseClosed},
 }
 
 // A Selector says which devices a campaign is for: those that every field that is not empty names. At least one is not.
@@ -61,14 +63,21 @@ type Transport struct {
 	Auth          string         `json:"auth,omitempty"`
 }
 
-// A Wave is a part of the targets that is decided on its own.
+// A Wave is a part of the targets that is decided on its own, after the one before it has succeeded; see upgrade.Wave.
 type Wave struct {
-	Targets      Selector      `json:"targets,omitzero"` // of the campaign's targets. Empty: all that no earlier wave has
-	Quorum       int           `json:"quorum,omitempty"` // percentages, see commit.Policy
+	Targets Selector `json:"targets,omitzero"`  // of the campaign's targets. Empty: all of them
+	Percent int      `json:"percent,omitempty"` // of those, rounded up: by an order that the campaign's id gives. If zero, all that no earlier wave has
+
+	Quorum       int           `json:"quorum,omitempty"` // percentages of the wave's targets
 	SiteQuorum   int           `json:"site_quorum,omitempty"`
 	Must         []string      `json:"must,omitempty"`
-	ReadyTimeout time.Duration `json:"ready_timeout,omitempty"` // after the wave before has ended
+	ReadyTimeout time.Duration `json:"ready_timeout,omitempty"` // after the wave has begun
 	Ask          bool          `json:"ask,omitempty"`
+
+	Success        int           `json:"success,omitempty"` // percentages likewise
+	Errors         int           `json:"errors,omitempty"`
+	OutcomeTimeout time.Duration `json:"outcome_timeout,omitempty"`
+	Soak           time.Duration `json:"soak,omitempty"`
 }
 
 // A Policy says when devices may activate, and what stops them.
@@ -148,8 +157,8 @@ func (c Campaign) check() (settings []byte, err error) {
 		return nil, fmt.Errorf("%w: campaign without an id", ErrInvalid)
 	case c.Name == "":
 		return nil, fmt.Errorf("%w: campaign without a name", ErrInvalid)
-	case len(c.Settings.Policy.Waves) == 0 || len(c.Settings.Policy.Waves) > 1024:
-		return nil, fmt.Errorf("%w: %d waves, want 1 to 1024", ErrInvalid, len(c.Settings.Policy.Waves))
+	case len(c.Settings.Policy.Waves) == 0 || len(c.Settings.Policy.Waves) > commit.MaxWaves:
+		return nil, fmt.Errorf("%w: %d waves, want 1 to %d", ErrInvalid, len(c.Settings.Policy.Waves), commit.MaxWaves)
 	}
 	if err := checkText("name", c.Name, maxText); err != nil {
 		return nil, err
@@ -242,7 +251,7 @@ func (s *Store) ChangeCampaign(ctx context.Context, c Campaign, by By) (Campaign
 func (s *Store) ApproveCampaign(ctx context.Context, id commit.CampaignID, revision int64, by By) (Campaign, error) {
 	c := Campaign{ID: id, Revision: revision}
 	err := s.changeCampaign(ctx, &c, by, "campaign.approve", []CampaignPhase{PhaseDraft}, func(tx *sql.Tx, was Campaign) error {
-		if by.Actor == was.Created.Actor || by.Actor == was.Changed {
+		if samePerson(by.Actor, was.Created.Actor) || samePerson(by.Actor, was.Changed) {
 			return fmt.Errorf("%w: %.70q", ErrSamePerson, by.Actor)
 		}
 		_, err := tx.ExecContext(ctx, `UPDATE campaigns SET approved_by = $1, approved_at = $2 WHERE id = $3`, by.Actor, nano(by.At), id.String())
@@ -251,8 +260,13 @@ func (s *Store) ApproveCampaign(ctx context.Context, id commit.CampaignID, revis
 	return c, err
 }
 
-// MoveCampaign brings a campaign to another phase: draft, scheduled, running, closed; running, paused and back; from
-// draft and scheduled to closed, too. Whoever led it is fenced off: a paused campaign is led by nobody. [ErrState] if that is no move, [ErrNotApproved] if a draft needs an approval.
+// samePerson reports whether two names are of one person, as far as names tell: whatever tokens that one has.
+func samePerson(a, b string) bool {
+	return strings.EqualFold(strings.Join(strings.Fields(a), " "), strings.Join(strings.Fields(b), " "))
+}
+
+// MoveCampaign brings a campaign to another phase: draft, scheduled, running, closed; from draft and scheduled to closed,
+// too. Whoever led it is fenced off. [ErrState] if that is no move, [ErrNotApproved] if a draft needs an approval.
 func (s *Store) MoveCampaign(ctx context.Context, id commit.CampaignID, revision int64, to CampaignPhase, by By) (Campaign, error) {
 	c := Campaign{ID: id, Revision: revision}
 	var from []CampaignPhase

@@ -142,7 +142,8 @@ func (l *campaignLog) isWhole(tx *sql.Tx) error {
 }
 
 // Append implements [commit.Log]: all recs in one transaction, if the log ends where this leader left it and the lease is
-// its own. A record that decides a wave brings the wave's row, of which there can be only one.
+// its own. A record that decides a wave brings the wave's row, of which there can be only one; one that pauses the campaign
+// brings its phase.
 func (l *campaignLog) Append(recs ...[]byte) error {
 	if l.err != nil {
 		return l.err // whether the failed one was kept is not known until the log is opened again
@@ -153,7 +154,7 @@ func (l *campaignLog) Append(recs ...[]byte) error {
 	ctx, id := l.state.ctx, l.state.lease.Campaign.String()
 	err := l.state.store.write(ctx, func(tx *sql.Tx) error {
 		r, err := tx.ExecContext(ctx, `UPDATE leases SET log_end = log_end + $1 WHERE campaign = $2 AND log_end = $3 AND epoch = $4 AND owner = $5`,
-			len(recs), id, l.end, l.state.lease.Epoch, l.state.lease.Owner)
+			len(recs), id, l.end, l.state.lease.Epoch, string(l.state.lease.Owner))
 		if err := one(r, err, l.state.lease.fenced()); err != nil {
 			return err
 		}
@@ -161,15 +162,21 @@ func (l *campaignLog) Append(recs ...[]byte) error {
 		for i, rec := range recs {
 			args = append(args, id, l.end+int64(i), rec)
 		}
-		if err := l.state.store.insertRows(ctx, tx, `INSERT INTO campaign_log (campaign, n, record) VALUES `, 3, ``, args); err != nil {
+		if _, err := l.state.store.insertRows(ctx, tx, `INSERT INTO campaign_log (campaign, n, record) VALUES `, 3, ``, args); err != nil {
 			return err
 		}
 		for i, rec := range recs {
-			d, ok, err := commit.DecisionOf(rec)
+			s, err := commit.Summarize(rec)
 			if err != nil {
 				return err
 			}
-			if !ok {
+			if s.Brake {
+				if err := l.movePhase(tx, s); err != nil {
+					return err
+				}
+			}
+			d := s.Decision
+			if d.Verdict == commit.Undecided {
 				continue
 			}
 			r, err := tx.ExecContext(ctx, `INSERT INTO decisions (campaign, wave, verdict, n) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`, id, int64(d.Wave), d.Verdict.String(), l.end+int64(i))
@@ -185,6 +192,28 @@ func (l *campaignLog) Append(recs ...[]byte) error {
 	}
 	l.end += int64(len(recs))
 	return nil
+}
+
+// movePhase has people see that the campaign is paused, or goes on. Who has paused it is in the audit trail by what that
+// person did; if nobody has, it is the leader that says why.
+func (l *campaignLog) movePhase(tx *sql.Tx, s commit.Summary) error {
+	ctx, lease := l.state.ctx, l.state.lease
+	from, to := PhasePaused, PhaseRunning
+	if s.Paused {
+		from, to = to, from
+	}
+	r, err := tx.ExecContext(ctx, `UPDATE campaigns SET state = $1, revision = revision + 1 WHERE id = $2 AND state = $3`, string(to), lease.Campaign.String(), string(from))
+	if err := one(r, err, errAgain); err != nil || !s.Paused || s.Reason == commit.ReasonOperator {
+		if err == errAgain {
+			return nil // it was so before
+		}
+		return err
+	}
+	c, err := readCampaign(ctx, tx, lease.Campaign)
+	if err != nil {
+		return err
+	}
+	return By{lease.Owner.Actor(), s.At}.record(ctx, tx, "campaign.paused", c.Name, lease.Campaign.String(), map[string]commit.Reason{"reason": s.Reason})
 }
 
 // A WaveDecision is how a wave was decided.

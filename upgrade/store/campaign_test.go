@@ -64,11 +64,11 @@ func TestCampaignComesBackAsItWas(t *testing.T) {
 func TestCampaignPhases(t *testing.T) {
 	phases := []store.CampaignPhase{store.PhaseDraft, store.PhaseScheduled, store.PhaseRunning, store.PhasePaused, store.PhaseClosed, "else"}
 	may := map[store.CampaignPhase]string{ // by what people expect, not by the table
-		store.PhaseDraft: "scheduled closed", store.PhaseScheduled: "draft running closed", store.PhaseRunning: "paused closed", store.PhasePaused: "running",
+		store.PhaseDraft: "scheduled closed", store.PhaseScheduled: "draft running closed", store.PhaseRunning: "closed",
 	}
 	path := map[store.CampaignPhase][]store.CampaignPhase{
 		store.PhaseDraft: nil, store.PhaseScheduled: {store.PhaseScheduled}, store.PhaseRunning: {store.PhaseScheduled, store.PhaseRunning},
-		store.PhasePaused: {store.PhaseScheduled, store.PhaseRunning, store.PhasePaused}, store.PhaseClosed: {store.PhaseClosed},
+		store.PhaseClosed: {store.PhaseClosed},
 	}
 	onBoth(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()

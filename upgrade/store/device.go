@@ -150,9 +150,10 @@ func (s *Store) see(ctx context.Context, tx *sql.Tx, seen []Sighting) error {
 		args = append(args, g.Device, g.Product, g.Hardware, "", g.Version, nano(g.At), nano(g.At), "", "", false, given, 1)
 	}
 	// A device that another server inserts meanwhile keeps that one's node; the one taken here is given to nobody.
-	return s.insertRows(ctx, tx, `INSERT INTO devices (id, product, hardware, site, version, first_seen, last_seen, public_key, key_state, duplicate, node, revision) VALUES `, columns, `
+	_, err = s.insertRows(ctx, tx, `INSERT INTO devices (id, product, hardware, site, version, first_seen, last_seen, public_key, key_state, duplicate, node, revision) VALUES `, columns, `
 		ON CONFLICT (id) DO UPDATE SET product = excluded.product, hardware = excluded.hardware, version = excluded.version, last_seen = excluded.last_seen
 		WHERE devices.last_seen <= excluded.last_seen`, args)
+	return err
 }
 
 // ShowKey notes that a device has proven to hold a key. The first one is pending, and so is another as long as none is

@@ -18,7 +18,7 @@ func TestOneServerTakesTheLead(t *testing.T) {
 		var mu sync.Mutex
 		var winners []store.Lease
 		var all sync.WaitGroup
-		for _, owner := range []string{"a", "b", "c", "d", "e", "f"} {
+		for _, owner := range []store.Owner{"a", "b", "c", "d", "e", "f"} {
 			all.Go(func() {
 				l, err := s.TakeLease(t.Context(), c.ID, owner, start, time.Minute)
 				if err != nil {
@@ -62,11 +62,11 @@ func TestLeaseIsTakenAgain(t *testing.T) {
 		wantErr(t, err, store.ErrNotFound)
 		_, err = s.TakeLease(ctx, c.ID, "", start, time.Minute)
 		wantErr(t, err, store.ErrInvalid)
-		paused := running(t, s, 2)
-		paused = must(s.MoveCampaign(ctx, paused.ID, paused.Revision, store.PhasePaused, alice))(t)
-		_, err = s.TakeLease(ctx, paused.ID, "b", start, time.Minute)
+		closed := running(t, s, 2)
+		closed = must(s.MoveCampaign(ctx, closed.ID, closed.Revision, store.PhaseClosed, alice))(t)
+		_, err = s.TakeLease(ctx, closed.ID, "b", start, time.Minute)
 		wantErr(t, err, store.ErrState)
-		if l := must(s.Campaign(ctx, paused.ID))(t).Lease; l.Owner != "" {
+		if l := must(s.Campaign(ctx, closed.ID))(t).Lease; l.Owner != "" {
 			t.Errorf("a refused lease was taken: %+v", l)
 		}
 	})

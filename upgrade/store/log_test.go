@@ -43,7 +43,7 @@ func decided(wave uint32) []byte {
 	return encode(map[int]any{1: 1, 5: map[int]any{1: d.Encode()}})
 }
 
-func take(t testing.TB, s *store.Store, c store.Campaign, owner string, now time.Time) store.Lease {
+func take(t testing.TB, s *store.Store, c store.Campaign, owner store.Owner, now time.Time) store.Lease {
 	t.Helper()
 	return must(s.TakeLease(t.Context(), c.ID, owner, now, time.Minute))(t)
 }
@@ -98,20 +98,58 @@ func TestPausedLeaderCannotWrite(t *testing.T) {
 	})
 }
 
-func TestPausedCampaignIsLedByNobody(t *testing.T) {
+// The phase of a campaign is what its log says, whoever leads it, and what has paused it by itself is in the audit trail.
+func TestPhaseFollowsTheLog(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
 		c := running(t, s, 1)
-		l := take(t, s, c, "a", start)
-		log, _ := openLog(t, s, l)
-		wantNil(t, log.Append(record("a")))
-		c = must(s.MoveCampaign(t.Context(), c.ID, c.Revision, store.PhasePaused, alice))(t)
-		wantErr(t, log.Append(decided(0)), store.ErrFenced)
-		_, err := s.RenewLease(t.Context(), l, start, time.Minute)
-		wantErr(t, err, store.ErrFenced)
-		must(s.MoveCampaign(t.Context(), c.ID, c.Revision, store.PhaseRunning, alice))(t)
-		if _, recs := openLog(t, s, take(t, s, c, "b", start)); len(recs) != 1 {
-			t.Errorf("log %q", recs)
+		key := must(manifest.GenerateKey(manifest.RoleServer, nil))(t)
+		lead := func(name string) *commit.Coordinator {
+			return must(commit.OpenCoordinator(commit.CoordinatorConfig{Key: key, Public: key.Public(),
+				Open: s.CampaignState(ctx, take(t, s, c, store.Owner(name), start)).OpenLog}))(t)
 		}
+		one := lead("a")
+		wantNil(t, one.Start(commit.Plan{
+			Campaign: c.ID, Manifest: c.Release, Roots: []commit.Digest{{1}}, AllowUnsigned: true, MaxFailures: 1,
+			Targets: []commit.Target{{Device: "d1"}, {Device: "d2", Wave: 1}},
+			Waves:   []commit.Policy{{Deadline: start.Add(time.Hour)}, {ReadyTimeout: time.Hour}},
+		}))
+		phase := func(want store.CampaignPhase) {
+			t.Helper()
+			if got := must(s.Campaign(ctx, c.ID))(t).Phase; got != want {
+				t.Errorf("the campaign is %s, want %s", got, want)
+			}
+		}
+		wantNil(t, one.Hold(start))
+		phase(store.PhaseRunning)
+		wantNil(t, one.Pause(start))
+		wantNil(t, one.Pause(start))
+		phase(store.PhasePaused)
+		wantErr(t, one.Approve(start, 0), commit.ErrPaused)
+		wantNil(t, s.DropLease(ctx, must(s.Campaign(ctx, c.ID))(t).Lease))
+		two := lead("b") // another takes over what is paused
+		wantErr(t, one.Resume(start), store.ErrFenced)
+		wantNil(t, two.Resume(start))
+		phase(store.PhaseRunning)
+
+		r := commit.Round{Campaign: c.ID, Manifest: c.Release}
+		for _, m := range []commit.Message{
+			{Kind: commit.VoteMessage, Bytes: commit.Vote{Round: r, Roots: []commit.Digest{{1}}, Device: "d1", Ready: true, Counter: 1}.Encode()},
+			{Kind: commit.ReportMessage, Bytes: commit.Report{Round: r, Device: "d1", Outcome: commit.StateFailed, Counter: 2}.Encode()},
+		} {
+			m.Device, m.Unsigned = "d1", true
+			wantNil(t, must(two.Receive(start, m))(t)[0])
+		}
+		phase(store.PhasePaused)
+		e := must(s.NewestEvent(ctx, store.EventFilter{Campaign: c.ID.String(), Action: "campaign.paused"}))(t)
+		if e.Actor != "b" || string(e.Detail) != `{"reason":"max-failures"}` || !e.At.Equal(start) {
+			t.Errorf("event %+v", e)
+		}
+		if n := len(must(s.Events(ctx, store.EventFilter{Action: "campaign.paused"}, store.Page{}))(t).Items); n != 1 {
+			t.Errorf("%d events, want that of what nobody did", n)
+		}
+		wantNil(t, two.Abort(start, 1))
+		phase(store.PhaseRunning) // there is nothing left to pause
 	})
 }
 
@@ -187,7 +225,7 @@ func TestLogIsWhatLeadersWereTold(t *testing.T) {
 				switch {
 				case len(leaders) == 0 || rng.IntN(8) == 0:
 					now = now.Add(time.Minute)
-					l := leader{lease: take(t, s, c, fmt.Sprint("server-", rng.IntN(3)), now)}
+					l := leader{lease: take(t, s, c, store.Owner(fmt.Sprint("server-", rng.IntN(3))), now)}
 					var recs []string
 					l.log, recs = openLog(t, s, l.lease)
 					if !slices.Equal(recs, want) {

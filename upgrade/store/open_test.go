@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"database/sql"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"sync"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/multicast-upgrade/tool/internal/pgtest"
 	"github.com/multicast-upgrade/tool/upgrade/store"
@@ -130,6 +132,17 @@ func TestMigrationIsAllOrNothing(t *testing.T) {
 			t.Errorf("error %v with a gap", err)
 		}
 	})
+}
+
+// Another server that writes to the file while it has no write-ahead log yet, as one that turns it on, is waited for.
+func TestSQLiteWaitsForAnotherThatStarts(t *testing.T) {
+	url := newSQLite(t)
+	other := must(sql.Open("sqlite", strings.TrimPrefix(url, "sqlite:")+"?_txlock=immediate"))(t)
+	defer other.Close()
+	must(other.ExecContext(t.Context(), `CREATE TABLE t (n BIGINT)`))(t)
+	tx := must(other.BeginTx(t.Context(), nil))(t) // it may write until its transaction ends
+	time.AfterFunc(200*time.Millisecond, func() { tx.Rollback() })
+	open(t, url)
 }
 
 func TestServersThatStartTogetherMigrateOnce(t *testing.T) {

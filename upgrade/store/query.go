@@ -203,26 +203,33 @@ func collect[T any](ctx context.Context, q querier, text string, args []any, sca
 // batchRows is how many rows a transaction writes that takes part of a long list, and how many values a list of them has.
 const batchRows = 500
 
-// insertRows inserts rows of columns each, by as many with one statement as the database is quickest at.
-func (e engine) insertRows(ctx context.Context, tx *sql.Tx, head string, columns int, tail string, args []any) error {
+// insertRows inserts rows of columns each, by as many with one statement as the database is quickest at, and returns how many
+// were inserted or changed.
+func (e engine) insertRows(ctx context.Context, tx *sql.Tx, head string, columns int, tail string, args []any) (rows int64, err error) {
 	var full *sql.Stmt
 	for part := range slices.Chunk(args, columns*e.insertAtOnce) {
-		if len(part) < columns*e.insertAtOnce {
-			_, err := tx.ExecContext(ctx, head+values(len(part)/columns, columns)+tail, part...)
-			return err // it is the last
-		}
-		if full == nil {
-			var err error
-			if full, err = tx.PrepareContext(ctx, head+values(e.insertAtOnce, columns)+tail); err != nil {
-				return err
+		var r sql.Result
+		if len(part) < columns*e.insertAtOnce { // it is the last
+			r, err = tx.ExecContext(ctx, head+values(len(part)/columns, columns)+tail, part...)
+		} else {
+			if full == nil {
+				if full, err = tx.PrepareContext(ctx, head+values(e.insertAtOnce, columns)+tail); err != nil {
+					return 0, err
+				}
+				defer full.Close()
 			}
-			defer full.Close()
+			r, err = full.ExecContext(ctx, part...)
 		}
-		if _, err := full.ExecContext(ctx, part...); err != nil {
-			return err
+		if err != nil {
+			return 0, err
 		}
+		n, err := r.RowsAffected()
+		if err != nil {
+			return 0, err
+		}
+		rows += n
 	}
-	return nil
+	return rows, nil
 }
 
 // values returns rows of placeholders: "($1, $2), ($3, $4)".

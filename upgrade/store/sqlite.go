@@ -8,11 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"strings"
+	"time"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite" // the driver "sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // openSQLite opens a file in WAL mode: readers see the last commit and never wait.
@@ -40,12 +43,7 @@ func openSQLite(ctx context.Context, file string) (*Store, error) {
 	if s.durable, err = connectSQLite(file, 1, "_txlock=immediate", "_pragma=synchronous(FULL)"); err != nil {
 		return nil, err
 	}
-	// The first statement makes the file a database.
-	var mode string
-	if err = s.durable.QueryRowContext(ctx, `PRAGMA journal_mode=WAL`).Scan(&mode); err == nil && mode != "wal" {
-		err = fmt.Errorf("the file system has no shared memory for a write-ahead log (journal mode %s)", mode)
-	}
-	if err == nil {
+	if err = writeAhead(ctx, s.durable); err == nil {
 		s.lazy, err = connectSQLite(file, 1, "_txlock=immediate", "_pragma=synchronous(NORMAL)")
 	}
 	if err == nil {
@@ -57,8 +55,36 @@ func openSQLite(ctx context.Context, file string) (*Store, error) {
 	return s, nil
 }
 
+const (
+	// busyTimeout is how long a connection waits for the lock of another.
+	busyTimeout = 10 * time.Second
+	busyPause   = 20 * time.Millisecond
+)
+
+// writeAhead turns the write-ahead log on, which is the first statement and makes the file a database. This lock SQLite does not
+// wait for, as a connection that reads takes it in addition, and two of them would wait for each other; so it is tried
+// again, when several servers start together.
+func writeAhead(ctx context.Context, db *sql.DB) error {
+	for end := time.Now().Add(busyTimeout); ; {
+		var mode string
+		err := db.QueryRowContext(ctx, `PRAGMA journal_mode=WAL`).Scan(&mode)
+		switch e, ok := errors.AsType[*sqlite.Error](err); {
+		case ok && e.Code()&0xff == sqlite3.SQLITE_BUSY && time.Now().Before(end): // the other bits say more of it
+		case err == nil && mode != "wal":
+			return fmt.Errorf("the file system has no shared memory for a write-ahead log (journal mode %s)", mode)
+		default:
+			return err
+		}
+		select {
+		case <-time.After(rand.N(busyPause)):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
 func connectSQLite(file string, conns int, params ...string) (*sql.DB, error) {
-	params = append(params, "_pragma=busy_timeout(10000)", "_pragma=foreign_keys(1)")
+	params = append(params, fmt.Sprintf("_pragma=busy_timeout(%d)", busyTimeout.Milliseconds()), "_pragma=foreign_keys(1)")
 	db, err := sql.Open("sqlite", file+"?"+strings.Join(params, "&"))
 	if err != nil {
 		return nil, err

@@ -59,7 +59,7 @@ func (s *Store) StartCampaign(ctx context.Context, id commit.CampaignID, revisio
 		if err := takeGroup(ctx, tx, id, groups, by.At); err != nil {
 			return err
 		}
-		if err := takeTargets(ctx, tx, id, targets); err != nil {
+		if err := s.takeTargets(ctx, tx, id, targets); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `UPDATE campaigns SET state = $1 WHERE id = $2`, string(PhaseScheduled), id.String())
@@ -78,24 +78,21 @@ func takeGroup(ctx context.Context, tx *sql.Tx, id commit.CampaignID, groups []n
 	return fmt.Errorf("%w: one of %v", ErrNoGroup, groups)
 }
 
-func takeTargets(ctx context.Context, tx *sql.Tx, id commit.CampaignID, targets []commit.Target) error {
+func (s *Store) takeTargets(ctx context.Context, tx *sql.Tx, id commit.CampaignID, targets []commit.Target) error {
 	for part := range slices.Chunk(targets, batchRows) {
-		ids, args := make([]string, len(part)), make([]any, 0, 4*len(part))
+		ids, args := make([]string, len(part)), make([]any, 0, 5*len(part))
 		for i, t := range part {
 			key := ""
 			if !t.Key.IsZero() {
 				key = t.Key.String()
 			}
-			ids[i], args = t.Device, append(args, t.Device, id.String(), t.Site, key)
+			ids[i], args = t.Device, append(args, t.Device, id.String(), t.Site, key, int64(t.Wave))
 		}
-		r, err := tx.ExecContext(ctx, `INSERT INTO targets (device, campaign, site, public_key) VALUES `+values(len(part), 4)+` ON CONFLICT DO NOTHING`, args...)
+		n, err := s.insertRows(ctx, tx, `INSERT INTO targets (device, campaign, site, public_key, wave) VALUES `, 5, ` ON CONFLICT DO NOTHING`, args)
 		if err != nil {
 			return err
 		}
-		if n, err := r.RowsAffected(); err != nil || n == int64(len(part)) {
-			if err != nil {
-				return err
-			}
+		if n == int64(len(part)) {
 			continue
 		}
 		others, err := overlaps(ctx, tx, id, ids, maxOverlaps)
@@ -149,11 +146,11 @@ func (s *Store) CampaignStart(ctx context.Context, id commit.CampaignID) (st Sta
 	if st.Group, err = netip.ParseAddrPort(group); err != nil {
 		return st, err
 	}
-	st.Targets, err = collect(ctx, s.readers, `SELECT t.device, t.site, t.public_key, COALESCE(d.node, 0) FROM targets t LEFT JOIN devices d ON d.id = t.device
+	st.Targets, err = collect(ctx, s.readers, `SELECT t.device, t.site, t.public_key, t.wave, COALESCE(d.node, 0) FROM targets t LEFT JOIN devices d ON d.id = t.device
 		WHERE t.campaign = $1 ORDER BY t.device`, []any{id.String()}, func(row scanner) (t Target, err error) {
 		var key string
 		var node int64
-		if err := row.Scan(&t.Device, &t.Site, &key, &node); err != nil {
+		if err := row.Scan(&t.Device, &t.Site, &key, &t.Wave, &node); err != nil {
 			return t, err
 		}
 		t.Node = uint32(node)
@@ -168,8 +165,9 @@ func (s *Store) CampaignStart(ctx context.Context, id commit.CampaignID) (st Sta
 // EndCampaign closes a campaign that has this revision, for good, and sets its devices and its group free.
 func (s *Store) EndCampaign(ctx context.Context, id commit.CampaignID, revision int64, by By) (Campaign, error) {
 	c := Campaign{ID: id, Revision: revision}
-	err := s.changeCampaign(ctx, &c, by, "campaign."+string(PhaseClosed), []CampaignPhase{PhaseDraft, PhaseScheduled, PhaseRunning}, func(tx *sql.Tx, _ Campaign) error {
-		for _, text := range []string{`DELETE FROM targets WHERE campaign = $1`, `DELETE FROM starts WHERE campaign = $1`} {
+	err := s.changeCampaign(ctx, &c, by, "campaign."+string(PhaseClosed), []CampaignPhase{PhaseDraft, PhaseScheduled, PhaseRunning, PhasePaused}, func(tx *sql.Tx, _ Campaign) error {
+		for _, text := range []string{`DELETE FROM targets WHERE campaign = $1`, `DELETE FROM starts WHERE campaign = $1`, `DELETE FROM notices WHERE campaign = $1`,
+			`DELETE FROM waiting WHERE campaign = $1`} {
 			if _, err := tx.ExecContext(ctx, text, id.String()); err != nil {
 				return err
 			}

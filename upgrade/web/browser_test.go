@@ -2,6 +2,8 @@ package web_test
 
 import (
 	"flag"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,9 +19,10 @@ var (
 
 // pictures are those that docs/administrator.md shows.
 var pictures = []string{
-	"login-desktop-light", "overview-desktop-light", "overview-phone-dark", "approve-device-desktop-light", "devices-desktop-light", "releases-desktop-light",
+	"login-desktop-light", "overview-desktop-light", "overview-phone-dark", "approve-device-desktop-light", "devices-desktop-light", "enrolments-desktop-light", "releases-desktop-light",
 	"draft-desktop-light", "review-desktop-light", "start-desktop-light", "campaign-sending-desktop-light", "campaign-sending-phone-light",
 	"campaign-plots-desktop-light", "campaign-asking-desktop-dark", "commit-desktop-light", "campaign-committed-desktop-light",
+	"not-live-phone-dark", "audit-desktop-light",
 }
 
 // requireBrowser returns where node and a browser are. Without them the test is skipped, unless REQUIRE_BROWSER=1 says
@@ -41,6 +44,17 @@ func requireBrowser(t *testing.T) (node, chromium string) {
 	}
 	t.Skipf("needs node, chromium, and npm install in browsertest: %v", err)
 	return "", ""
+}
+
+// outages returns the URL of a switch that cuts what keeps pages up to date (/cut), and mends it (/mend).
+func (r *rig) outages() string {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if r.cut.Store(req.URL.Path == "/cut"); req.URL.Path == "/cut" {
+			r.http.CloseClientConnections()
+		}
+	}))
+	r.Cleanup(s.Close)
+	return s.URL
 }
 
 // A whole upgrade as a person does it, in a browser: log in, upload, approve a device, write a campaign, have a second person
@@ -75,8 +89,8 @@ func TestBrowser(t *testing.T) {
 	}
 	walk := exec.Command(node, "walk.mjs")
 	walk.Dir = "browsertest"
-	walk.Env = append(os.Environ(), "BASE="+r.http.URL, "OPERATOR="+r.token("anna", store.RoleOperator), "APPROVER="+r.token("bert", store.RoleApprover),
-		"MANIFEST="+manifestFile, "IMAGE="+imageFile, "CHROMIUM="+chromium, "SHOTS="+pictureDir)
+	walk.Env = append(os.Environ(), "BASE="+r.http.URL, "OPERATOR="+r.token("anna", store.RoleAdmin), "APPROVER="+r.token("bert", store.RoleApprover),
+		"MANIFEST="+manifestFile, "IMAGE="+imageFile, "CHROMIUM="+chromium, "SHOTS="+pictureDir, "SWITCH="+r.outages())
 	if out, err := walk.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

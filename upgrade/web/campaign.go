@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
@@ -18,24 +19,24 @@ import (
 type campaignsPage struct {
 	List  []entry
 	Phase string
-	More  string
+	Sort  sorting
+	Pages pager
 }
 
 func (s *Site) campaigns(v *visit) error {
-	p := campaignsPage{Phase: v.r.FormValue("phase")}
+	p := campaignsPage{Phase: v.r.FormValue("phase"), Sort: v.sorting("-created")}
 	var f store.CampaignFilter
 	if p.Phase != "" {
 		f.Phases = []store.CampaignPhase{store.CampaignPhase(p.Phase)}
 	}
-	l, err := s.store.Campaigns(v.r.Context(), f, v.page(50))
+	l, err := s.store.Campaigns(v.r.Context(), f, p.Sort.page(v, 50))
 	if err != nil {
 		return err
 	}
-	slices.SortStableFunc(l.Items, func(a, b store.Campaign) int { return b.Created.At.Compare(a.Created.At) })
 	if p.List, err = s.entries(v.r.Context(), l.Items); err != nil {
 		return err
 	}
-	p.More = v.more(l.Next)
+	p.Pages = v.pager(l.Next)
 	v.show(http.StatusOK, "campaigns.html", "Campaigns", p)
 	return nil
 }
@@ -51,7 +52,9 @@ type campaignPage struct {
 	Verbs    []string
 	Causes   []causeCount
 	Events   []store.Event
-	Laggards []fleet.View // the first
+	Laggards []fleet.View     // the first
+	Sites    []fleet.SiteView // the first of those with most laggards; none if there is only one
+	AllSites bool             // those are all
 }
 
 // A step is one of the way of a campaign, and how many targets have made it.
@@ -69,7 +72,8 @@ type causeCount struct {
 
 const (
 	shownLaggards = 20
-	shownEvents   = 30
+	shownSites    = 10
+	shownEvents   = 20
 )
 
 func (s *Site) lookAt(ctx context.Context, who store.Token, c store.Campaign) (p campaignPage, err error) {
@@ -87,6 +91,15 @@ func (s *Site) lookAt(ctx context.Context, who store.Token, c store.Campaign) (p
 		}
 	}
 	p.Laggards = p.Snap.Laggards[:min(len(p.Snap.Laggards), shownLaggards)]
+	if p.Snap.Targets > 0 && p.Trouble == "" {
+		sites, err := s.fleet.CampaignSites(ctx, c.ID, store.Page{Limit: shownSites, Order: "-lagging"})
+		if err != nil {
+			return p, err
+		}
+		if len(sites.Items) > 1 {
+			p.Sites, p.AllSites = sites.Items, sites.Next == ""
+		}
+	}
 	for _, verb := range campaignVerbs {
 		deed := campaignDeeds[verb]
 		if role, ok := roleFor(deed.operation); ok && who.Role.Covers(role) && deed.possible(p, who.Name) {
@@ -97,11 +110,11 @@ func (s *Site) lookAt(ctx context.Context, who store.Token, c store.Campaign) (p
 	return p, err
 }
 
+// Decided reports whether there is a decision.
+func (p campaignPage) Decided() bool { return decided(p) }
+
 // Can reports whether a verb is among those that the person may do now.
 func (p campaignPage) Can(verb string) bool { return slices.Contains(p.Verbs, verb) }
-
-// Wave returns the only wave.
-func (p campaignPage) Wave() store.Wave { return p.Settings.Policy.Waves[0] }
 
 // steps returns how many targets have come how far. Each step counts those that are past it too.
 func steps(snap fleet.Snapshot) []step {
@@ -119,7 +132,7 @@ func steps(snap fleet.Snapshot) []step {
 func status(c store.Campaign, snap fleet.Snapshot) string {
 	switch {
 	case snap.Restored:
-		return "The database was restored from a backup. Somebody has to say with the API how this campaign goes on."
+		return "The database was restored from a backup, and may not know what was decided since. Nothing happens before somebody says how this campaign goes on."
 	case c.Phase == store.PhaseDraft && c.Settings.Policy.TwoPeople && c.Approved.Actor == "":
 		return "A draft. A second person has to approve it."
 	case c.Phase == store.PhaseDraft:
@@ -130,6 +143,8 @@ func status(c store.Campaign, snap fleet.Snapshot) string {
 		return "Closed before anybody was told of it."
 	case c.Phase == store.PhaseClosed:
 		return fmt.Sprintf("Over: %s. %d of %s run the new release.", snap.Verdict, snap.Committed, count(snap.Targets, "device", "devices"))
+	case snap.Paused:
+		return "Paused. " + stopped(snap)
 	case snap.Held:
 		return "On hold: devices that have not begun to activate wait."
 	case snap.Verdict == commit.Commit.String():
@@ -170,20 +185,47 @@ func (s *Site) campaignLive(v *visit, c store.Campaign) error {
 // A campaignDevicesPage is what campaign-devices.html shows.
 type campaignDevicesPage struct {
 	store.Campaign
-	Cause   string
+	Filter  fleet.TargetFilter
 	Causes  []fleet.Cause
+	States  []commit.State
 	Devices []fleet.View
-	More    string
+	Sort    sorting
+	Pages   pager
 }
 
 func (s *Site) campaignDevices(v *visit, c store.Campaign) error {
-	p := campaignDevicesPage{Campaign: c, Cause: v.r.FormValue("cause"), Causes: fleet.Causes()}
-	l, err := s.fleet.CampaignDevices(v.r.Context(), c.ID, fleet.TargetFilter{Cause: fleet.Cause(p.Cause)}, v.page(100))
+	q := v.r.URL.Query()
+	p := campaignDevicesPage{Campaign: c, Causes: fleet.Causes(), States: targetStates, Sort: v.sorting("id"),
+		Filter: fleet.TargetFilter{Cause: fleet.Cause(q.Get("cause")), Site: strings.TrimSpace(q.Get("site")), State: commit.State(q.Get("state"))}}
+	l, err := s.fleet.CampaignDevices(v.r.Context(), c.ID, p.Filter, p.Sort.page(v, 100))
 	if err != nil {
 		return err
 	}
-	p.Devices, p.More = l.Items, v.more(l.Next)
+	p.Devices, p.Pages = l.Items, v.pager(l.Next)
 	v.show(http.StatusOK, "campaign-devices.html", "Devices of "+p.Name, p)
+	return nil
+}
+
+// targetStates are those that can be asked for, in the order of an upgrade; who was not heard has a cause.
+var targetStates = []commit.State{commit.StateAnnounced, commit.StateReceiving, commit.StateStaged, commit.StateReady, commit.StateCommitted,
+	commit.StateRefused, commit.StateAborted, commit.StateReleased, commit.StateRolledBack, commit.StateFailed}
+
+// A campaignSitesPage is what campaign-sites.html shows.
+type campaignSitesPage struct {
+	store.Campaign
+	Sites []fleet.SiteView
+	Sort  sorting
+	Pages pager
+}
+
+func (s *Site) campaignSites(v *visit, c store.Campaign) error {
+	p := campaignSitesPage{Campaign: c, Sort: v.sorting("-lagging")}
+	l, err := s.fleet.CampaignSites(v.r.Context(), c.ID, p.Sort.page(v, 100))
+	if err != nil {
+		return err
+	}
+	p.Sites, p.Pages = l.Items, v.pager(l.Next)
+	v.show(http.StatusOK, "campaign-sites.html", "Sites of "+p.Name, p)
 	return nil
 }
 
@@ -196,13 +238,19 @@ type campaignDeed struct {
 	done      string
 	lines     func(p campaignPage, preview fleet.Preview) []string
 	possible  func(p campaignPage, name string) bool
+	doWave    func(s *Site, ctx context.Context, id commit.CampaignID, wave uint32, actor string) error // in place of do, where the form says which wave was asked about
 	do        func(s *Site, ctx context.Context, id commit.CampaignID, revision int64, actor string) error
 }
 
 // campaignVerbs are in the order in which they are shown.
-var campaignVerbs = []string{"approve", "start", "commit", "hold", "resume", "abort", "discard"}
+var campaignVerbs = []string{"approve", "start", "adopt", "vouch", "commit", "pause", "hold", "resume", "abort", "discard"}
 
-func runs(p campaignPage) bool { return p.Phase == store.PhaseRunning && p.Trouble == "" }
+func runs(p campaignPage) bool {
+	return (p.Phase == store.PhaseRunning || p.Phase == store.PhasePaused) && p.Trouble == "" && p.Restored != store.Unresolved
+}
+func waitsRestored(p campaignPage, _ string) bool {
+	return p.Restored == store.Unresolved && p.Phase != store.PhaseClosed
+}
 func decided(p campaignPage) bool {
 	return p.Snap.Verdict == commit.Commit.String() || p.Snap.Verdict == commit.Abort.String()
 }
@@ -227,6 +275,12 @@ var campaignDeeds = map[string]campaignDeed{
 		lines: func(p campaignPage, preview fleet.Preview) []string {
 			lines := []string{fmt.Sprintf("%s %s goes to %s, %s.", p.Release.Manifest.Product, p.Release.Manifest.Version, count(preview.Targets, "device", "devices"), saySchedule(p.Settings.Schedule)),
 				"Its devices are chosen now and do not change any more. They activate " + sayPolicy(p.Settings.Policy) + "."}
+			if order := sayWaves(p.Settings.Policy); order != "" {
+				lines = append(lines, "They go one after the other: "+order+".")
+			}
+			if preview.Problem != "" {
+				lines = append(lines, "It cannot start as it is: "+preview.Problem)
+			}
 			if n := len(preview.Overlap); n > 0 {
 				lines = append(lines, count(n, "of them is", "of them are")+" in another campaign: it cannot start before that one is over.")
 			}
@@ -240,12 +294,37 @@ var campaignDeeds = map[string]campaignDeed{
 			return err
 		},
 	},
+	"adopt": {
+		operation: "POST /campaigns/{campaign}/resolve", title: "Go on with %s as devices say", button: "Take their decision", done: "The campaign goes on. It takes the decision that a device shows.",
+		lines: func(campaignPage, fleet.Preview) []string {
+			return []string{"The database is older than what this server may have signed since. The campaign is led again, decides nothing by itself, and takes any signed decision that a device shows.",
+				"If no device shows one before its votes end, nothing is decided: devices keep what they have received for as long as they were told to, and then give it up."}
+		},
+		possible: waitsRestored,
+		do: func(s *Site, ctx context.Context, id commit.CampaignID, revision int64, actor string) error {
+			_, err := s.fleet.Resolve(ctx, id, revision, store.Adopting, actor)
+			return err
+		},
+	},
+	"vouch": {
+		operation: "POST /campaigns/{campaign}/resolve", title: "Go on with %s as if nothing was lost", button: "Nothing was signed", danger: true, done: "The campaign goes on as the database has it.",
+		lines: func(campaignPage, fleet.Preview) []string {
+			return []string{"You vouch that no server has signed anything for this campaign since the backup was made: no COMMIT, no ABORT, no hold.",
+				"If one has, the campaign can decide the opposite, and devices that heard the first decision follow that. If you are not sure, let it take the decision of devices instead."}
+		},
+		possible: waitsRestored,
+		do: func(s *Site, ctx context.Context, id commit.CampaignID, revision int64, actor string) error {
+			_, err := s.fleet.Resolve(ctx, id, revision, store.NotRestored, actor)
+			return err
+		},
+	},
 	"commit": {
 		operation: "POST /campaigns/{campaign}/commit", title: "Commit %s", button: "Commit", done: "You committed. Devices activate.",
 		lines: func(p campaignPage, _ fleet.Preview) []string {
-			lines := []string{fmt.Sprintf("%d of %s are ready. They activate %s %s, and cannot be called back, only held.", p.Snap.Ready, count(p.Snap.Targets, "device", "devices"),
+			w, name := p.open()
+			lines := []string{fmt.Sprintf("%s%d of %s are ready. They activate %s %s, and cannot be called back, only held.", name, w.Ready, count(w.Targets, "device", "devices"),
 				p.Release.Manifest.Product, p.Release.Manifest.Version)}
-			if late := p.Snap.Targets - p.Snap.Ready; late > 0 {
+			if late := w.Targets - w.Ready; late > 0 {
 				lines = append(lines, fmt.Sprintf("Not ready: %s, to activate as soon as ready.", count(late, "device", "devices")))
 			}
 			if a := p.Settings.Activation; !a.NotBefore.IsZero() {
@@ -253,18 +332,24 @@ var campaignDeeds = map[string]campaignDeed{
 			}
 			return lines
 		},
-		possible: func(p campaignPage, _ string) bool { return runs(p) && p.Snap.Asking && !decided(p) },
+		possible: func(p campaignPage, _ string) bool {
+			return runs(p) && p.Snap.Asking && !decided(p) && !p.Snap.Paused
+		},
+		doWave: func(s *Site, ctx context.Context, id commit.CampaignID, wave uint32, actor string) error {
+			return s.fleet.CommitWave(ctx, id, wave, actor)
+		},
 		do: func(s *Site, ctx context.Context, id commit.CampaignID, _ int64, actor string) error {
 			return s.fleet.Commit(ctx, id, actor)
 		},
 	},
+	"pause": pauseDeed,
 	"hold": {
 		operation: "POST /campaigns/{campaign}/hold", title: "Hold %s", button: "Hold", danger: true, done: "The campaign is on hold.",
 		lines: func(p campaignPage, _ fleet.Preview) []string {
 			return []string{fmt.Sprintf("Devices that have not begun to activate wait until somebody resumes: up to %d of %d. Those that have begun go on.", p.Snap.Targets-p.Snap.Committed, p.Snap.Targets)}
 		},
 		possible: func(p campaignPage, _ string) bool {
-			return runs(p) && p.Snap.Verdict == commit.Commit.String() && !p.Snap.Held
+			return runs(p) && committed(p) && !p.Snap.Held
 		},
 		do: func(s *Site, ctx context.Context, id commit.CampaignID, _ int64, actor string) error {
 			return s.fleet.Hold(ctx, id, actor)
@@ -272,9 +357,7 @@ var campaignDeeds = map[string]campaignDeed{
 	},
 	"resume": {
 		operation: "POST /campaigns/{campaign}/resume", title: "Resume %s", button: "Resume", done: "The campaign goes on.",
-		lines: func(p campaignPage, _ fleet.Preview) []string {
-			return []string{fmt.Sprintf("Devices that wait go on to activate: up to %d of %d.", p.Snap.Targets-p.Snap.Committed, p.Snap.Targets)}
-		},
+		lines:    resumeLines,
 		possible: func(p campaignPage, _ string) bool { return runs(p) && p.Snap.Held },
 		do: func(s *Site, ctx context.Context, id commit.CampaignID, _ int64, actor string) error {
 			return s.fleet.Resume(ctx, id, actor)
@@ -282,9 +365,7 @@ var campaignDeeds = map[string]campaignDeed{
 	},
 	"abort": {
 		operation: "POST /campaigns/{campaign}/abort", title: "Abort %s", button: "Abort", danger: true, done: "You aborted. Devices keep what they run.",
-		lines: func(p campaignPage, _ fleet.Preview) []string {
-			return []string{fmt.Sprintf("The campaign ends for all %s. They drop what they have received and keep what they run.", count(p.Snap.Targets, "device", "devices")), "It cannot be taken back."}
-		},
+		lines:    abortLines,
 		possible: func(p campaignPage, _ string) bool { return runs(p) && !decided(p) },
 		do: func(s *Site, ctx context.Context, id commit.CampaignID, _ int64, actor string) error {
 			return s.fleet.Abort(ctx, id, actor)
@@ -296,7 +377,7 @@ var campaignDeeds = map[string]campaignDeed{
 			return []string{"The campaign is closed for good. No device was told of it."}
 		},
 		possible: func(p campaignPage, _ string) bool {
-			return p.Phase == store.PhaseDraft || p.Phase == store.PhaseScheduled
+			return p.Phase == store.PhaseDraft || p.Phase == store.PhaseScheduled && p.Restored != store.Unresolved
 		},
 		do: func(s *Site, ctx context.Context, id commit.CampaignID, _ int64, actor string) error {
 			return s.fleet.Discard(ctx, id, actor)
@@ -321,7 +402,7 @@ func (s *Site) askCampaign(v *visit, c store.Campaign, verb string, deed campaig
 		}
 	}
 	return v.ask(question{Title: fmt.Sprintf(deed.title, p.Name), Lines: deed.lines(p, preview), Button: deed.button, Danger: deed.danger,
-		Action: page + "/" + verb, Back: page, Hidden: map[string]string{"revision": strconv.FormatInt(p.Revision, 10)}})
+		Action: page + "/" + verb, Back: page, Hidden: map[string]string{"revision": strconv.FormatInt(p.Revision, 10), "wave": strconv.Itoa(p.OpenWave())}})
 }
 
 func (s *Site) doCampaign(v *visit, c store.Campaign, verb string, deed campaignDeed) error {
@@ -330,7 +411,11 @@ func (s *Site) doCampaign(v *visit, c store.Campaign, verb string, deed campaign
 		return err
 	}
 	ctx := v.r.Context()
-	err = deed.do(s, ctx, c.ID, revision, v.token.Name)
+	if wave, parseErr := strconv.ParseUint(v.r.PostFormValue("wave"), 10, 32); deed.doWave != nil && parseErr == nil {
+		err = deed.doWave(s, ctx, c.ID, uint32(wave), v.token.Name)
+	} else {
+		err = deed.do(s, ctx, c.ID, revision, v.token.Name)
+	}
 	if errors.Is(err, commit.ErrDecided) || errors.Is(err, commit.ErrClosed) || errors.Is(err, store.ErrState) {
 		now, lookErr := s.store.Campaign(ctx, c.ID)
 		if lookErr != nil {

@@ -201,3 +201,113 @@ func TestLive(t *testing.T) {
 		t.Errorf("the stream of a closed campaign goes on: %q", lines.Text())
 	}
 }
+
+// After a restore of the database a campaign waits, and an operator says on the page how it goes on.
+func TestRestored(t *testing.T) {
+	r := newRig(t)
+	rel := r.upload()
+	r.enrol("berlin", "phone-01")
+	r.enrol("rome", "phone-02")
+	p, viewer := r.person("otto", store.RoleOperator), r.person("vera", store.RoleViewer)
+	for name, c := range map[string]struct {
+		device, verb, says string
+		want               store.RestoredMark
+	}{
+		"adopts":  {"phone-01", "adopt", "takes any signed decision that a device shows", store.Adopting},
+		"goes on": {"phone-02", "vouch", "You vouch that no server has signed anything", store.NotRestored},
+	} {
+		d := r.draft(rel, name, func(set *store.CampaignSettings) {
+			set.Targets.Devices = []string{c.device}
+			set.Schedule.At = time.Now().Add(time.Hour)
+		})
+		if _, err := r.fleet.Start(t.Context(), d.ID, d.Revision, "anna"); err != nil {
+			t.Fatal(err)
+		}
+		page := "/campaigns/" + d.ID.String()
+		if status, _ := p.get(page + "/" + c.verb); status != http.StatusConflict {
+			t.Errorf("%s before there was a restore: %d", c.verb, status)
+		}
+		if _, err := r.store.MarkRestored(t.Context(), r.by("console")); err != nil {
+			t.Fatal(err)
+		}
+		if body := p.see("/"); !strings.Contains(body, "The database was restored from a backup") || !strings.Contains(body, "waits after a restore") {
+			t.Errorf("the overview:\n%s", body)
+		}
+		if body := p.see(page); !strings.Contains(body, "Nothing happens before somebody says") || !strings.Contains(body, page+"/"+c.verb) || strings.Contains(body, page+"/discard") {
+			t.Errorf("the campaign:\n%s", body)
+		}
+		if strings.Contains(viewer.see(page), page+"/"+c.verb) {
+			t.Error("a viewer may say how it goes on")
+		}
+		if body := p.see(page + "/" + c.verb); !strings.Contains(body, c.says) {
+			t.Errorf("the question:\n%s", body)
+		}
+		if status, body := p.does(page + "/" + c.verb); status != http.StatusOK || strings.Contains(body, page+"/"+c.verb) {
+			t.Errorf("%s: %d\n%s", c.verb, status, body)
+		}
+		if now, err := r.store.Campaign(t.Context(), d.ID); err != nil || now.Restored != c.want {
+			t.Errorf("%s: restored %q, %v", name, now.Restored, err)
+		}
+		if err := r.fleet.Discard(t.Context(), d.ID, "anna"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A campaign says of each site how far its devices are, and of each device, sorted and filtered.
+func TestSites(t *testing.T) {
+	r := newRig(t)
+	rel := r.upload()
+	r.enrol("berlin", "phone-01", "phone-02")
+	r.enrol("rome", "phone-03", "phone-04")
+	r.agent("phone-01")
+	r.agent("phone-02")
+	r.agent("phone-03")
+	c := r.draft(rel, "spring", func(set *store.CampaignSettings) { set.Policy.Waves[0].Quorum = 75 })
+	page := "/campaigns/" + c.ID.String()
+	p := r.person("otto", store.RoleOperator)
+	if body := p.see(page + "/sites"); !strings.Contains(body, "There are no targets before the campaign is started") {
+		t.Errorf("before the start:\n%s", body)
+	}
+	p.does(page + "/start")
+	r.until("asks", r.asks(c.ID))
+	for device, want := range map[string]string{"phone-01": "<br>ready", "phone-04": "not heard: never joined"} {
+		if body := p.see("/devices/" + device); !strings.Contains(body, page) || !strings.Contains(body, want) {
+			t.Errorf("%s lacks %q:\n%s", device, want, body)
+		}
+	}
+	if body := p.see(page); !strings.Contains(body, "239.192.0.") {
+		t.Errorf("the group is not told:\n%s", body)
+	}
+	site := func(name string, columns ...string) string {
+		text := `<th scope="row"><a href="` + page + `/devices\?site=` + name + `">` + name + `</a></th>`
+		for _, c := range columns {
+			text += `\s*<td class="n[^"]*" data-label="[^"]+">` + c
+		}
+		return text
+	}
+	berlin, rome := site("berlin", "2</td>", "2</td>", "2 <[^<]*100 %</span></td>", "0</td>", "0</td>", "0</td>"), site("rome", "2</td>", "1</td>", "1 <[^<]*50 %</span></td>", "0</td>", "0</td>", "1</td>")
+	for path, want := range map[string]string{page: rome + `[\s\S]*` + berlin, page + "/sites": rome + `[\s\S]*` + berlin, page + "/sites?order=id": berlin + `[\s\S]*` + rome} {
+		if body := p.see(path); !regexp.MustCompile(want).MatchString(body) {
+			t.Errorf("%s lacks\n%s:\n%s", path, want, body)
+		}
+	}
+	for query, want := range map[string]string{"": "phone-01 phone-02 phone-03 phone-04", "?site=rome": "phone-03 phone-04", "?state=ready": "phone-01 phone-02 phone-03",
+		"?cause=never-joined": "phone-04", "?order=-id": "phone-04 phone-03 phone-02 phone-01", "?order=-site": "phone-04 phone-03 phone-02 phone-01"} {
+		if got := strings.Join(listed(p.see(page+"/devices"+query), "devices"), " "); got != want {
+			t.Errorf("devices%s: %s, want %s", query, got, want)
+		}
+	}
+	var series struct{ Time, Loss, Worst, Nacks, Repairs, Rate []*float64 }
+	r.until("there is something to plot", func() bool {
+		if err := json.Unmarshal([]byte(p.see(page+"/series")), &series); err != nil {
+			t.Fatal(err)
+		}
+		return len(series.Time) > 0
+	})
+	for name, column := range map[string][]*float64{"loss": series.Loss, "worst": series.Worst, "nacks": series.Nacks, "repairs": series.Repairs, "rate": series.Rate} {
+		if len(column) != len(series.Time) {
+			t.Errorf("%d values of %s at %d times", len(column), name, len(series.Time))
+		}
+	}
+}

@@ -3,25 +3,26 @@ package web
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 
+	"github.com/multicast-upgrade/tool/upgrade/fleet"
 	"github.com/multicast-upgrade/tool/upgrade/store"
 )
 
 // A devicesPage is what devices.html shows.
 type devicesPage struct {
 	Devices            []store.Device
-	Total              int // that the filter selects
+	Total              string // that the filter selects
+	Find               string // what their names begin with
 	Product, Site, Tag string
 	State              string // of the key: any (empty), none, pending, approved, revoked, duplicate
-	More               string
-	First              bool // the page is the first
-	Missed             string
+	Sort               sorting
+	Pages              pager
+	Registry           int // how many devices there are at all
 	States             []string
 	KeyStates          map[string]string
 	Online             map[string]bool
@@ -41,22 +42,20 @@ func fields(text string) (list []string) {
 	return list
 }
 
+// maxCount is up to where devices are counted that a filter selects: how many more there are is not worth the time.
+const maxCount = 1000
+
+// IsFiltered reports whether the list is less than all devices.
+func (p devicesPage) IsFiltered() bool {
+	return p.Find != "" || p.Product != "" || p.Site != "" || p.Tag != "" || p.State != ""
+}
+
 func (s *Site) devices(v *visit) error {
 	ctx := v.r.Context()
-	p := devicesPage{Product: v.r.FormValue("product"), Site: v.r.FormValue("site"), Tag: v.r.FormValue("tag"), State: v.r.FormValue("state"),
-		First: v.r.FormValue("after") == "", States: []string{"", "pending", "approved", "revoked", "none", "duplicate"}, KeyStates: keyStates, Online: map[string]bool{}}
-	if name := strings.TrimSpace(v.r.FormValue("find")); name != "" {
-		_, err := s.store.Device(ctx, name)
-		if err == nil {
-			http.Redirect(v.w, v.r, "/devices/"+url.PathEscape(name), http.StatusSeeOther)
-			return nil
-		}
-		if !errors.Is(err, store.ErrNotFound) {
-			return err
-		}
-		p.Missed = name
-	}
-	f := store.DeviceFilter{Products: fields(p.Product), Sites: fields(p.Site), Tags: fields(p.Tag)}
+	q := v.r.URL.Query()
+	p := devicesPage{Find: strings.TrimSpace(q.Get("find")), Product: q.Get("product"), Site: q.Get("site"), Tag: q.Get("tag"), State: q.Get("state"),
+		Sort: v.sorting("id"), States: []string{"", "pending", "approved", "revoked", "none", "duplicate"}, KeyStates: keyStates, Online: map[string]bool{}}
+	f := store.DeviceFilter{Prefix: p.Find, Products: fields(p.Product), Sites: fields(p.Site), Tags: fields(p.Tag)}
 	switch p.State {
 	case "":
 	case "none":
@@ -68,25 +67,32 @@ func (s *Site) devices(v *visit) error {
 	default:
 		return &refusal{http.StatusUnprocessableEntity, "There is no such state of a key."}
 	}
-	counts, err := s.store.CountDevices(ctx, f)
+	all, err := s.fleet.Summary(ctx)
 	if err != nil {
 		return err
 	}
-	for _, n := range counts {
-		p.Total += n
+	p.Registry = all.Devices
+	if p.Total = count(all.Devices, "device", "devices"); p.IsFiltered() {
+		n, err := s.store.CountDevicesUpTo(ctx, f, maxCount+1)
+		if err != nil {
+			return err
+		}
+		if p.Total = count(n, "device", "devices"); n > maxCount {
+			p.Total = "More than " + count(maxCount, "device", "devices")
+		}
 	}
-	page := v.page(100)
-	if p.Missed != "" {
-		page.After, p.First = p.Missed, false // the names that come next
-	}
-	l, err := s.store.Devices(ctx, f, page)
+	l, err := s.store.Devices(ctx, f, p.Sort.page(v, 100))
 	if err != nil {
 		return err
+	}
+	if p.Find != "" && len(l.Items) == 1 && l.Items[0].ID == p.Find {
+		http.Redirect(v.w, v.r, "/devices/"+url.PathEscape(p.Find), http.StatusSeeOther)
+		return nil
 	}
 	for _, d := range l.Items {
 		p.Online[d.ID] = s.fleet.Online(d.ID)
 	}
-	p.Devices, p.More = l.Items, v.more(l.Next)
+	p.Devices, p.Pages = l.Items, v.pager(l.Next)
 	v.show(http.StatusOK, "devices.html", "Devices", p)
 	return nil
 }
@@ -97,8 +103,9 @@ type devicePage struct {
 	Online      bool
 	Fingerprint string
 	Open        []store.Overlap // the campaign that has it
-	Events      []store.Event
-	More        string
+	Part        fleet.View      // how far it is in that; zero: it is not known
+	Events      []store.Event   // the newest first
+	Pages       pager
 	KeyWord     string
 }
 
@@ -115,11 +122,14 @@ func (s *Site) device(v *visit) error {
 	if p.Open, err = s.store.Overlaps(ctx, []string{d.ID}); err != nil {
 		return err
 	}
-	history, err := s.store.Events(ctx, store.EventFilter{Subject: d.ID}, v.page(50))
+	if len(p.Open) > 0 { // one that is scheduled, or that another server leads, says nothing of it
+		p.Part, _ = s.fleet.CampaignDevice(ctx, p.Open[0].Campaign, d.ID)
+	}
+	history, err := s.store.Events(ctx, store.EventFilter{Subject: d.ID}, v.sorting("-id").page(v, 50))
 	if err != nil {
 		return err
 	}
-	p.Events, p.More = history.Items, v.more(history.Next)
+	p.Events, p.Pages = history.Items, v.pager(history.Next)
 	v.show(http.StatusOK, "device.html", d.ID, p)
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,7 +22,7 @@ type draftForm struct {
 
 // draftFields are all of them; the review hands them on.
 var draftFields = []string{"id", "revision", "name", "release", "products", "sites", "tags", "devices",
-	"start", "at", "joined", "wait", "quorum", "site_quorum", "must", "ask", "two_people", "ready_timeout", "max_failures", "allow_unsigned",
+	"start", "at", "joined", "wait", "waves", "success", "errors", "outcome_timeout", "soak", "quorum", "site_quorum", "must", "ask", "two_people", "ready_timeout", "max_failures", "allow_unsigned",
 	"not_before", "spread", "window", "hold", "group", "interface", "rate", "fec"}
 
 // Get returns a field; templates use it.
@@ -127,13 +126,7 @@ func (f draftForm) read(was store.CampaignSettings) (name string, release manife
 		}
 	}
 
-	var wave store.Wave
-	if len(was.Policy.Waves) > 0 {
-		wave = was.Policy.Waves[0]
-	}
-	wave.Quorum, wave.SiteQuorum = r.number("quorum", "Quorum", 100), r.number("site_quorum", "Quorum of each site", 100)
-	wave.Must, wave.Ask, wave.ReadyTimeout = fields(f.Get("must")), f.Is("ask", "on"), r.span("ready_timeout", "Votes end after")
-	set.Policy.Waves = []store.Wave{wave}
+	set.Policy.Waves = r.readWaves(was.Policy.Waves)
 	set.Policy.TwoPeople, set.Policy.AllowUnsigned = f.Is("two_people", "on"), f.Is("allow_unsigned", "on")
 	set.Policy.MaxFailures = r.number("max_failures", "Failures", commit.MaxTargets)
 
@@ -212,14 +205,9 @@ func formOf(c store.Campaign) draftForm {
 	moment("at", set.Schedule.At)
 	number("joined", set.Schedule.Joined)
 	span("wait", set.Schedule.Wait)
-	wave := set.Policy.Waves[0]
-	number("quorum", wave.Quorum)
-	number("site_quorum", wave.SiteQuorum)
-	put("must", strings.Join(wave.Must, "\n"))
-	flag("ask", wave.Ask)
+	putWaves(set.Policy.Waves, put, number, span, flag)
 	flag("two_people", set.Policy.TwoPeople)
 	flag("allow_unsigned", set.Policy.AllowUnsigned)
-	span("ready_timeout", wave.ReadyTimeout)
 	number("max_failures", set.Policy.MaxFailures)
 	moment("not_before", set.Activation.NotBefore)
 	span("spread", set.Activation.Spread)
@@ -248,11 +236,10 @@ type draftPage struct {
 const maxChoice = 1000
 
 func (s *Site) showDraft(v *visit, status int, f draftForm, wrong []string) error {
-	l, err := s.store.Releases(v.r.Context(), "", store.Page{Limit: maxChoice})
+	l, err := s.store.Releases(v.r.Context(), "", store.Page{Limit: maxChoice, Order: "-uploaded"})
 	if err != nil {
 		return err
 	}
-	slices.SortStableFunc(l.Items, func(a, b store.Release) int { return b.Uploaded.At.Compare(a.Uploaded.At) })
 	p := draftPage{Form: f, Releases: l.Items, Wrong: wrong, Editing: f.Get("id") != ""}
 	title := "New campaign"
 	if p.Editing {

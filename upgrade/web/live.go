@@ -43,7 +43,7 @@ func (s *Site) stream(v *visit, pause time.Duration, concerns func(fleet.Changes
 		if err := pages["overview.html"].ExecuteTemplate(&b, part, f); err != nil {
 			return err
 		}
-		message := []byte(": still here\n\n")
+		message := []byte("event: here\ndata: \n\n") // for who looks whether the stream is alive
 		if !bytes.Equal(b.Bytes(), shown) {
 			shown = bytes.Clone(b.Bytes())
 			message = event(shown)

@@ -3,7 +3,6 @@ package web
 import (
 	"context"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/multicast-upgrade/tool/upgrade/fleet"
@@ -21,11 +20,9 @@ type entry struct {
 type overviewPage struct {
 	Open     []entry // draft, scheduled and running
 	MoreOpen bool
-	Devices  int
-	Approved int
-	Pending  int
-	Revoked  int
+	fleet.Summary
 	Waiting  []store.Device // for approval, the first
+	Restored []entry        // of Open, those that wait for somebody to say how they go on
 	Events   []store.Event  // the newest first
 }
 
@@ -37,7 +34,7 @@ const (
 
 func (s *Site) lookAround(ctx context.Context) (p overviewPage, err error) {
 	open, err := s.store.Campaigns(ctx, store.CampaignFilter{Phases: []store.CampaignPhase{
-		store.PhaseRunning, store.PhasePaused, store.PhaseScheduled, store.PhaseDraft}}, store.Page{Limit: overviewCampaigns})
+		store.PhaseRunning, store.PhasePaused, store.PhaseScheduled, store.PhaseDraft}}, store.Page{Limit: overviewCampaigns, Order: "-created"})
 	if err != nil {
 		return p, err
 	}
@@ -45,14 +42,14 @@ func (s *Site) lookAround(ctx context.Context) (p overviewPage, err error) {
 		return p, err
 	}
 	p.MoreOpen = open.Next != ""
-	counts, err := s.store.CountDevices(ctx, store.DeviceFilter{})
-	if err != nil {
+	for _, e := range p.Open {
+		if e.Restored == store.Unresolved {
+			p.Restored = append(p.Restored, e)
+		}
+	}
+	if p.Summary, err = s.fleet.Summary(ctx); err != nil {
 		return p, err
 	}
-	for _, n := range counts {
-		p.Devices += n
-	}
-	p.Approved, p.Pending, p.Revoked = counts[store.KeyApproved], counts[store.KeyPending], counts[store.KeyRevoked]
 	pending := store.KeyPending
 	waiting, err := s.store.Devices(ctx, store.DeviceFilter{KeyState: &pending}, store.Page{Limit: overviewDevices})
 	if err != nil {
@@ -61,24 +58,6 @@ func (s *Site) lookAround(ctx context.Context) (p overviewPage, err error) {
 	p.Waiting = waiting.Items
 	p.Events, err = s.newest(ctx, store.EventFilter{}, overviewEvents)
 	return p, err
-}
-
-// newest returns the last events of the audit trail that a filter selects among the last thousand, the newest first.
-func (s *Site) newest(ctx context.Context, f store.EventFilter, n int) ([]store.Event, error) {
-	const among = 1000
-	last, err := s.store.LastEvent(ctx)
-	if err != nil {
-		return nil, err
-	}
-	l, err := s.store.Events(ctx, f, store.Page{After: strconv.FormatInt(max(0, last-among), 10), Limit: among})
-	if err != nil {
-		return nil, err
-	}
-	events := l.Items[max(0, len(l.Items)-n):]
-	for i, j := 0, len(events)-1; i < j; i, j = i+1, j-1 {
-		events[i], events[j] = events[j], events[i]
-	}
-	return events, nil
 }
 
 // entries looks at campaigns of a list. What cannot be looked at, as another server leads it, is shown without progress.
@@ -112,31 +91,4 @@ func (s *Site) overviewLive(v *visit) error {
 		p, err := s.lookAround(ctx)
 		return "part-overview", v.frame("Overview", p), false, err
 	})
-}
-
-// An auditPage is what audit.html shows.
-type auditPage struct {
-	Events []store.Event
-	Filter store.EventFilter
-	More   string
-	Newest bool // the list is the newest ones, without a page
-}
-
-func (s *Site) audit(v *visit) error {
-	p := auditPage{Filter: store.EventFilter{Actor: v.r.FormValue("actor"), Subject: v.r.FormValue("subject"), Campaign: v.r.FormValue("campaign")}}
-	if v.r.FormValue("from") == "start" || v.r.FormValue("after") != "" {
-		l, err := s.store.Events(v.r.Context(), p.Filter, v.page(100))
-		if err != nil {
-			return err
-		}
-		p.Events, p.More = l.Items, v.more(l.Next)
-	} else {
-		var err error
-		p.Newest = true
-		if p.Events, err = s.newest(v.r.Context(), p.Filter, 100); err != nil {
-			return err
-		}
-	}
-	v.show(http.StatusOK, "audit.html", "Audit trail", p)
-	return nil
 }

@@ -20,17 +20,17 @@ import (
 type releasesPage struct {
 	Releases []store.Release
 	Product  string
-	More     string
+	Sort     sorting
+	Pages    pager
 }
 
 func (s *Site) releases(v *visit) error {
-	p := releasesPage{Product: v.r.FormValue("product")}
-	l, err := s.store.Releases(v.r.Context(), p.Product, v.page(50))
+	p := releasesPage{Product: strings.TrimSpace(v.r.FormValue("product")), Sort: v.sorting("-uploaded")}
+	l, err := s.store.Releases(v.r.Context(), p.Product, p.Sort.page(v, 50))
 	if err != nil {
 		return err
 	}
-	slices.SortStableFunc(l.Items, func(a, b store.Release) int { return b.Uploaded.At.Compare(a.Uploaded.At) })
-	p.Releases, p.More = l.Items, v.more(l.Next)
+	p.Releases, p.Pages = l.Items, v.pager(l.Next)
 	v.show(http.StatusOK, "releases.html", "Releases", p)
 	return nil
 }
@@ -67,7 +67,7 @@ func (s *Site) release(v *visit) error {
 	if err != nil {
 		return err
 	}
-	campaigns, err := s.store.Campaigns(v.r.Context(), store.CampaignFilter{Release: r.ID}, store.Page{Limit: 50})
+	campaigns, err := s.store.Campaigns(v.r.Context(), store.CampaignFilter{Release: r.ID}, store.Page{Limit: 50, Order: "-created"})
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,6 +55,7 @@ type rig struct {
 	fleet *fleet.Server
 	http  *httptest.Server
 	image []byte
+	cut   atomic.Bool // what keeps pages up to date is refused
 
 	mu   sync.Mutex // guards all below
 	hub  hub.Hub
@@ -79,7 +81,12 @@ func newRig(t *testing.T) *rig {
 	})
 	mux := http.NewServeMux()
 	ctx, cancel := context.WithCancel(context.Background())
-	r.http = httptest.NewUnstartedServer(mux)
+	r.http = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if r.cut.Load() && strings.HasSuffix(req.URL.Path, "/live") {
+			panic(http.ErrAbortHandler) // the connection is reset
+		}
+		mux.ServeHTTP(w, req)
+	}))
 	r.http.Config.BaseContext = func(net.Listener) context.Context { return ctx }
 	r.http.Start()
 	r.fleet, err = fleet.Open(t.Context(), fleet.Config{

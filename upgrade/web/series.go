@@ -9,20 +9,24 @@ import (
 
 // A seriesJSON is what the plots are made of: columns of one length, in the units of their axes.
 type seriesJSON struct {
-	Time    []int64   `json:"time"`    // seconds since 1970
-	Loss    []float64 `json:"loss"`    // percent of datagrams, the mean of all devices
-	Worst   []float64 `json:"worst"`   // and of the device that loses most
-	Nacks   []float64 `json:"nacks"`   // per second
-	Repairs []float64 `json:"repairs"` // segments per second
-	Rate    []float64 `json:"rate"`    // Mbit/s
-	Over    bool      `json:"over"`    // nothing more will come
+	Time    []int64    `json:"time"`    // seconds since 1970
+	Loss    []*float64 `json:"loss"`    // percent of datagrams, the mean of all devices; null: not known
+	Worst   []*float64 `json:"worst"`   // and of the device that loses most
+	Nacks   []float64  `json:"nacks"`   // per second
+	Repairs []float64  `json:"repairs"` // segments per second
+	Rate    []float64  `json:"rate"`    // Mbit/s
+	Over    bool       `json:"over"`    // nothing more will come
 }
 
 func columns(samples []fleet.Sample) seriesJSON {
 	out := seriesJSON{Time: []int64{}} // never null
 	for _, x := range samples {
 		out.Time = append(out.Time, x.At.Unix())
-		out.Loss, out.Worst = append(out.Loss, 100*x.Loss), append(out.Worst, 100*x.WorstLoss)
+		var loss, worst *float64
+		if x.Reporting > 0 {
+			loss, worst = new(100*x.Loss), new(100*x.WorstLoss)
+		}
+		out.Loss, out.Worst = append(out.Loss, loss), append(out.Worst, worst)
 		out.Nacks, out.Repairs = append(out.Nacks, x.Nacks), append(out.Repairs, x.Repairs)
 		out.Rate = append(out.Rate, x.Rate/1e6)
 	}

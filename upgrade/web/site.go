@@ -22,13 +22,12 @@ type Config struct {
 // A Site is the page. It serves all paths below /. Pages that are kept up to date end with the context of their request:
 // who wants to shut an [http.Server] down ends its BaseContext.
 type Site struct {
-	fleet    *fleet.Server
-	store    *store.Store
-	secure   bool
-	log      *slog.Logger
-	sessions sessions
-	streams  chan struct{} // a place for each of those that may be open at once
-	handler  http.Handler
+	fleet   *fleet.Server
+	store   *store.Store
+	secure  bool
+	log     *slog.Logger
+	streams chan struct{} // a place for each of those that may be open at once
+	handler http.Handler
 }
 
 // maxStreams bounds the pages that are kept up to date at once; the others stand still until they are loaded anew.
@@ -56,9 +55,9 @@ func New(cfg Config) (*Site, error) {
 	}
 	mux.HandleFunc("GET /login", s.showLogin)
 	mux.HandleFunc("POST /login", s.login)
-	mux.Handle("GET /static/", staticFiles())
+	mux.Handle("GET /static/", s.staticFiles())
 	mux.Handle("/", s.person(store.RoleViewer, func(*visit) error { return store.ErrNotFound }))
-	s.handler = protect(mux)
+	s.handler = s.protect(mux)
 	return s, nil
 }
 
@@ -72,7 +71,7 @@ type route struct {
 
 func (s *Site) routes() map[string]route {
 	const events, releases, devices, campaigns, tokens = "GET /events", "GET /releases", "GET /devices", "GET /campaigns", "GET /tokens"
-	const draft = "POST /campaigns"
+	const enrolments, draft = "GET /enrolments", "POST /campaigns"
 	routes := map[string]route{
 		"GET /{$}":     {events, s.overview},
 		"GET /live":    {"GET /events/stream", s.overviewLive},
@@ -90,6 +89,11 @@ func (s *Site) routes() map[string]route {
 		"GET /devices/{id}":        {"GET /devices/{device}", s.device},
 		"POST /devices/{id}/place": {"PUT /devices/{device}/place", s.placeDevice},
 
+		"GET /enrolments":              {enrolments, s.enrolments},
+		"POST /enrolments":             {"POST /enrolments", s.addEnrolment},
+		"GET /enrolments/{id}/revoke":  {"DELETE /enrolments/{enrolment}", s.askRevokeEnrolment},
+		"POST /enrolments/{id}/revoke": {"DELETE /enrolments/{enrolment}", s.revokeEnrolment},
+
 		"GET /campaigns":              {campaigns, s.campaigns},
 		"GET /campaigns/new":          {draft, s.newCampaign},
 		"POST /campaigns/new":         {draft, s.rewriteCampaign},
@@ -100,6 +104,7 @@ func (s *Site) routes() map[string]route {
 		"GET /campaigns/{id}/live":    {"GET /events/stream", ofCampaign(s.campaignLive)},
 		"GET /campaigns/{id}/series":  {"GET /campaigns/{campaign}/series", ofCampaign(s.series)},
 		"GET /campaigns/{id}/devices": {"GET /campaigns/{campaign}/devices", ofCampaign(s.campaignDevices)},
+		"GET /campaigns/{id}/sites":   {"GET /campaigns/{campaign}/sites", ofCampaign(s.campaignSites)},
 		"GET /campaigns/{id}/change":  {"PUT /campaigns/{campaign}", ofCampaign(s.changeCampaign)},
 
 		"GET /tokens":              {tokens, s.tokens},
@@ -119,14 +124,23 @@ func (s *Site) routes() map[string]route {
 }
 
 // protect keeps other sites out.
-func protect(h http.Handler) http.Handler {
-	h = http.NewCrossOriginProtection().Handler(h)
+func (s *Site) protect(h http.Handler) http.Handler {
+	cross := http.NewCrossOriginProtection()
+	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.refuse(w, r, &refusal{http.StatusForbidden, "Another site had your browser send this, so it was not done. If it was you, do it on this page."})
+	}))
+	h = cross.Handler(h)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for name, value := range securityHeaders {
 			w.Header().Set(name, value)
 		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+// refuse answers a request of nobody in particular with an error in words, on a page.
+func (s *Site) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	(&visit{site: s, w: w, r: r}).fail(err)
 }
 
 // securityHeaders go with every answer. Nothing here needs inline scripts or styles, or anything from elsewhere.

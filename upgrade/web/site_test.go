@@ -3,12 +3,14 @@ package web_test
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/multicast-upgrade/tool/upgrade/store"
+	"github.com/multicast-upgrade/tool/upgrade/web"
 )
 
 // Each role sees the buttons it may press, and is refused the others when it asks for them all the same.
@@ -20,6 +22,7 @@ func TestRoles(t *testing.T) {
 	draft := r.draft(rel, "spring", func(set *store.CampaignSettings) { set.Policy.TwoPeople = true })
 	page := "/campaigns/" + draft.ID.String()
 	viewer, operator, approver := r.person("vera", store.RoleViewer), r.person("otto", store.RoleOperator), r.person("arno", store.RoleApprover)
+	admin := r.person("alma", store.RoleAdmin)
 	for _, c := range []struct {
 		path, button          string
 		viewer, operator, app bool
@@ -31,7 +34,8 @@ func TestRoles(t *testing.T) {
 		{page, page + "/discard", false, true, true},
 		{page, page + "/approve", false, false, true},
 		{page, page + "/start", false, false, false}, // nobody has approved it
-		{"/", ">Tokens<", false, true, true},
+		{"/", ">Tokens<", false, false, false},       // an admin's
+		{"/enrolments", "Make an enrolment", false, true, true},
 	} {
 		for _, who := range []struct {
 			*person
@@ -48,7 +52,8 @@ func TestRoles(t *testing.T) {
 		paths  []string
 	}{
 		{viewer, []string{page + "/start", page + "/abort", page + "/commit", page + "/approve", page + "/discard", "/devices/phone-02/approve",
-			"/devices/phone-01/revoke", "/devices/phone-01/place", "/releases", "/releases/" + rel.ID.String() + "/remove", "/tokens", "/campaigns", "/campaigns/review"}},
+			"/devices/phone-01/revoke", "/devices/phone-01/place", "/releases", "/releases/" + rel.ID.String() + "/remove", "/tokens", "/campaigns", "/campaigns/review",
+			"/enrolments", "/enrolments/x/revoke", page + "/adopt", page + "/vouch"}},
 		{operator, []string{page + "/approve"}},
 	} {
 		for _, path := range c.paths {
@@ -60,8 +65,16 @@ func TestRoles(t *testing.T) {
 	if status, _ := viewer.get("/tokens"); status != http.StatusForbidden {
 		t.Errorf("a viewer at the tokens: %d", status)
 	}
-	if status, _ := operator.post("/tokens", url.Values{"name": {"x"}, "role": {"approver"}}); status != http.StatusForbidden {
-		t.Errorf("an operator gives the role of an approver: %d", status)
+	for _, p := range []*person{operator, approver} {
+		if status, _ := p.post("/tokens", url.Values{"name": {"x"}, "role": {"viewer"}}); status != http.StatusForbidden {
+			t.Errorf("somebody gives a token who is no admin: %d", status)
+		}
+	}
+	if !strings.Contains(admin.see("/"), ">Tokens<") {
+		t.Error("an admin is not shown the tokens")
+	}
+	if status, body := admin.post("/tokens", url.Values{"name": {"x"}, "role": {"approver"}}); status != http.StatusOK || !strings.Contains(body, "x") {
+		t.Errorf("an admin gives the role of an approver: %d\n%s", status, body)
 	}
 	if status, body := approver.does(page + "/approve"); status != http.StatusOK || !strings.Contains(body, "is approved") {
 		t.Errorf("approve: %d\n%s", status, body)
@@ -103,6 +116,29 @@ func TestLogin(t *testing.T) {
 		}
 	}
 	v := r.person("vera", store.RoleViewer)
+	other, err := web.New(web.Config{Fleet: r.fleet}) // another server on the store, or the same after a restart
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, err := url.Parse(r.http.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"<h1>Overview</h1>", "<h1>Log in</h1>"} {
+		req := httptest.NewRequest("GET", "/", nil)
+		for _, c := range v.client.Jar.Cookies(base) {
+			req.AddCookie(c)
+		}
+		w := httptest.NewRecorder()
+		other.ServeHTTP(w, req)
+		if body := w.Body.String(); !strings.Contains(body, want) && !(w.Code == http.StatusSeeOther && want == "<h1>Log in</h1>") {
+			t.Errorf("at another server: %d\n%s\nwant %s", w.Code, body, want)
+		}
+		if err := r.store.EndSession(t.Context(), v.client.Jar.Cookies(base)[0].Value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v = r.person("vera", store.RoleViewer)
 	v.post("/logout", nil)
 	if _, body := v.get("/"); !strings.Contains(body, "<h1>Log in</h1>") {
 		t.Error("a session outlives its logout")
@@ -169,7 +205,7 @@ func TestHostileNames(t *testing.T) {
 	r := newRig(t)
 	rel := r.upload()
 	r.enrol("berlin", "phone-01")
-	p := r.person(hostile, store.RoleOperator)
+	p := r.person(hostile, store.RoleAdmin)
 	draft := r.draft(rel, hostile, nil)
 	later := r.draft(rel, hostile+"2", func(set *store.CampaignSettings) { set.Schedule.At = time.Now().Add(time.Hour) })
 	if _, err := r.fleet.Start(t.Context(), later.ID, later.Revision, hostile); err != nil {
@@ -196,6 +232,17 @@ func TestHostileNames(t *testing.T) {
 	look("what is wrong", body)
 	_, body = p.post("/campaigns/"+draft.ID.String()+"/start", url.Values{"revision": {fmt.Sprint(draft.Revision)}})
 	look("overlap", body)
+	_, body = p.post("/enrolments", url.Values{"device": {hostile}, "site": {hostile}, "tags": {hostile}, "valid": {hostile}})
+	look("enrolment", body)
+	if err := r.store.AddEvents(t.Context(), store.Event{At: time.Now(), Actor: hostile, Action: hostile, Subject: "phone-01", Detail: []byte(`{"` + "<script>alert(1)</script>" + `": "` + "<script>alert(1)</script>" + `"}`)}); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/audit", "/", "/devices/phone-01", "/enrolments/x/revoke?device=" + url.QueryEscape(hostile), "/devices?order=" + url.QueryEscape(hostile),
+		"/campaigns/" + later.ID.String() + "/devices?site=" + url.QueryEscape(hostile) + "&order=" + url.QueryEscape(hostile), "/audit?subject=" + url.QueryEscape(hostile) + "&since=" + url.QueryEscape(hostile),
+		"/releases?product=" + url.QueryEscape(hostile), "/campaigns?phase=" + url.QueryEscape(hostile)} {
+		_, body := p.get(path)
+		look(path, body)
+	}
 	_, body = p.send("/releases", [3]string{"manifest", hostile, hostile})
 	look("upload", body)
 	if shown < 20 {
@@ -243,8 +290,11 @@ func TestPaging(t *testing.T) {
 	if body := p.see("/devices?find=phone-123"); !strings.Contains(body, "<h1>phone-123</h1>") {
 		t.Error("a device is not found by its name")
 	}
-	if body := p.see("/devices?find=phone-1230"); !strings.Contains(body, "no device phone-1230") || !strings.Contains(body, "/devices/phone-124") || strings.Contains(body, "/devices/phone-123\"") {
-		t.Error("a name that is not there does not lead to those that come next")
+	if body := p.see("/devices?find=phone-12"); !strings.Contains(body, "10 devices") || !strings.Contains(body, "/devices/phone-129") || strings.Contains(body, "/devices/phone-130") {
+		t.Error("the beginning of a name does not lead to those that begin so")
+	}
+	if body := p.see("/devices?find=phone-1230"); !strings.Contains(body, "None that fits") {
+		t.Error("a name that is not there is not said to be none")
 	}
 	if body := p.see("/devices?state=approved"); !strings.Contains(body, "0 devices") {
 		t.Error("the filter of keys does not filter")

@@ -12,6 +12,8 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"github.com/multicast-upgrade/tool/upgrade/store"
 )
 
 //go:embed templates static
@@ -36,7 +38,7 @@ var pages = func() map[string]*template.Template {
 }()
 
 // staticFiles serves what is in static. Browsers keep it and ask whether it is still the same.
-func staticFiles() http.Handler {
+func (s *Site) staticFiles() http.Handler {
 	tags := map[string]string{}
 	contents := map[string][]byte{}
 	err := fs.WalkDir(files, "static", func(name string, d fs.DirEntry, err error) error {
@@ -54,7 +56,7 @@ func staticFiles() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b, ok := contents[r.URL.Path]
 		if !ok {
-			http.NotFound(w, r)
+			s.refuse(w, r, store.ErrNotFound)
 			return
 		}
 		w.Header().Set("ETag", tags[r.URL.Path])
@@ -66,6 +68,9 @@ func staticFiles() http.Handler {
 // area returns the entry of the menu that a path belongs to.
 func area(path string) string {
 	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	if first == "enrolments" {
+		return "devices"
+	}
 	return first
 }
 
@@ -79,13 +84,17 @@ var words = template.FuncMap{
 	"percent":  func(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) },
 	"share":    share,
 	"count":    count,
+	"number":   func(n any) string { return group(int(number(n))) },
 	"short":    func(s fmt.Stringer) string { return s.String()[:12] },
 	"cause":    func(c any) string { return sayCause(fmt.Sprint(c)) },
 	"campaign": sayPhase,
 	"action":   sayAction,
 	"about":    sayAbout,
+	"detail":   sayDetail,
 	"join":     func(list []string) string { return strings.Join(list, ", ") },
 	"policy":   sayPolicy,
+	"waves":    sayWaves,
+	"inc":      func(n int) int { return n + 1 },
 	"schedule": saySchedule,
 	"targets":  sayTargets,
 	"str":      func(v any) string { return fmt.Sprint(v) },
@@ -105,6 +114,8 @@ func number(v any) float64 {
 	case int:
 		return float64(n)
 	case int64:
+		return float64(n)
+	case uint64:
 		return float64(n)
 	}
 	return 0

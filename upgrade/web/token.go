@@ -11,7 +11,7 @@ import (
 // A tokensPage is what tokens.html shows.
 type tokensPage struct {
 	Tokens []store.Token
-	More   string
+	Pages  pager
 	Roles  []store.Role // that the person may give
 	New    string       // the secret that was just made, for Name
 	Name   string
@@ -20,12 +20,12 @@ type tokensPage struct {
 func (s *Site) tokens(v *visit) error { return s.showTokens(v, "", "") }
 
 func (s *Site) showTokens(v *visit, name, secret string) error {
-	l, err := s.store.Tokens(v.r.Context(), "", v.page(100))
+	l, err := s.store.Tokens(v.r.Context(), "", store.Page{After: v.r.URL.Query().Get("after")})
 	if err != nil {
 		return err
 	}
-	p := tokensPage{Tokens: l.Items, More: v.more(l.Next), Name: name, New: secret}
-	for _, role := range []store.Role{store.RoleViewer, store.RoleOperator, store.RoleApprover} {
+	p := tokensPage{Tokens: l.Items, Pages: v.pager(l.Next), Name: name, New: secret}
+	for _, role := range []store.Role{store.RoleViewer, store.RoleOperator, store.RoleApprover, store.RoleAdmin} {
 		if v.token.Role.Covers(role) {
 			p.Roles = append(p.Roles, role)
 		}

@@ -84,7 +84,7 @@ func (v *visit) show(status int, page, title string, data any) {
 	if v.isPart() {
 		block = "main"
 	} else if v.secret != "" {
-		f.Flash = v.site.sessions.takeFlash(v.secret)
+		f.Flash, _ = v.site.store.HearInSession(v.r.Context(), v.secret) // the page is worth more than its first sentence
 	}
 	var b bytes.Buffer
 	if err := pages[page].ExecuteTemplate(&b, block, f); err != nil {
@@ -109,7 +109,9 @@ func (v *visit) fail(err error) {
 
 // done leads to another page, which says text first.
 func (v *visit) done(to, text string) error {
-	v.site.sessions.say(v.secret, text)
+	if err := v.site.store.SayInSession(v.r.Context(), v.secret, text); err != nil {
+		v.site.log.Warn("a person is not told what was done", "err", err) // it was done all the same
+	}
 	if v.isPart() { // a script follows it itself: a redirect would have it fetch that page, with its text
 		v.w.Header().Set("HX-Redirect", to)
 		v.w.WriteHeader(http.StatusNoContent)
@@ -148,18 +150,4 @@ func ofCampaign(do func(*visit, store.Campaign) error) func(*visit) error {
 		}
 		return do(v, c)
 	}
-}
-
-func (v *visit) page(limit int) store.Page {
-	return store.Page{After: v.r.FormValue("after"), Limit: limit}
-}
-
-// more returns the link to the next page of a list; empty if there is none.
-func (v *visit) more(next string) string {
-	if next == "" {
-		return ""
-	}
-	q := v.r.URL.Query()
-	q.Set("after", next)
-	return v.r.URL.Path + "?" + q.Encode()
 }

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -60,6 +61,7 @@ var explained = []struct {
 }{
 	{commit.ErrNotReady, http.StatusConflict, "The policy is not met: not enough devices are ready.", false},
 	{commit.ErrDecided, http.StatusConflict, "It was decided before.", false},
+	{commit.ErrRestored, http.StatusConflict, "The database was restored from a backup: this campaign takes the decision that a device shows, and makes none.", false},
 	{store.ErrSamePerson, http.StatusForbidden, "A campaign is approved by somebody else than who made it or changed it last.", false},
 	{store.ErrNotApproved, http.StatusConflict, "A second person has to approve this campaign before it can start.", false},
 	{store.ErrConflict, http.StatusConflict, "Somebody else changed this meanwhile. Look at it again before you go on.", false},
@@ -102,11 +104,11 @@ func sayMoment(t time.Time) string {
 func sayBytes(n int64) string {
 	const k = 1000
 	switch {
-	case n < 10*k:
+	case n < k:
 		return group(int(n)) + " B"
-	case n < 10*k*k:
+	case n < k*k:
 		return fmt.Sprintf("%.1f kB", float64(n)/k)
-	case n < 10*k*k*k:
+	case n < k*k*k:
 		return fmt.Sprintf("%.1f MB", float64(n)/k/k)
 	}
 	return fmt.Sprintf("%.1f GB", float64(n)/k/k/k)
@@ -167,8 +169,9 @@ var actions = map[string]string{
 	"device.place": "set site and tags of", "device.key-removed": "forgot the key of", "device.remove": "removed device", "device.duplicate": "found a key twice:",
 	"campaign.add": "made a draft", "campaign.change": "changed a draft", "campaign.approve": "approved",
 	"campaign.scheduled": "started", "campaign.running": "began", "campaign.closed": "closed", "campaign.commit": "agreed to COMMIT",
-	"campaign.abort": "aborted", "campaign.hold": "held", "campaign.resume": "resumed", "campaign.lead": "leads",
-	"token.create": "made a token for", "token.revoke": "revoked a token", "enrolment.create": "made an enrolment for",
+	"campaign.abort": "aborted", "campaign.hold": "held", "campaign.pause": "paused", "campaign.paused": "paused by itself:", "campaign.resume": "resumed", "campaign.lead": "leads", "campaign.resolve": "said after a restore how it goes on:",
+	"database.restored": "restored the database from a backup", "setting.put": "changed a setting",
+	"token.create": "made a token for", "token.revoke": "revoked a token", "enrolment.create": "made an enrolment for", "enrolment.revoke": "revoked an enrolment for",
 }
 
 // sayPolicy returns when devices may activate.
@@ -238,7 +241,7 @@ func sayAbout(e store.Event) string {
 	case strings.HasPrefix(e.Action, "token."):
 		return detail.Name
 	case strings.HasPrefix(e.Action, "enrolment."):
-		return detail.Device
+		return cmp.Or(detail.Device, "any device")
 	case detail.Product != "" && detail.Version != "":
 		return detail.Product + " " + detail.Version
 	case strings.HasPrefix(e.Action, "release."):

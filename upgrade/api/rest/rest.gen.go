@@ -160,6 +160,7 @@ const (
 	ReasonNotFound      Reason = "not-found"
 	ReasonNotReady      Reason = "not-ready"
 	ReasonOverlap       Reason = "overlap"
+	ReasonPaused        Reason = "paused"
 	ReasonRestored      Reason = "restored"
 	ReasonReused        Reason = "reused"
 	ReasonRole          Reason = "role"
@@ -212,6 +213,8 @@ func (e Reason) Valid() bool {
 		return true
 	case ReasonOverlap:
 		return true
+	case ReasonPaused:
+		return true
 	case ReasonRestored:
 		return true
 	case ReasonReused:
@@ -241,6 +244,7 @@ func (e Reason) Valid() bool {
 
 // Defines values for Role.
 const (
+	RoleAdmin    Role = "admin"
 	RoleApprover Role = "approver"
 	RoleDevice   Role = "device"
 	RoleOperator Role = "operator"
@@ -250,6 +254,8 @@ const (
 // Valid indicates whether the value is a known member of the Role enum.
 func (e Role) Valid() bool {
 	switch e {
+	case RoleAdmin:
+		return true
 	case RoleApprover:
 		return true
 	case RoleDevice:
@@ -257,6 +263,36 @@ func (e Role) Valid() bool {
 	case RoleOperator:
 		return true
 	case RoleViewer:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for WaveStateStep.
+const (
+	WaveStateStepAborted    WaveStateStep = "aborted"
+	WaveStateStepActivating WaveStateStep = "activating"
+	WaveStateStepDone       WaveStateStep = "done"
+	WaveStateStepSoaking    WaveStateStep = "soaking"
+	WaveStateStepVoting     WaveStateStep = "voting"
+	WaveStateStepWaiting    WaveStateStep = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the WaveStateStep enum.
+func (e WaveStateStep) Valid() bool {
+	switch e {
+	case WaveStateStepAborted:
+		return true
+	case WaveStateStepActivating:
+		return true
+	case WaveStateStepDone:
+		return true
+	case WaveStateStepSoaking:
+		return true
+	case WaveStateStepVoting:
+		return true
+	case WaveStateStepWaiting:
 		return true
 	default:
 		return false
@@ -663,12 +699,14 @@ type Policy struct {
 	// AllowUnsigned let devices without a key vote
 	AllowUnsigned bool `json:"allow_unsigned,omitempty,omitzero"`
 
-	// MaxFailures hold the others when so many devices have failed; 0 never
+	// MaxFailures stop when so many devices have failed: the others hold, and waves that are not decided are paused; 0 never
 	MaxFailures int `json:"max_failures,omitempty,omitzero"`
 
 	// TwoPeople somebody else than who made it has to approve it
-	TwoPeople bool   `json:"two_people,omitempty,omitzero"`
-	Waves     []Wave `json:"waves"`
+	TwoPeople bool `json:"two_people,omitempty,omitzero"`
+
+	// Waves decided one after the other, in this order
+	Waves []Wave `json:"waves"`
 }
 
 // Preview defines model for Preview.
@@ -677,9 +715,15 @@ type Preview struct {
 	Overlap []Overlap `json:"overlap,omitempty,omitzero"`
 
 	// Pending devices that match and are no targets, as nobody has approved their keys
-	Pending int            `json:"pending,omitempty,omitzero"`
+	Pending int `json:"pending,omitempty,omitzero"`
+
+	// Problem why the targets cannot be divided into the waves
+	Problem string         `json:"problem,omitempty,omitzero"`
 	Sites   map[string]int `json:"sites"`
 	Targets int            `json:"targets"`
+
+	// Waves of several; which devices they are is by the id of the campaign
+	Waves []WavePreview `json:"waves,omitempty,omitzero"`
 }
 
 // Problem defines model for Problem.
@@ -741,7 +785,7 @@ type Role string
 type Sample struct {
 	At time.Time `json:"at"`
 
-	// Loss mean share of datagrams that targets lost, as they report it
+	// Loss the mean share of datagrams that they lost
 	Loss float64 `json:"loss"`
 
 	// Nacks per second
@@ -752,6 +796,9 @@ type Sample struct {
 
 	// Repairs segments of repair sent, per second
 	Repairs float64 `json:"repairs"`
+
+	// Reporting targets that have said how much they lose; if none has, the next two are unknown
+	Reporting int `json:"reporting"`
 
 	// WorstLoss of the target that loses most
 	WorstLoss float64 `json:"worst_loss"`
@@ -865,7 +912,7 @@ type Status struct {
 	Asking bool      `json:"asking,omitempty,omitzero"`
 	At     time.Time `json:"at"`
 
-	// Brake why it is held
+	// Brake why it is held or paused
 	Brake    string `json:"brake,omitempty,omitzero"`
 	Campaign string `json:"campaign"`
 
@@ -876,10 +923,13 @@ type Status struct {
 	// Counts targets in each state
 	Counts map[string]int `json:"counts,omitempty,omitzero"`
 
-	// Deadline of votes
+	// Deadline of votes, of the wave that began last
 	Deadline time.Time `json:"deadline,omitempty,omitzero"`
-	Held     bool      `json:"held,omitempty,omitzero"`
-	Joined   int       `json:"joined"`
+
+	// Group address and port that are sent to, if this server leads it or has it waiting
+	Group  string `json:"group,omitempty,omitzero"`
+	Held   bool   `json:"held,omitempty,omitzero"`
+	Joined int    `json:"joined"`
 
 	// Laggards the first 100
 	Laggards []Target `json:"laggards,omitempty,omitzero"`
@@ -888,22 +938,37 @@ type Status struct {
 	Leader string `json:"leader,omitempty,omitzero"`
 
 	// Left until everything is sent once
-	Left  int64   `json:"left,omitempty,omitzero"`
-	Loss  float64 `json:"loss,omitempty,omitzero"`
-	Phase Phase   `json:"phase"`
-	Ready int     `json:"ready"`
+	Left int64 `json:"left,omitempty,omitzero"`
 
-	// Reason why ABORT
+	// Loss the mean share of datagrams that they lost
+	Loss float64 `json:"loss,omitempty,omitzero"`
+
+	// Paused it is held, and nothing is sent or decided
+	Paused bool  `json:"paused,omitempty,omitzero"`
+	Phase  Phase `json:"phase"`
+	Ready  int   `json:"ready"`
+
+	// Reason why ABORT, of the first wave that was aborted
 	Reason string `json:"reason,omitempty,omitzero"`
 
+	// Reporting targets that have said how much they lose
+	Reporting int `json:"reporting,omitempty,omitzero"`
+
 	// Restored it is older than a restore of the database, and waits
-	Restored  bool    `json:"restored,omitempty,omitzero"`
-	Sending   Sending `json:"sending,omitempty,omitzero"`
-	Step      string  `json:"step,omitempty,omitzero"`
-	Targets   int     `json:"targets"`
-	Trouble   string  `json:"trouble,omitempty,omitzero"`
-	Unsigned  int     `json:"unsigned,omitempty,omitzero"`
-	Verdict   string  `json:"verdict,omitempty,omitzero"`
+	Restored bool    `json:"restored,omitempty,omitzero"`
+	Sending  Sending `json:"sending,omitempty,omitzero"`
+	Step     string  `json:"step,omitempty,omitzero"`
+	Targets  int     `json:"targets"`
+	Trouble  string  `json:"trouble,omitempty,omitzero"`
+	Unsigned int     `json:"unsigned,omitempty,omitzero"`
+
+	// Verdict undecided until all waves are; COMMIT if one is committed
+	Verdict string `json:"verdict,omitempty,omitzero"`
+
+	// Waves in their order
+	Waves []WaveState `json:"waves,omitempty,omitzero"`
+
+	// WorstLoss of the target that loses most
 	WorstLoss float64 `json:"worst_loss,omitempty,omitzero"`
 }
 
@@ -953,6 +1018,9 @@ type Target struct {
 	State    string `json:"state,omitempty,omitzero"`
 	Total    int64  `json:"total,omitempty,omitzero"`
 	Unsigned bool   `json:"unsigned,omitempty,omitzero"`
+
+	// Wave counted from 0
+	Wave int `json:"wave,omitempty,omitzero"`
 }
 
 // TargetList defines model for TargetList.
@@ -1019,22 +1087,67 @@ type Transport struct {
 	Ttl       int     `json:"ttl,omitempty,omitzero"`
 }
 
-// Wave defines model for Wave.
+// Wave a part of the targets that is decided on its own, after the one before it has succeeded; percentages are of its targets
 type Wave struct {
 	// Ask a person is asked before COMMIT
 	Ask bool `json:"ask,omitempty,omitzero"`
 
+	// Errors percentage that may have failed or rolled back: with more the campaign is paused; 0 is what success leaves
+	Errors int `json:"errors,omitempty,omitzero"`
+
 	// Must devices that have to be READY in any case
 	Must []string `json:"must,omitempty,omitzero"`
 
-	// Quorum percentage of the targets that has to be READY; 0 is all
-	Quorum       int   `json:"quorum,omitempty,omitzero"`
+	// OutcomeTimeout the campaign is paused when success is not reached so long after devices may activate; 0 is 15 minutes
+	OutcomeTimeout int64 `json:"outcome_timeout,omitempty,omitzero"`
+
+	// Percent so many of all that targets selects, rounded up, by an order that the campaign's id gives; 0 is all that no earlier wave has
+	Percent int `json:"percent,omitempty,omitzero"`
+
+	// Quorum percentage that has to be READY; 0 is all
+	Quorum int `json:"quorum,omitempty,omitzero"`
+
+	// ReadyTimeout votes end so long after the wave has begun; 0 is an hour
 	ReadyTimeout int64 `json:"ready_timeout,omitempty,omitzero"`
 	SiteQuorum   int   `json:"site_quorum,omitempty,omitzero"`
+
+	// Soak the next wave begins so long after success
+	Soak int64 `json:"soak,omitempty,omitzero"`
+
+	// Success percentage that has to run the new image before the next wave begins; 0 is the quorum
+	Success int `json:"success,omitempty,omitzero"`
 
 	// Targets those devices that every field which is not empty names
 	Targets Selector `json:"targets,omitempty,omitzero"`
 }
+
+// WavePreview defines model for WavePreview.
+type WavePreview struct {
+	Sites   map[string]int `json:"sites"`
+	Targets int            `json:"targets"`
+}
+
+// WaveState defines model for WaveState.
+type WaveState struct {
+	// Asking the policy is met, and a person is asked
+	Asking    bool `json:"asking,omitempty,omitzero"`
+	Committed int  `json:"committed,omitempty,omitzero"`
+	Failed    int  `json:"failed,omitempty,omitzero"`
+	Ready     int  `json:"ready"`
+
+	// Reason why ABORT
+	Reason  string        `json:"reason,omitempty,omitzero"`
+	Refused int           `json:"refused,omitempty,omitzero"`
+	Step    WaveStateStep `json:"step"`
+	Targets int           `json:"targets"`
+
+	// Until when votes, results or the soak end; it stands still in a pause
+	Until   time.Time `json:"until,omitempty,omitzero"`
+	Verdict string    `json:"verdict"`
+}
+
+// WaveStateStep defines model for WaveState.Step.
+type WaveStateStep string
 
 // AfterQuery defines model for AfterQuery.
 type AfterQuery = string
@@ -1161,6 +1274,9 @@ type ApproveCampaignParams struct {
 
 // CommitCampaignParams defines parameters for CommitCampaign.
 type CommitCampaignParams struct {
+	// Wave only this wave, counted from 0: another may be open by now
+	Wave *int `form:"wave,omitempty" json:"wave,omitempty"`
+
 	// IdempotencyKey makes this request be done once
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
@@ -1191,6 +1307,12 @@ type ListCampaignDevicesParamsOrder string
 
 // HoldCampaignParams defines parameters for HoldCampaign.
 type HoldCampaignParams struct {
+	// IdempotencyKey makes this request be done once
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// PauseCampaignParams defines parameters for PauseCampaign.
+type PauseCampaignParams struct {
 	// IdempotencyKey makes this request be done once
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
@@ -1598,7 +1720,7 @@ type ClientInterface interface {
 	// Corresponds with PUT /campaigns/{campaign} (the `ChangeCampaign` operationId).
 	ChangeCampaign(ctx context.Context, campaign CampaignPath, params *ChangeCampaignParams, body ChangeCampaignJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// AbortCampaign Decide to ABORT
+	// AbortCampaign Decide to ABORT the wave that is open and those behind it
 	//
 	// It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 	//
@@ -1610,7 +1732,7 @@ type ClientInterface interface {
 	// Corresponds with POST /campaigns/{campaign}/approve (the `ApproveCampaign` operationId).
 	ApproveCampaign(ctx context.Context, campaign CampaignPath, params *ApproveCampaignParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CommitCampaign Agree to COMMIT
+	// CommitCampaign Agree to COMMIT the wave that is open
 	//
 	// It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 	//
@@ -1624,10 +1746,17 @@ type ClientInterface interface {
 
 	// HoldCampaign Stop devices that have not begun to activate
 	//
-	// It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
+	// No wave begins, either; sending goes on. It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 	//
 	// Corresponds with POST /campaigns/{campaign}/hold (the `HoldCampaign` operationId).
 	HoldCampaign(ctx context.Context, campaign CampaignPath, params *HoldCampaignParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PauseCampaign Stop all that can be stopped
+	//
+	// Nothing is sent or decided, deadlines stand still, and devices that have not begun to activate hold. Votes and results are taken. It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
+	//
+	// Corresponds with POST /campaigns/{campaign}/pause (the `PauseCampaign` operationId).
+	PauseCampaign(ctx context.Context, campaign CampaignPath, params *PauseCampaignParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ResolveCampaignWithBody Say how a campaign goes on after the database was restored
 	//
@@ -1647,9 +1776,9 @@ type ClientInterface interface {
 	// Corresponds with POST /campaigns/{campaign}/resolve (the `ResolveCampaign` operationId).
 	ResolveCampaign(ctx context.Context, campaign CampaignPath, params *ResolveCampaignParams, body ResolveCampaignJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ResumeCampaign Let them go on
+	// ResumeCampaign Let all go on, after pause or hold
 	//
-	// It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
+	// Who resumes a campaign that the results of a wave have paused accepts them: if the wave cannot succeed any more, or not in time, it counts as passed. It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 	//
 	// Corresponds with POST /campaigns/{campaign}/resume (the `ResumeCampaign` operationId).
 	ResumeCampaign(ctx context.Context, campaign CampaignPath, params *ResumeCampaignParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2015,7 +2144,7 @@ func (c *Client) ChangeCampaign(ctx context.Context, campaign CampaignPath, para
 	return c.Client.Do(req)
 }
 
-// AbortCampaign Decide to ABORT
+// AbortCampaign Decide to ABORT the wave that is open and those behind it
 //
 // It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 //
@@ -2047,7 +2176,7 @@ func (c *Client) ApproveCampaign(ctx context.Context, campaign CampaignPath, par
 	return c.Client.Do(req)
 }
 
-// CommitCampaign Agree to COMMIT
+// CommitCampaign Agree to COMMIT the wave that is open
 //
 // It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 //
@@ -2081,11 +2210,28 @@ func (c *Client) ListCampaignDevices(ctx context.Context, campaign CampaignPath,
 
 // HoldCampaign Stop devices that have not begun to activate
 //
-// It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
+// No wave begins, either; sending goes on. It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 //
 // Corresponds with POST /campaigns/{campaign}/hold (the `HoldCampaign` operationId).
 func (c *Client) HoldCampaign(ctx context.Context, campaign CampaignPath, params *HoldCampaignParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewHoldCampaignRequest(c.Server, campaign, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PauseCampaign Stop all that can be stopped
+//
+// Nothing is sent or decided, deadlines stand still, and devices that have not begun to activate hold. Votes and results are taken. It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
+//
+// Corresponds with POST /campaigns/{campaign}/pause (the `PauseCampaign` operationId).
+func (c *Client) PauseCampaign(ctx context.Context, campaign CampaignPath, params *PauseCampaignParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPauseCampaignRequest(c.Server, campaign, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2134,9 +2280,9 @@ func (c *Client) ResolveCampaign(ctx context.Context, campaign CampaignPath, par
 	return c.Client.Do(req)
 }
 
-// ResumeCampaign Let them go on
+// ResumeCampaign Let all go on, after pause or hold
 //
-// It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
+// Who resumes a campaign that the results of a wave have paused accepts them: if the wave cannot succeed any more, or not in time, it counts as passed. It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 //
 // Corresponds with POST /campaigns/{campaign}/resume (the `ResumeCampaign` operationId).
 func (c *Client) ResumeCampaign(ctx context.Context, campaign CampaignPath, params *ResumeCampaignParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3122,6 +3268,33 @@ func NewCommitCampaignRequest(server string, campaign CampaignPath, params *Comm
 		return nil, err
 	}
 
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Wave != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "wave", *params.Wave, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
@@ -3257,6 +3430,53 @@ func NewHoldCampaignRequest(server string, campaign CampaignPath, params *HoldCa
 	}
 
 	operationPath := fmt.Sprintf("/campaigns/%s/hold", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewPauseCampaignRequest constructs an http.Request for the PauseCampaign method
+func NewPauseCampaignRequest(server string, campaign CampaignPath, params *PauseCampaignParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "campaign", campaign, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/campaigns/%s/pause", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5018,7 +5238,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PUT /campaigns/{campaign} (the `ChangeCampaign` operationId).
 	ChangeCampaignWithResponse(ctx context.Context, campaign CampaignPath, params *ChangeCampaignParams, body ChangeCampaignJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeCampaignResponse, error)
 
-	// AbortCampaignWithResponse Decide to ABORT
+	// AbortCampaignWithResponse Decide to ABORT the wave that is open and those behind it
 	//
 	// It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 	//
@@ -5034,7 +5254,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /campaigns/{campaign}/approve (the `ApproveCampaign` operationId).
 	ApproveCampaignWithResponse(ctx context.Context, campaign CampaignPath, params *ApproveCampaignParams, reqEditors ...RequestEditorFn) (*ApproveCampaignResponse, error)
 
-	// CommitCampaignWithResponse Agree to COMMIT
+	// CommitCampaignWithResponse Agree to COMMIT the wave that is open
 	//
 	// It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 	//
@@ -5052,12 +5272,21 @@ type ClientWithResponsesInterface interface {
 
 	// HoldCampaignWithResponse Stop devices that have not begun to activate
 	//
-	// It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
+	// No wave begins, either; sending goes on. It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /campaigns/{campaign}/hold (the `HoldCampaign` operationId).
 	HoldCampaignWithResponse(ctx context.Context, campaign CampaignPath, params *HoldCampaignParams, reqEditors ...RequestEditorFn) (*HoldCampaignResponse, error)
+
+	// PauseCampaignWithResponse Stop all that can be stopped
+	//
+	// Nothing is sent or decided, deadlines stand still, and devices that have not begun to activate hold. Votes and results are taken. It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /campaigns/{campaign}/pause (the `PauseCampaign` operationId).
+	PauseCampaignWithResponse(ctx context.Context, campaign CampaignPath, params *PauseCampaignParams, reqEditors ...RequestEditorFn) (*PauseCampaignResponse, error)
 
 	// ResolveCampaignWithBodyWithResponse Say how a campaign goes on after the database was restored
 	//
@@ -5077,9 +5306,9 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /campaigns/{campaign}/resolve (the `ResolveCampaign` operationId).
 	ResolveCampaignWithResponse(ctx context.Context, campaign CampaignPath, params *ResolveCampaignParams, body ResolveCampaignJSONRequestBody, reqEditors ...RequestEditorFn) (*ResolveCampaignResponse, error)
 
-	// ResumeCampaignWithResponse Let them go on
+	// ResumeCampaignWithResponse Let all go on, after pause or hold
 	//
-	// It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
+	// Who resumes a campaign that the results of a wave have paused accepts them: if the wave cannot succeed any more, or not in time, it counts as passed. It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6271,6 +6500,89 @@ func (r HoldCampaignResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r HoldCampaignResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type PauseCampaignResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *Invalid
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthorized
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *Forbidden
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *NotFound
+	// ApplicationproblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationproblemJSON409 *Conflict
+	// ApplicationproblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationproblemJSON429 *TooMany
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *Unavailable
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r PauseCampaignResponse) GetApplicationproblemJSON400() *Invalid {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r PauseCampaignResponse) GetApplicationproblemJSON401() *Unauthorized {
+	return r.ApplicationproblemJSON401
+}
+
+// GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r PauseCampaignResponse) GetApplicationproblemJSON403() *Forbidden {
+	return r.ApplicationproblemJSON403
+}
+
+// GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r PauseCampaignResponse) GetApplicationproblemJSON404() *NotFound {
+	return r.ApplicationproblemJSON404
+}
+
+// GetApplicationproblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r PauseCampaignResponse) GetApplicationproblemJSON409() *Conflict {
+	return r.ApplicationproblemJSON409
+}
+
+// GetApplicationproblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r PauseCampaignResponse) GetApplicationproblemJSON429() *TooMany {
+	return r.ApplicationproblemJSON429
+}
+
+// GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r PauseCampaignResponse) GetApplicationproblemJSON503() *Unavailable {
+	return r.ApplicationproblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r PauseCampaignResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PauseCampaignResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PauseCampaignResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PauseCampaignResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -8732,7 +9044,7 @@ func (c *ClientWithResponses) ChangeCampaignWithResponse(ctx context.Context, ca
 	return ParseChangeCampaignResponse(rsp)
 }
 
-// AbortCampaignWithResponse Decide to ABORT
+// AbortCampaignWithResponse Decide to ABORT the wave that is open and those behind it
 //
 // It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 //
@@ -8760,7 +9072,7 @@ func (c *ClientWithResponses) ApproveCampaignWithResponse(ctx context.Context, c
 	return ParseApproveCampaignResponse(rsp)
 }
 
-// CommitCampaignWithResponse Agree to COMMIT
+// CommitCampaignWithResponse Agree to COMMIT the wave that is open
 //
 // It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 //
@@ -8790,7 +9102,7 @@ func (c *ClientWithResponses) ListCampaignDevicesWithResponse(ctx context.Contex
 
 // HoldCampaignWithResponse Stop devices that have not begun to activate
 //
-// It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
+// No wave begins, either; sending goes on. It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -8801,6 +9113,21 @@ func (c *ClientWithResponses) HoldCampaignWithResponse(ctx context.Context, camp
 		return nil, err
 	}
 	return ParseHoldCampaignResponse(rsp)
+}
+
+// PauseCampaignWithResponse Stop all that can be stopped
+//
+// Nothing is sent or decided, deadlines stand still, and devices that have not begun to activate hold. Votes and results are taken. It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /campaigns/{campaign}/pause (the `PauseCampaign` operationId).
+func (c *ClientWithResponses) PauseCampaignWithResponse(ctx context.Context, campaign CampaignPath, params *PauseCampaignParams, reqEditors ...RequestEditorFn) (*PauseCampaignResponse, error) {
+	rsp, err := c.PauseCampaign(ctx, campaign, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePauseCampaignResponse(rsp)
 }
 
 // ResolveCampaignWithBodyWithResponse Say how a campaign goes on after the database was restored
@@ -8833,9 +9160,9 @@ func (c *ClientWithResponses) ResolveCampaignWithResponse(ctx context.Context, c
 	return ParseResolveCampaignResponse(rsp)
 }
 
-// ResumeCampaignWithResponse Let them go on
+// ResumeCampaignWithResponse Let all go on, after pause or hold
 //
-// It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
+// Who resumes a campaign that the results of a wave have paused accepts them: if the wave cannot succeed any more, or not in time, it counts as passed. It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10027,6 +10354,77 @@ func ParseHoldCampaignResponse(rsp *http.Response) (*HoldCampaignResponse, error
 	}
 
 	response := &HoldCampaignResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParsePauseCampaignResponse parses an HTTP response from a PauseCampaignWithResponse call
+func ParsePauseCampaignResponse(rsp *http.Response) (*PauseCampaignResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PauseCampaignResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -12064,13 +12462,13 @@ type ServerInterface interface {
 	// ChangeCampaign Replace name, release and settings of a draft
 	// (PUT /campaigns/{campaign})
 	ChangeCampaign(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params ChangeCampaignParams)
-	// AbortCampaign Decide to ABORT
+	// AbortCampaign Decide to ABORT the wave that is open and those behind it
 	// (POST /campaigns/{campaign}/abort)
 	AbortCampaign(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params AbortCampaignParams)
 	// ApproveCampaign Agree with a draft of somebody else, as it is
 	// (POST /campaigns/{campaign}/approve)
 	ApproveCampaign(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params ApproveCampaignParams)
-	// CommitCampaign Agree to COMMIT
+	// CommitCampaign Agree to COMMIT the wave that is open
 	// (POST /campaigns/{campaign}/commit)
 	CommitCampaign(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params CommitCampaignParams)
 	// ListCampaignDevices List the targets of a campaign
@@ -12079,10 +12477,13 @@ type ServerInterface interface {
 	// HoldCampaign Stop devices that have not begun to activate
 	// (POST /campaigns/{campaign}/hold)
 	HoldCampaign(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params HoldCampaignParams)
+	// PauseCampaign Stop all that can be stopped
+	// (POST /campaigns/{campaign}/pause)
+	PauseCampaign(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params PauseCampaignParams)
 	// ResolveCampaign Say how a campaign goes on after the database was restored
 	// (POST /campaigns/{campaign}/resolve)
 	ResolveCampaign(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params ResolveCampaignParams)
-	// ResumeCampaign Let them go on
+	// ResumeCampaign Let all go on, after pause or hold
 	// (POST /campaigns/{campaign}/resume)
 	ResumeCampaign(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params ResumeCampaignParams)
 	// ShowCampaignSeries How a campaign went over time
@@ -12612,6 +13013,19 @@ func (siw *ServerInterfaceWrapper) CommitCampaign(w http.ResponseWriter, r *http
 	// Parameter object where we will unmarshal all parameters from the context
 	var params CommitCampaignParams
 
+	// ------------- Optional query parameter "wave" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "wave", r.URL.Query(), &params.Wave, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "wave"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "wave", Err: err})
+		}
+		return
+	}
+
 	headers := r.Header
 
 	// ------------- Optional header parameter "Idempotency-Key" -------------
@@ -12792,6 +13206,56 @@ func (siw *ServerInterfaceWrapper) HoldCampaign(w http.ResponseWriter, r *http.R
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.HoldCampaign(w, r, campaign, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PauseCampaign operation middleware
+func (siw *ServerInterfaceWrapper) PauseCampaign(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "campaign" -------------
+	var campaign CampaignPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "campaign", r.PathValue("campaign"), &campaign, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "campaign", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PauseCampaignParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PauseCampaign(w, r, campaign, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -14521,6 +14985,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/campaigns/{campaign}/approve", wrapper.ApproveCampaign)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/campaigns/{campaign}/start", wrapper.StartCampaign)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/campaigns/{campaign}/resolve", wrapper.ResolveCampaign)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/campaigns/{campaign}/pause", wrapper.PauseCampaign)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/campaigns/{campaign}/hold", wrapper.HoldCampaign)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/campaigns/{campaign}/resume", wrapper.ResumeCampaign)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/campaigns/{campaign}/commit", wrapper.CommitCampaign)
@@ -15928,6 +16393,135 @@ type HoldCampaign503ApplicationProblemPlusJSONResponse struct {
 }
 
 func (response HoldCampaign503ApplicationProblemPlusJSONResponse) VisitHoldCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseCampaignRequestObject struct {
+	Campaign CampaignPath `json:"campaign"`
+	Params   PauseCampaignParams
+}
+
+type PauseCampaignResponseObject interface {
+	VisitPauseCampaignResponse(w http.ResponseWriter) error
+}
+
+type PauseCampaign204Response struct {
+}
+
+func (response PauseCampaign204Response) VisitPauseCampaignResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type PauseCampaign400ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response PauseCampaign400ApplicationProblemPlusJSONResponse) VisitPauseCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseCampaign401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response PauseCampaign401ApplicationProblemPlusJSONResponse) VisitPauseCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseCampaign403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response PauseCampaign403ApplicationProblemPlusJSONResponse) VisitPauseCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseCampaign404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response PauseCampaign404ApplicationProblemPlusJSONResponse) VisitPauseCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseCampaign409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response PauseCampaign409ApplicationProblemPlusJSONResponse) VisitPauseCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseCampaign429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response PauseCampaign429ApplicationProblemPlusJSONResponse) VisitPauseCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseCampaign503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response PauseCampaign503ApplicationProblemPlusJSONResponse) VisitPauseCampaignResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -19270,13 +19864,13 @@ type StrictServerInterface interface {
 	// ChangeCampaign Replace name, release and settings of a draft
 	// (PUT /campaigns/{campaign})
 	ChangeCampaign(ctx context.Context, request ChangeCampaignRequestObject) (ChangeCampaignResponseObject, error)
-	// AbortCampaign Decide to ABORT
+	// AbortCampaign Decide to ABORT the wave that is open and those behind it
 	// (POST /campaigns/{campaign}/abort)
 	AbortCampaign(ctx context.Context, request AbortCampaignRequestObject) (AbortCampaignResponseObject, error)
 	// ApproveCampaign Agree with a draft of somebody else, as it is
 	// (POST /campaigns/{campaign}/approve)
 	ApproveCampaign(ctx context.Context, request ApproveCampaignRequestObject) (ApproveCampaignResponseObject, error)
-	// CommitCampaign Agree to COMMIT
+	// CommitCampaign Agree to COMMIT the wave that is open
 	// (POST /campaigns/{campaign}/commit)
 	CommitCampaign(ctx context.Context, request CommitCampaignRequestObject) (CommitCampaignResponseObject, error)
 	// ListCampaignDevices List the targets of a campaign
@@ -19285,10 +19879,13 @@ type StrictServerInterface interface {
 	// HoldCampaign Stop devices that have not begun to activate
 	// (POST /campaigns/{campaign}/hold)
 	HoldCampaign(ctx context.Context, request HoldCampaignRequestObject) (HoldCampaignResponseObject, error)
+	// PauseCampaign Stop all that can be stopped
+	// (POST /campaigns/{campaign}/pause)
+	PauseCampaign(ctx context.Context, request PauseCampaignRequestObject) (PauseCampaignResponseObject, error)
 	// ResolveCampaign Say how a campaign goes on after the database was restored
 	// (POST /campaigns/{campaign}/resolve)
 	ResolveCampaign(ctx context.Context, request ResolveCampaignRequestObject) (ResolveCampaignResponseObject, error)
-	// ResumeCampaign Let them go on
+	// ResumeCampaign Let all go on, after pause or hold
 	// (POST /campaigns/{campaign}/resume)
 	ResumeCampaign(ctx context.Context, request ResumeCampaignRequestObject) (ResumeCampaignResponseObject, error)
 	// ShowCampaignSeries How a campaign went over time
@@ -19718,6 +20315,33 @@ func (sh *strictHandler) HoldCampaign(w http.ResponseWriter, r *http.Request, ca
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(HoldCampaignResponseObject); ok {
 		if err := validResponse.VisitHoldCampaignResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PauseCampaign operation middleware
+func (sh *strictHandler) PauseCampaign(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params PauseCampaignParams) {
+	var request PauseCampaignRequestObject
+
+	request.Campaign = campaign
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.PauseCampaign(ctx, request.(PauseCampaignRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PauseCampaign")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(PauseCampaignResponseObject); ok {
+		if err := validResponse.VisitPauseCampaignResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -3,20 +3,21 @@
 import { chromium } from "playwright-core";
 import { AxeBuilder } from "@axe-core/playwright";
 
-const { BASE, OPERATOR, APPROVER, MANIFEST, IMAGE, CHROMIUM, SHOTS } = process.env;
+const { BASE, OPERATOR, APPROVER, MANIFEST, IMAGE, CHROMIUM, SHOTS, SWITCH } = process.env;
 const desktop = { width: 1200, height: 760 };
 const phone = { width: 390, height: 780 };
 const faults = [];
+let cut = false; // the server is away, as it should be
 
 const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"] });
 
 async function person(token) {
-	const context = await browser.newContext({ viewport: desktop, colorScheme: "light", reducedMotion: "reduce" });
+	const context = await browser.newContext({ viewport: desktop, colorScheme: "light", reducedMotion: "reduce", timezoneId: "America/New_York", locale: "en-GB" });
 	const page = await context.newPage();
 	page.setDefaultTimeout(20000);
 	page.on("pageerror", (e) => faults.push(`${page.url()}: ${e}`));
 	page.on("console", (m) => {
-		if (m.type() === "error" && !/status of (401|403|404|409|422)/.test(m.text())) faults.push(`${page.url()}: ${m.text()}`);
+		if (m.type() === "error" && !cut && !/status of (401|403|404|409|422)/.test(m.text())) faults.push(`${page.url()}: ${m.text()}`);
 	});
 	page.on("request", (r) => {
 		if (!r.url().startsWith(BASE) && !r.url().startsWith("data:")) faults.push(`${r.url()} is fetched from elsewhere`);
@@ -39,21 +40,58 @@ async function axe(page, where) {
 }
 
 // check looks at a page in all of its looks: whether everybody can use it, and whether it fits.
-async function check(page, name) {
+async function check(page, name, fullPage = false) {
 	for (const [look, viewport] of [["desktop", desktop], ["phone", phone]]) {
 		await page.setViewportSize(viewport);
 		for (const colorScheme of ["light", "dark"]) {
 			await page.emulateMedia({ colorScheme });
-			if (look === "phone" && colorScheme === "dark" && !SHOTS) continue; // nothing that was not seen before
-			if (!SHOTS || look === "desktop") await axe(page, `${name}, ${look}, ${colorScheme}`);
+			if (look === "desktop" || colorScheme === "dark") await axe(page, `${name}, ${look}, ${colorScheme}`); // the rest has the colours of one and the layout of the other
 			const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
 			if (over > 0) faults.push(`${name}, ${look}: ${over} pixels are beyond the side`);
 			await page.evaluate(() => scrollTo(0, 0));
-			if (SHOTS) await page.screenshot({ path: `${SHOTS}/${name}-${look}-${colorScheme}.png` });
+			if (SHOTS) await page.screenshot({ path: `${SHOTS}/${name}-${look}-${colorScheme}.png`, fullPage });
 		}
 	}
 	await page.setViewportSize(desktop);
 	await page.emulateMedia({ colorScheme: "light" });
+}
+
+function want(ok, what) {
+	if (!ok) faults.push(what);
+}
+
+// focused returns the id of what has the focus.
+const focused = (page) => page.evaluate(() => document.activeElement.id);
+
+// byKeyboard gets to the content of a page without a mouse.
+async function byKeyboard(page) {
+	await page.evaluate(() => document.activeElement.blur());
+	await page.keyboard.press("Tab");
+	want((await page.evaluate(() => document.activeElement.textContent)) === "Skip to content", "the first stop of the keyboard is not the link to the content");
+	await page.keyboard.press("Enter");
+	want((await focused(page)) === "main", "the link to the content does not lead there");
+}
+
+// times are told in the zone of who looks, and their titles in UTC, also of what has come since the page was loaded.
+async function times(page) {
+	const wrong = await page.evaluate(() => [...document.querySelectorAll("time[datetime]")].filter((e) => {
+		const t = new Date(e.dateTime);
+		const here = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "short", timeZone: "America/New_York" }).format(t);
+		return e.textContent !== here || e.title !== t.toISOString().slice(0, 16).replace("T", " ") + " UTC";
+	}).map((e) => `${e.textContent} (${e.title}) for ${e.dateTime}`));
+	for (const w of wrong) faults.push(`${page.url()}: time ${w}`);
+	want((await page.locator("time[datetime]").count()) > 0, `${page.url()} has no times`);
+}
+
+// outage cuts what keeps a page up to date: it says so, and goes on when the server is back.
+async function outage(page) {
+	cut = true;
+	await fetch(`${SWITCH}/cut`);
+	await page.getByText(/Not live since \d\d:\d\d:\d\d; trying again\./).waitFor();
+	await check(page, "not-live");
+	await fetch(`${SWITCH}/mend`);
+	await page.locator("[data-stale]").waitFor({ state: "hidden" });
+	cut = false;
 }
 
 // confirm presses a button that asks, and says yes in the dialog.
@@ -80,8 +118,24 @@ async function walk() {
 
 	await anna.goto(BASE + "/");
 	await check(anna, "overview");
+	await byKeyboard(anna);
+	await times(anna);
+	await outage(anna);
 	await anna.goto(BASE + "/devices");
 	await check(anna, "devices");
+	await anna.getByRole("link", { name: "Site", exact: true }).press("Enter");
+	await anna.locator("th[aria-sort=ascending]", { hasText: "Site" }).waitFor();
+	await anna.goto(BASE + "/enrolments");
+	await check(anna, "enrolments-none");
+	await anna.getByLabel("Device", { exact: true }).fill("phone-31");
+	await anna.getByLabel("Site", { exact: true }).fill("rome");
+	await anna.getByRole("button", { name: "Make an enrolment" }).click();
+	await anna.getByText("It is shown this once.", { exact: false }).waitFor();
+	await anna.locator("#secret").evaluate((e) => (e.textContent = "R8zrS1v0example0of0a0token0wPq3uKxY2mTn4cA"));
+	await check(anna, "enrolments");
+	await anna.getByRole("link", { name: "Revoke the enrolment of phone-31" }).click();
+	await anna.getByRole("dialog").getByRole("button", { name: "Revoke" }).click();
+	await anna.getByText("The enrolment is revoked.").waitFor();
 	await anna.goto(BASE + "/devices/phone-04");
 	await check(anna, "device");
 	await anna.getByRole("link", { name: "Approve key" }).press("Enter");
@@ -94,17 +148,21 @@ async function walk() {
 	await anna.getByText("The key of phone-04 is approved.").waitFor();
 
 	await anna.goto(BASE + "/campaigns/new");
-	await anna.getByLabel("Name").fill("Spring for Berlin");
+	await anna.getByLabel("Name").fill("Spring");
 	await anna.getByLabel("Release").selectOption({ label: "phone 2.0" });
-	await anna.getByLabel("Sites").fill("berlin");
-	await anna.getByText("4 devices", { exact: true }).waitFor();
-	await anna.getByLabel("Ready of all, in %").fill("75");
+	await anna.getByLabel("Sites").fill("berlin rome");
+	await anna.getByText("6 devices", { exact: true }).waitFor();
+	await anna.getByLabel("Ready of all, in %").fill("50");
 	await anna.getByLabel("A second person has to approve it").check();
 	await anna.getByText("Network").click();
 	await anna.getByLabel("Rate in Mbit/s").fill("1.5");
+	await anna.getByText("At a time", { exact: true }).click();
+	await anna.getByLabel("Time (UTC)").fill("2030-01-02T03:04");
+	await anna.getByText("2030-01-01 22:04 in America/New_York").waitFor();
+	await anna.getByText("At once", { exact: true }).click();
 	await check(anna, "draft");
 	await anna.getByRole("button", { name: "Review" }).click();
-	await anna.getByRole("heading", { name: "Review: Spring for Berlin" }).waitFor();
+	await anna.getByRole("heading", { name: "Review: Spring" }).waitFor();
 	await check(anna, "review");
 	await anna.getByRole("button", { name: "Make the draft" }).click();
 	await anna.getByText("A second person has to approve it.", { exact: false }).first().waitFor();
@@ -120,9 +178,19 @@ async function walk() {
 	await confirm(anna, "Start", "start");
 	await anna.getByText("Sending.").waitFor();
 	await anna.locator(".plots").waitFor();
-	await check(anna, "campaign-sending");
+	// Who is about to press a button, or reads a link, stays there while the page changes under it.
+	await anna.locator("#verb-abort").focus();
+	const sent = anna.locator(".figures.small dd").first();
+	const before = await sent.innerText();
+	await anna.waitForFunction((was) => document.querySelector(".figures.small dd").innerText !== was, before);
+	want((await focused(anna)) === "verb-abort", "the focus is lost when the page changes");
+	await times(anna);
+	await anna.getByText(/losing|receiving/).first().waitFor();
+	await check(anna, "campaign-sending", true);
 	await anna.goto(campaign + "/devices");
 	await check(anna, "campaign-devices");
+	await anna.goto(campaign + "/sites");
+	await check(anna, "campaign-sites");
 	await anna.goto(campaign);
 	await anna.getByText("Somebody has to agree to COMMIT.").waitFor({ timeout: 60000 });
 	await check(anna, "campaign-asking");
@@ -135,7 +203,10 @@ async function walk() {
 
 	await anna.goto(BASE + "/campaigns");
 	await check(anna, "campaigns");
+	await anna.goto(BASE + "/devices/phone-01");
+	await check(anna, "device-history");
 	await anna.goto(BASE + "/audit");
+	await times(anna);
 	await check(anna, "audit");
 	await anna.goto(BASE + "/tokens");
 	await anna.getByLabel("Name of the person").fill("vera");

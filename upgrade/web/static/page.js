@@ -1,4 +1,5 @@
-// What the page does beyond forms and links: questions in a dialog, uploads with progress, and plots.
+// What the page does beyond forms and links: questions in a dialog, uploads with progress, times in the zone of who looks, plots,
+// and saying when what is shown is not live.
 "use strict";
 
 // A link with data-ask leads to a page with a question; here it comes in a dialog. Without this script the link works.
@@ -72,6 +73,74 @@ document.addEventListener("change", (e) => {
 });
 showChoice();
 
+// Times are told in the zone of who looks; the server wrote them in UTC, which stays in the title.
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const two = (n) => String(n).padStart(2, "0");
+
+function localTime(t) {
+	return `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())} ${two(t.getHours())}:${two(t.getMinutes())}`;
+}
+function tellTimes() {
+	for (const e of document.querySelectorAll("time[datetime]")) {
+		const text = localTime(new Date(e.dateTime));
+		if (e.textContent !== text) e.textContent = text;
+	}
+}
+tellTimes();
+new MutationObserver(tellTimes).observe(document.body, { childList: true, characterData: true, subtree: true });
+const zoneWord = document.getElementById("zone");
+if (zoneWord) zoneWord.textContent = `Times are in your zone, ${zone}; the title of each is UTC.`;
+
+// A field for a time in UTC says what that is in the zone of who writes.
+function tellLocal(field) {
+	const hint = field.parentElement.querySelector("[data-local]");
+	const t = new Date(field.value + "Z");
+	hint.textContent = field.value && !isNaN(t) ? `${localTime(t)} in ${zone}` : "";
+}
+for (const field of document.querySelectorAll("input[type=datetime-local]")) {
+	if (!field.parentElement.querySelector("[data-local]")) continue;
+	tellLocal(field);
+	field.addEventListener("input", () => tellLocal(field));
+}
+
+// What keeps itself up to date says so when it does not any more. The server says something every ten seconds at least.
+const live = document.querySelector("[id=live]");
+const stale = document.querySelector("[data-stale]");
+if (live && stale && live.hasAttribute("hx-sse:connect")) {
+	const patience = 25000;
+	let heard = Date.now();
+	let over = false;
+	const clock = () => `${two(new Date(heard).getHours())}:${two(new Date(heard).getMinutes())}:${two(new Date(heard).getSeconds())}`;
+	const say = (text, link) => {
+		if (over || stale.dataset.said === text) return; // it is read aloud
+		stale.dataset.said = text;
+		stale.textContent = text;
+		if (link) stale.insertAdjacentHTML("beforeend", ` <a href="">${link}</a>`);
+		stale.hidden = text === "";
+	};
+	const alive = () => {
+		heard = Date.now();
+		say("");
+	};
+	live.addEventListener("htmx:sse:after:connection", alive);
+	live.addEventListener("htmx:sse:after:message", alive);
+	live.addEventListener("over", () => {
+		say("");
+		over = true;
+	});
+	const lost = (status) => {
+		if (document.hidden) return; // the connection rests, and is made again when somebody looks
+		if (status === 401) say("You are logged out.", "Log in again");
+		else say(`Not live since ${clock()}; trying again.`);
+	};
+	live.addEventListener("htmx:sse:error", (e) => lost(e.detail.status));
+	live.addEventListener("htmx:sse:close", () => say(`Not live since ${clock()}.`, "Load again"));
+	live.addEventListener("htmx:error", () => say(`Not live since ${clock()}.`, "Load again"));
+	live.addEventListener("htmx:response:error", (e) => say(e.detail.ctx?.response?.status === 401 ? "You are logged out." : `Not live since ${clock()}.`, "Load again"));
+	document.addEventListener("visibilitychange", () => (heard = Date.now()));
+	setInterval(() => Date.now() - heard > patience && lost(), 5000);
+}
+
 // Plots of a campaign: columns of /campaigns/ID/series, fetched again and again until it is over.
 const section = document.querySelector("[data-series]");
 if (section) {
@@ -81,30 +150,43 @@ if (section) {
 
 	const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-	// what of the columns each plot shows
-	const columns = {
-		loss: [["mean", "loss", "--accent"], ["worst device", "worst", "--series-2"]],
-		nacks: [["now", "nacks", "--accent"]],
-		rate: [["now", "rate", "--accent"]],
+	// What of the columns each plot shows, and in which unit.
+	const shown = {
+		loss: { unit: "% of datagrams", short: " %", lines: [["mean", "loss", "--series-1"], ["worst device", "worst", "--series-2"]] },
+		nacks: { unit: "per second", short: "/s", lines: [["NACKs", "nacks", "--series-1"], ["repairs", "repairs", "--series-2"]] },
+		rate: { unit: "Mbit/s", short: " Mbit/s", lines: [["now", "rate", "--series-1"]] },
 	};
-	const unit = { loss: " %", nacks: " per s", rate: " Mbit/s" };
+
+	// sayTime is that of an axis: seconds matter while everything that is shown is within some minutes.
+	function sayTime(seconds, span) {
+		const t = new Date(1000 * seconds);
+		const clock = `${two(t.getHours())}:${two(t.getMinutes())}`;
+		if (span > 86400) return `${two(t.getMonth() + 1)}-${two(t.getDate())} ${clock}`;
+		return span < 600 ? `${clock}:${two(t.getSeconds())}` : clock;
+	}
 
 	function draw(box) {
-		const which = box.dataset.plot;
+		const { unit, short, lines } = shown[box.dataset.plot];
 		plots.get(box)?.destroy();
-		const axis = { stroke: colour("--dim"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
-		const series = columns[which].map(([label, , line]) => ({ label, stroke: colour(line), width: 2, points: { show: false } }));
-		const range = (u, min, max) => [0, Math.max(max * 1.1, 1)];
+		const axis = { stroke: colour("--dim"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui", labelFont: "12px system-ui" };
+		const span = data.time.at(-1) - data.time[0];
 		const plot = new uPlot({
-			width: box.clientWidth, height: 170, legend: { show: false }, cursor: { show: false },
-			scales: { y: { range } }, axes: [{ ...axis, space: 70, values: (u, times) => times.map((t) => new Date(1000 * t).toISOString().slice(11, 19)) }, { ...axis, size: 42 }],
-			series: [{}, ...series],
-		}, [data.time, ...columns[which].map(([, key]) => data[key])], box);
+			width: box.clientWidth, height: 180, legend: { show: false }, cursor: { show: false },
+			scales: { y: { range: (u, min, max) => [0, Math.max((max ?? 0) * 1.1, 1)] } },
+			axes: [{ ...axis, space: 75, size: 28, values: (u, times) => times.map((t) => sayTime(t, span)) }, { ...axis, size: 42, label: unit, labelSize: 18 }],
+			series: [{}, ...lines.map(([label, , line]) => ({ label, stroke: colour(line), width: 2, points: { show: false } }))],
+		}, [data.time, ...lines.map(([, key]) => data[key])], box);
 		plots.set(box, plot);
-		const words = columns[which].map(([label, key]) => `${label} ${data[key].at(-1).toFixed(1)}${unit[which]}`).join(", ");
+		const words = lines.map(([label, key]) => `${label} ${data[key].at(-1)?.toFixed(1) ?? "–"}${short}`);
 		box.setAttribute("role", "img");
-		box.setAttribute("aria-label", words);
-		box.parentElement.querySelector("span").textContent = words;
+		box.setAttribute("aria-label", words.join(", "));
+		const caption = box.parentElement.querySelector("span");
+		caption.replaceChildren(...words.map((text, i) => {
+			const word = document.createElement("b");
+			word.className = `line-${i + 1}`;
+			word.textContent = text;
+			return word;
+		}));
 	}
 
 	function drawAll() {
@@ -114,7 +196,8 @@ if (section) {
 	async function look() {
 		if (!document.hidden) {
 			try {
-				const answer = await fetch(section.dataset.series);
+				const answer = await fetch(section.dataset.series, { headers: { "HX-Request": "true" } });
+				if (answer.status === 401) return; // the page says so
 				if (answer.ok) {
 					data = await answer.json();
 					if (data.time.length > 1) {
