@@ -104,6 +104,12 @@ type RateControl struct {
 	// Potential are receivers known to be behind slow or lossy paths, at most 16: they are asked for immediate feedback from
 	// the start, as "potential limiting receivers" (PLR).
 	Potential []NodeID
+	// Near is how many receivers more become PLRs because their feedback says that they bear hardly more than the current
+	// limiting receiver does, at most 15: when one of them takes its place, what it bears is known at once. If zero, none.
+	Near int
+	// Withhold keeps content back while no receiver answers probes: from the start until the first feedback, and when none came
+	// for RobustFactor probes. It is for groups in which somebody answers.
+	Withhold bool
 }
 
 // ReceiverConfig holds what a [Receiver] may be told. Node and Group must be set; every other field is right at zero.
@@ -341,6 +347,8 @@ func (c RateControl) resolve(rate float64, segmentSize int) (RateControl, error)
 		return c, fmt.Errorf("norm: MaxRate %g: want bits per second, at most %g", c.MaxRate, maxRate)
 	case !(c.StartRate >= c.MinRate && c.StartRate <= c.MaxRate):
 		return c, fmt.Errorf("norm: StartRate %g: want it between the least and the greatest rate", c.StartRate)
+	case c.Near < 0 || c.Near >= maxListed:
+		return c, fmt.Errorf("norm: Near %d: want at most %d receivers", c.Near, maxListed-1)
 	case len(c.Potential) > maxPotential:
 		return c, fmt.Errorf("norm: Potential has %d receivers: want at most %d", len(c.Potential), maxPotential)
 	}

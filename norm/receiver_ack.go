@@ -48,14 +48,15 @@ func (r *Receiver) handleCC(now time.Time, m *wire.CC) error {
 	}
 	p.heard, p.sequence, p.sent, p.arrived = true, m.CCSequence, m.SendTime, now
 	node, listed := m.Nodes.Find(r.cfg.Node)
-	if listed && node.Flags&wire.CCFlagRTT != 0 {
+	told := listed && node.Flags&wire.CCFlagRTT != 0
+	if told {
 		p.rtt, p.hasRTT = node.RTT, true
 	}
 	rate, asked := m.Extensions.Rate()
 	if p.asked = asked; !asked || r.cfg.Silent {
 		return nil // NORM_NACKs alone carry timestamps back
 	}
-	r.follow(now, s, m.Nodes, wire.DecodeRate(rate))
+	r.follow(now, s, m.Nodes, wire.DecodeRate(rate), told)
 	// A backoff that runs survives new probes; only the timestamp it will answer with is the new one. To begin it anew
 	// at each, as the RFC's text has it, would keep it from ever ending while probes come each GRTT and it lasts
 	// K_backoff of them.

@@ -314,3 +314,50 @@ func TestFeedbackIsNumbered(t *testing.T) {
 		}
 	}
 }
+
+// TestInvalidRateSuppressesNobody: "a value of ZERO for the "cc_rate" field here MUST be treated as an invalid value and be
+// ignored for the purposes of feedback suppression, etc." RFC 5740, Section 5.5.2.1.
+func TestInvalidRateSuppressesNobody(t *testing.T) {
+	g := newReceiverRig(t, ReceiverConfig{})
+	g.probeAt(1, wire.Timestamp{Sec: 1}, 500,
+		wire.CCNode{Node: 5, Flags: wire.CCFlagPLR}, wire.CCNode{Node: 6, Flags: wire.CCFlagRTT, RTT: wire.EncodeRTT(time.Second)})
+	g.backoffs()
+	if n := len(g.acks()); n != 1 { // N-5.5.2.1-10
+		t.Errorf("%d answers to a probe that lists others with the rate zero, want one", n)
+	}
+}
+
+// TestOldRTTIsForgotten: who was not listed for long competes as one that knows no RTT, and says so.
+func TestOldRTTIsForgotten(t *testing.T) {
+	g := newReceiverRig(t, ReceiverConfig{})
+	own := wire.CCNode{Node: rigReceiver, Flags: wire.CCFlagRTT, RTT: wire.EncodeRTT(30 * time.Millisecond)}
+	g.probeAt(1, wire.Timestamp{Sec: 1}, 500, own)
+	g.backoffs()
+	for sequence, test := range []struct {
+		wait time.Duration
+		list []wire.CCNode
+		has  bool
+	}{
+		{oldRTT / 2, nil, true},
+		{oldRTT / 2, []wire.CCNode{own}, true},
+		{oldRTT / 3, nil, true},
+		{oldRTT / 3, nil, true},
+		{oldRTT / 2, nil, false}, // N-5.5.2.2-10
+		{time.Minute, nil, false},
+		{time.Minute, []wire.CCNode{own}, true},
+	} {
+		g.now = g.now.Add(test.wait)
+		g.acks()
+		g.sent = nil
+		g.probeAt(wire.CCSequence(sequence+2), wire.Timestamp{Sec: 2}, 500, test.list...)
+		g.backoffs()
+		acks := g.acks()
+		if len(acks) == 0 {
+			t.Fatalf("probe %d: no answer", sequence+2)
+		}
+		x, _ := acks[len(acks)-1].Extensions.CC()
+		if has := x.Flags&wire.CCFlagRTT != 0; has != test.has {
+			t.Errorf("probe %d: it knows its RTT: %v, want %v", sequence+2, has, test.has)
+		}
+	}
+}

@@ -11,6 +11,9 @@ import (
 // tooSlow is how long our rate must stay below ReceiverConfig.MinRate before the application is told.
 const tooSlow = 30 * time.Second
 
+// oldRTT is the age at which our RTT is as good as none: that of ten probes of a sender that is idle.
+const oldRTT = 10 * mostProbeInterval
+
 // congestionExperienced is the ECN codepoint CE (RFC 3168).
 const congestionExperienced = 3
 
@@ -19,6 +22,7 @@ type path struct {
 	cc.Receiver
 	listed    bool      // a cc_node_list had receivers in it
 	starting  bool      // and NORM_FLAG_CC_START
+	told      time.Time // when a cc_node_list last told our RTT
 	slowSince time.Time // our rate is below MinRate; zero: it is not
 	tooSlow   bool      // for so long that the application was told
 }
@@ -39,15 +43,23 @@ func (p *path) observe(now time.Time, seq wire.Sequence, d Datagram) {
 	}
 }
 
-// follow takes what a NORM_CMD(CC) with EXT_RATE tells of the sender, and of our RTT.
-func (r *Receiver) follow(now time.Time, s *remote, nodes wire.CCNodeList, rate float64) {
+// follow takes what a NORM_CMD(CC) with EXT_RATE tells of the sender, and of our RTT. Receivers that "haven't been included in
+// the NORM_CMD(CC) "cc_node_list" in a long time [...] might wish to compete as a receiver with no prior RTT measurement", RFC
+// 5740, Section 5.5.2.2: then they are suppressed by those alone, and so are listed again.
+func (r *Receiver) follow(now time.Time, s *remote, nodes wire.CCNodeList, rate float64, told bool) {
 	p := s.probe.path
 	if p == nil {
-		p = &path{Receiver: *cc.NewReceiver(s.grtt, rate)}
+		p = &path{Receiver: *cc.NewReceiver(s.grtt, rate), told: now}
 		s.probe.path = p
 	}
 	p.Advertised(rate)
 	p.Group(s.grtt)
+	switch {
+	case told:
+		p.told = now
+	case now.Sub(p.told) > oldRTT:
+		s.probe.hasRTT = false
+	}
 	if s.probe.hasRTT {
 		p.Measured(wire.DecodeRTT(s.probe.rtt))
 	}

@@ -201,6 +201,7 @@ func (s *Sender) appendNext(now time.Time, b []byte) []byte {
 		return s.appendProbe(now, b)
 	case s.unshown(now):
 		return s.appendFlushAt(s.position, nil, b)
+	case s.withheld():
 	case s.repairNext():
 		n := len(b)
 		b = s.appendRepair(b)
@@ -220,7 +221,7 @@ func (s *Sender) appendNext(now time.Time, b []byte) []byte {
 // contentReady reports whether a repair or new data could be sent at once, were it not for the rate.
 func (s *Sender) contentReady() bool {
 	switch {
-	case s.ending:
+	case s.ending || s.withheld():
 		return false
 	case s.repairNext():
 		return s.repairReady()

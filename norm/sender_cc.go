@@ -40,7 +40,7 @@ func newRateControl(cfg SenderConfig) rateControl {
 	c.payload = 1 - float64(c.overhead)/float64(size)
 	c.controller = cc.NewController(cc.Config{
 		Start: c.gross(c.bounds.StartRate), Min: c.gross(c.bounds.MinRate), Max: c.gross(c.bounds.MaxRate),
-		Size: size, Robust: cfg.RobustFactor,
+		Size: size, Robust: cfg.RobustFactor, Near: c.bounds.Near,
 	})
 	for _, id := range c.bounds.Potential {
 		c.controller.Potential(uint32(id))
@@ -127,6 +127,11 @@ func (s *Sender) handleCC(now time.Time, from NodeID, rtt time.Duration, ext wir
 		s.probeSooner(now)
 	}
 }
+
+// withheld reports whether content is kept back: "If no receiver feedback is received, the sender MAY wish to withhold further
+// transmissions of NORM_DATA segments and maintain NORM_CMD(CC) transmissions only until feedback is detected." RFC 5740,
+// Section 5.5.2.3.
+func (s *Sender) withheld() bool { return s.bounds.Withhold && !s.answered && s.contentPending() }
 
 // control does what congestion control has to do when a NORM_CMD(CC) is about to be sent.
 func (s *Sender) control(now time.Time) {

@@ -401,6 +401,7 @@ func TestRateControlConfig(t *testing.T) {
 		{RateControl{StartRate: math.NaN()}, 0, "StartRate"},
 		{RateControl{MaxRate: 1e30}, 0, "MaxRate"},
 		{RateControl{Potential: make([]NodeID, 17)}, 0, "Potential"},
+		{RateControl{Near: 16}, 0, "Near"},
 	} {
 		_, err := NewSender(SenderConfig{Node: 1, Group: testGroup, Rate: test.rate, Control: &test.c}, time.Unix(1, 0))
 		if err == nil || !strings.HasPrefix(err.Error(), "norm: "+test.want+" ") {
@@ -415,5 +416,37 @@ func TestRateControlConfig(t *testing.T) {
 		if got, err := test.c.resolve(0, 1400); err != nil || got.StartRate != test.want.StartRate || got.MinRate != test.want.MinRate || got.MaxRate != test.want.MaxRate {
 			t.Errorf("%+v: %+v, %v", test.c, got, err)
 		}
+	}
+}
+
+// TestContentIsWithheld until somebody answers, and when nobody does any more.
+func TestContentIsWithheld(t *testing.T) {
+	r := newControlled(t, func(c *SenderConfig) {
+		c.Control.Withhold, c.RobustFactor, c.ProbeInterval = true, 3, 100*time.Millisecond
+	})
+	r.enqueue(10_000_000, nil)
+	content := func(d time.Duration) int {
+		r.run(d)
+		sent := r.take()
+		probes, _ := probesOf(sent)
+		if len(probes) == 0 {
+			t.Error("no probe")
+		}
+		return len(of[*wire.Data](sent))
+	}
+	if n := content(5 * time.Second); n > 0 { // N-5.5.2.3-17
+		t.Errorf("%d NORM_DATA before any feedback", n)
+	}
+	r.report(100, 100*time.Millisecond, slow(1e6))
+	if n := content(200 * time.Millisecond); n == 0 {
+		t.Error("no NORM_DATA when there was feedback")
+	}
+	content(5 * time.Second)
+	if n := content(5 * time.Second); n > 0 { // N-5.5.2.3-17
+		t.Errorf("%d NORM_DATA though nobody answers", n)
+	}
+	r.report(100, 100*time.Millisecond, slow(1e6))
+	if n := content(5 * time.Second); n == 0 {
+		t.Error("no NORM_DATA when somebody answered again")
 	}
 }

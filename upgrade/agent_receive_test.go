@@ -73,7 +73,7 @@ func TestWrongLeafIsThrownAwayAndRequestedAgain(t *testing.T) {
 				s.sendTo(w)
 				s.decideAndTell()
 				eventually(t, time.Minute, "activation", w.has(EventActivated))
-				if !bytes.Equal(readFile(t, dir, "current/fw0"), rel.images[0]) {
+				if !bytes.Equal(readFile(t, dir, "current/fw0"), rel.images[0]) { // F-11-01 N-7-09
 					t.Error("the image is wrong")
 				}
 				var rejected []int

@@ -24,6 +24,7 @@ import (
 	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/merkle"
 	"github.com/multicast-upgrade/tool/norm"
+	"github.com/multicast-upgrade/tool/norm/fec"
 	"github.com/multicast-upgrade/tool/norm/normtest/hub"
 	"github.com/multicast-upgrade/tool/norm/session"
 )
@@ -173,6 +174,7 @@ func (s *server) send(instance norm.InstanceID) {
 	s.t.Helper()
 	var err error
 	s.tx, err = session.Open(session.Config{Conn: s.net.Open(serverAddr), Send: &norm.SenderConfig{
+		FEC:  fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 64, MaxParity: 32},
 		Node: testNode, Instance: instance, Group: testGroup, GRTT: 20 * time.Millisecond, GroupSize: 10, Rate: 50e6}})
 	if err != nil {
 		s.t.Fatal(err)

@@ -26,6 +26,7 @@ type Config struct {
 	Min, Max float64 // bounds of the rate; Min is the "minimum NORM rate"
 	Size     int     // of packets, until some are sent
 	Robust   int     // NORM_ROBUST_FACTOR
+	Near     int     // how many receivers that are near to being the CLR are PLRs
 }
 
 // A Controller is the sender's side: it chooses the current limiting receiver and adjusts the rate to it (RFC 5740,
@@ -112,7 +113,7 @@ func (c *Controller) index(id uint32) int {
 // Potential makes a receiver a PLR, which is asked for immediate feedback before any came from it.
 func (c *Controller) Potential(id uint32) {
 	if c.index(id) < 0 && len(c.nodes) < MaxNodes {
-		c.nodes = append(c.nodes, Node{ID: id, PLR: true})
+		c.nodes = append(c.nodes, Node{ID: id, PLR: true, named: true})
 	}
 }
 
@@ -141,7 +142,11 @@ func (c *Controller) Sent(size int) { c.size += (float64(size) - c.size) / 16 }
 func (c *Controller) Report(now time.Time, r Report, grtt time.Duration, busy bool) {
 	if r.Leave {
 		// "an indication the sender SHOULD NOT select it as the CLR"
-		c.remove(c.index(r.Node))
+		i := c.index(r.Node)
+		if i >= 0 && i == c.clr {
+			c.increased = now.Add(grtt) // RFC 4654, Section 3.3: no increase for "one feedback round"
+		}
+		c.remove(i)
 		c.choose(now, grtt)
 		return
 	}
@@ -199,7 +204,7 @@ func (c *Controller) admit(id uint32, r Report) int {
 	return -1
 }
 
-// remove forgets a node; a PLR stays one.
+// remove forgets a node; a PLR that was named stays one.
 func (c *Controller) remove(i int) {
 	if i < 0 {
 		return
@@ -207,8 +212,8 @@ func (c *Controller) remove(i int) {
 	if i == c.clr {
 		c.clr, c.sample = -1, 0
 	}
-	if n := &c.nodes[i]; n.PLR {
-		*n = Node{ID: n.ID, PLR: true}
+	if n := &c.nodes[i]; n.named {
+		*n = Node{ID: n.ID, PLR: true, named: true}
 		return
 	}
 	if c.clr > i {
@@ -275,9 +280,12 @@ func (c *Controller) adjust(now time.Time, grtt time.Duration, busy bool) {
 		c.accelerate(now, target, grtt, busy)
 		return
 	}
-	if target <= c.rate {
+	switch {
+	case target <= c.rate:
 		c.set(target)
 		c.increased = now
+		return
+	case now.Before(c.increased): // the CLR has just left
 		return
 	}
 	// "for rate increases, the sender SHALL observe a maximum rate of increase of one packet per RTT at all times during
@@ -406,6 +414,7 @@ func (c *Controller) Continue() { c.paused = time.Time{} }
 // fraction receive precedence", "2. [...] receivers yielding the lowest calculated congestion rate getting precedence"
 // (RFC 5740, Section 5.5.2.1). The nodes yielded count as told their RTT.
 func (c *Controller) List(limit int, yield func(n Node, clr bool)) {
+	c.nominate()
 	var order [MaxNodes]int
 	all := order[:0]
 	for i := range c.nodes {
@@ -424,6 +433,33 @@ func (c *Controller) List(limit int, yield func(n Node, clr bool)) {
 		n := &c.nodes[i]
 		yield(*n, i == c.clr)
 		n.Told = n.Told || n.RTT > 0
+	}
+}
+
+// nearby is how much more than the CLR's rate a receiver may bear that is near to being the CLR.
+const nearby = 1.5
+
+// nominate makes those nearest to being the CLR PLRs: "The PLR list MAY be populated with a small number of receivers the sender
+// identifies as approaching the CLR loss and delay conditions based on feedback from the group." RFC 5740, Section 5.5.2.
+func (c *Controller) nominate() {
+	for i := range c.nodes {
+		c.nodes[i].PLR = c.nodes[i].named
+	}
+	if c.slowStart || c.clr < 0 {
+		return // nobody's loss is known
+	}
+	for range c.cfg.Near {
+		next := -1
+		for i, n := range c.nodes {
+			near := i != c.clr && !n.PLR && !n.heard.IsZero() && !n.start && n.Rate <= nearby*c.nodes[c.clr].Rate
+			if near && (next < 0 || n.Rate < c.nodes[next].Rate) {
+				next = i
+			}
+		}
+		if next < 0 {
+			return
+		}
+		c.nodes[next].PLR = true
 	}
 }
 

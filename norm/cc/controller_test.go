@@ -3,6 +3,7 @@ package cc
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
@@ -130,6 +131,8 @@ func TestOtherCLR(t *testing.T) {
 	r.say(2, 0.01, 1e9, func(x *Report) { x.Leave = true })
 	r.wantCLR(1, "the lower one has left") // N-5.5.2.3-13
 	r.wantRate(low, "not at once")
+	r.rounds(1, 1, 0.001, 1e9)
+	r.wantRate(low, "not in the first round") // T-3.3-03
 	r.rounds(1, 1, 0.001, 1e9)
 	if got := r.Rate(); got > low+1.01*size/rtt.Seconds() || got <= low || got >= high { // N-5.5.2.3-08
 		t.Errorf("rate %.0f after a round, was %.0f", got, low)
@@ -417,5 +420,41 @@ func TestSizeIsAnAverage(t *testing.T) {
 	}
 	if s := r.Size(); s < 950 || s > 1050 {
 		t.Errorf("S = %.0f of packets of 1400 and 600 bytes", s)
+	}
+}
+
+// TestNearReceiversArePLRs: those that bear hardly more than the CLR are asked at each probe, as many as configured.
+func TestNearReceiversArePLRs(t *testing.T) {
+	for near, want := range [][]uint32{{}, {2}, {2, 3}, {2, 3}} {
+		r := &rig{t, NewController(Config{Start: 1e6, Min: 1000, Max: 1e9, Size: size, Robust: 20, Near: near}), time.Unix(0, 0), 0}
+		r.Potential(9)
+		plrs := func() (ids []uint32) {
+			r.List(MaxNodes, func(n Node, clr bool) {
+				if n.PLR && n.ID != 9 {
+					ids = append(ids, n.ID)
+				}
+				if clr && n.PLR {
+					t.Errorf("the CLR is its own PLR: %+v", n)
+				}
+			})
+			return ids
+		}
+		if got := plrs(); len(got) > 0 {
+			t.Errorf("%v in slow start", got)
+		}
+		r.probe()
+		r.now = r.now.Add(rtt)
+		// By the equation the rate goes with one over the square root of the loss: 1.1, 1.2 and 2 times that of the CLR.
+		for id, share := range map[uint32]float64{1: 1, 2: 1.1, 3: 1.2, 4: 2} {
+			r.say(id, 0.01/share/share, 1e9, nil)
+		}
+		r.wantCLR(1, "the lowest rate")
+		if got := plrs(); !slices.Equal(got, want) { // N-5.5.2-08
+			t.Errorf("Near %d: PLRs %v, want %v", near, got, want)
+		}
+		r.say(2, 0.0001, 1e9, nil)
+		if got := plrs(); slices.Contains(got, 2) {
+			t.Errorf("%v: 2 is not near any more", got)
+		}
 	}
 }

@@ -21,9 +21,10 @@ type Node struct {
 	RTT  time.Duration // zero: not known
 	Rate float64       // which its path bears, by its latest feedback
 	Loss float64
-	PLR  bool // a potential limiting receiver, by configuration
+	PLR  bool // a potential limiting receiver
 	Told bool // its RTT was in a cc_node_list
 
+	named    bool      // as a PLR, by configuration
 	sequence uint16    // of its latest feedback, never ahead of our own
 	heard    time.Time // when that came; zero: never
 	start    bool      // without loss
@@ -38,6 +39,7 @@ func (n *Node) update(now time.Time, r Report, size float64, grtt time.Duration,
 		n.RTT = smooth(n.RTT, r, limiting)
 	}
 	n.heard, n.start, n.Loss = now, r.Start, r.Loss
+	n.Told = n.Told && r.RTT > 0 // else it did not hear it, or forgot
 	n.Rate = r.rate(size, n.RTT, grtt)
 }
 

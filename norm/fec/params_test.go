@@ -206,3 +206,21 @@ func TestDialectNames(t *testing.T) {
 		t.Error("auto is no dialect of a sender")
 	}
 }
+
+// TestDefaultIsToldApart: whoever knows both readings of the last field of the EXT_FTI takes the default for what it is.
+func TestDefaultIsToldApart(t *testing.T) {
+	for _, d := range []Dialect{RFC, NRL} {
+		p := Default()
+		p.Dialect, p.SegmentSize = d, 1400
+		last := p.LastFTIField()
+		if got := RecogniseDialect(p.ID, p.MaxBlockLen, last); got != d {
+			t.Errorf("%v: taken for %v", d, got)
+		}
+		if d == RFC && p.MaxBlockLen+last <= 255 {
+			t.Errorf("max_n %d could be a parity count", last)
+		}
+		if _, err := p.Scheme(); err != nil {
+			t.Error(err)
+		}
+	}
+}

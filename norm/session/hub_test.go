@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/multicast-upgrade/tool/norm"
+	"github.com/multicast-upgrade/tool/norm/fec"
 	"github.com/multicast-upgrade/tool/norm/session"
 	"github.com/multicast-upgrade/tool/norm/udp"
 )
@@ -107,7 +108,7 @@ func open(t testing.TB, cfg session.Config) *session.Session {
 
 // sending is how the senders of these tests are configured: 100 Mbit/s, and a GRTT that suits a small network.
 func sending(node norm.NodeID) *norm.SenderConfig {
-	return &norm.SenderConfig{Node: node, Group: group, GRTT: 20 * time.Millisecond, GroupSize: 10, Rate: 100e6, Seed: uint64(node)}
+	return &norm.SenderConfig{Node: node, Group: group, GRTT: 20 * time.Millisecond, GroupSize: 10, Rate: 100e6, Seed: uint64(node), FEC: fec.Params{ID: 5, MaxBlockLen: 64, MaxParity: 32}}
 }
 
 func receiving(node norm.NodeID) *norm.ReceiverConfig {
