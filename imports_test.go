@@ -35,6 +35,7 @@ var rooms = map[string]room{
 	"norm/doctor":           {may: []string{module + "norm/udp", module + "norm/wire", "golang.org/x/net", "golang.org/x/sys"}},
 	"norm/normtest":         {may: []string{module + "norm", module + "norm/auth", module + "norm/wire", module + "norm/fec"}},
 	"norm/normtest/hub":     {may: []string{module + "norm/udp"}},
+	"norm/normtest/scale":   {may: []string{module + "norm", module + "norm/normtest", module + "norm/wire", module + "norm/fec"}},
 	"merkle":                {sansIO: true},
 	"manifest":              {may: []string{module + "merkle", "github.com/fxamacker/cbor/v2", "github.com/veraison/go-cose"}},
 	"commit":                {may: []string{module + "manifest", "github.com/fxamacker/cbor/v2"}, sansIO: true},

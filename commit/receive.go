@@ -252,6 +252,9 @@ func (c *Coordinator) Announce(now time.Time, p Presence) error {
 	}
 	if !p.Key.IsZero() && !d.Key.SameKey(p.Key) {
 		// Another agent under this name. What it cannot sign does not count, so nothing is lost but its own voice.
+		if d.Key.IsZero() {
+			return fmt.Errorf("%w: %s is listed without a key and shows one; list the key, or have the device make none", ErrNotTarget, p.Device)
+		}
 		return fmt.Errorf("%w: %s with another key", ErrNotTarget, p.Device)
 	}
 	if d.Key == p.Key && d.returns(p.Instance) { // nobody else can make a signed device a duplicate

@@ -88,7 +88,7 @@ func (b *board) post(seats map[string]Seat) *Posting {
 // signed by a campaign are ignored.
 func (p *Posting) Publish(n Notice) {
 	n.Timestamp, n.Node, n.Seat = nil, 0, nil
-	sum := sha256.Sum256(must(encoding.Marshal(n)))
+	sum := sha256.Sum256(n.Encode())
 	p.put(&n, `"`+hex.EncodeToString(sum[:16])+`"`)
 }
 
@@ -272,6 +272,6 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request) {
 			fresh.Seat = seat.Signed()
 		}
 		w.Header().Set("Content-Type", "application/cbor")
-		w.Write(must(encoding.Marshal(fresh)))
+		w.Write(fresh.Encode())
 	}
 }

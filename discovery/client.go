@@ -146,11 +146,11 @@ func (c *Client) poll(ctx context.Context, etag string, wait time.Duration) (*No
 	if tag := resp.Header.Get("ETag"); resp.StatusCode != http.StatusOK {
 		return nil, cmp.Or(tag, etag), nil
 	}
-	n := new(Notice)
-	if err := decoding.Unmarshal(body, n); err != nil {
-		return nil, etag, fmt.Errorf("discovery: the notice is malformed: %w", err)
+	n, err := ParseNotice(body)
+	if err != nil {
+		return nil, etag, err
 	}
-	return n, resp.Header.Get("ETag"), nil
+	return &n, resp.Header.Get("ETag"), nil
 }
 
 func (c *Client) query(wait time.Duration) string {

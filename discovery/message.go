@@ -96,3 +96,14 @@ var (
 	// ErrUndecided: there is no decision yet.
 	ErrUndecided = errors.New("discovery: not decided")
 )
+
+// Encode returns n as it is kept between servers; [ParseNotice] is its inverse.
+func (n Notice) Encode() []byte { return must(encoding.Marshal(n)) }
+
+// ParseNotice returns the Notice that Encode made b of.
+func ParseNotice(b []byte) (n Notice, err error) {
+	if err := decoding.Unmarshal(b, &n); err != nil {
+		return n, fmt.Errorf("discovery: the notice is malformed: %w", err)
+	}
+	return n, nil
+}

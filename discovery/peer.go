@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net/http"
+	"strconv"
 )
 
 // peerKey is the key of a peer's name in the context of its requests.
@@ -16,7 +17,7 @@ func RequireCertificate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name := certificateName(r.TLS)
 		if name == "" {
-			problem(w, &Refusal{Status: http.StatusForbidden, Reason: "certificate", Detail: "this server wants a client certificate with the device's name"})
+			problem(w, &Refusal{Status: http.StatusForbidden, Reason: "certificate", Detail: "this server wants a client certificate of an authority that it knows, with the device's name"})
 			return
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), peerKey{}, name)))
@@ -37,7 +38,7 @@ func certificateName(state *tls.ConnectionState) string {
 // checkPeer refuses who speaks for another device than its certificate says.
 func checkPeer(ctx context.Context, device string) error {
 	if name, ok := ctx.Value(peerKey{}).(string); ok && name != device {
-		return &Refusal{Status: http.StatusForbidden, Reason: "not-target", Detail: "the client certificate is another device's"}
+		return &Refusal{Status: http.StatusForbidden, Reason: "not-target", Detail: "the client certificate is that of " + strconv.Quote(name) + ", another device"}
 	}
 	return nil
 }

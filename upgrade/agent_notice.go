@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -71,7 +72,11 @@ func (a *Agent) follow(ctx context.Context) {
 	}, func(err error) {
 		a.greet.again() // it may come back as another one
 		if !down {      // once each time it goes away
-			a.tell.tell(Event{Kind: EventTrouble, Server: a.cfg.Server, Detail: err.Error()})
+			e := Event{Kind: EventTrouble, Server: a.cfg.Server, Detail: err.Error()}
+			if refusal, ok := errors.AsType[*discovery.Refusal](err); ok && refusal.Status == http.StatusForbidden {
+				e.Reason, e.Detail = commit.Reason(refusal.Reason), refusal.Detail
+			}
+			a.tell.tell(e)
 		}
 		down = true
 	})

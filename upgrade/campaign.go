@@ -119,9 +119,13 @@ type CampaignConfig struct {
 	Bind  func(network, address string) (net.Listener, error) // opens listeners. If nil, net.Listen
 	// SAPConn opens the socket to announce on, and says which address that is. If nil, UDP.
 	SAPConn func() (discovery.PacketConn, netip.Addr, error)
-	Event   func(Event)  // is told what happens, by one goroutine. If nil, nobody is
-	Log     *slog.Logger // is told what an operator of the server should know. If nil, nobody is
-	random  func([]byte) // fills its argument. If nil, crypto/rand
+	Event   func(Event) // is told what happens, by one goroutine. If nil, nobody is
+	// Reported is given what is known of a device whenever that device says how far it is, by the goroutine that calls Event;
+	// Reports is what an earlier process was given last, of each. They are for people to look at. May be nil.
+	Reported func(discovery.Status)
+	Reports  []discovery.Status
+	Log      *slog.Logger // is told what an operator of the server should know. If nil, nobody is
+	random   func([]byte) // fills its argument. If nil, crypto/rand
 }
 
 // A Campaign brings one release to its targets: rendezvous, announcement, transfer, votes, decision, outcomes. Whatever
@@ -223,10 +227,14 @@ func (c *Campaign) open(now time.Time) error {
 		return err
 	}
 	if c.state.exists {
-		if err := c.openCoordinator(); err != nil || !c.cfg.Restored {
+		if err := c.openCoordinator(); err != nil {
 			return err
 		}
-		return c.coordinator.MarkRestored()
+		c.picture(c.cfg.Reports)
+		if c.cfg.Restored {
+			return c.coordinator.MarkRestored()
+		}
+		return nil
 	}
 	plan, err := c.frozen.plan(c.cfg.Targets, c.release.manifest, now)
 	if err != nil {

@@ -57,6 +57,9 @@ func (c *Campaign) hello(now time.Time, h discovery.Hello, p commit.Presence) (e
 	}
 	c.sender.arrived(now)
 	c.endgame.alive(now)
+	if err == nil {
+		c.reported(h.Device)
+	}
 	return err
 }
 
@@ -85,22 +88,16 @@ func (c *Campaign) note(now time.Time, s discovery.Status) error {
 	if s.Bytes < 0 || s.Bytes > s.Total || s.Total > c.release.manifest.Size() {
 		return fmt.Errorf("%w: %d of %d bytes", commit.ErrMessage, s.Bytes, s.Total)
 	}
-	p := progress{Bytes: s.Bytes, Total: s.Total, traffic: traffic{s.Received, s.Lost, s.Overruns, s.ByHTTP}}
-	reason := commit.Reason(s.Reason)
-	if !reason.Known() {
-		reason = commit.ReasonNone
-	}
-	if commit.State(s.State) == commit.StateRefused && reason != commit.ReasonNone {
-		p.refused = reason
-		if c.progress[s.Device].refused != reason {
-			c.emit(now, Event{Kind: EventDevice, Device: s.Device, State: commit.StateRefused, Reason: reason})
-		}
+	p := progressOf(s)
+	if p.refused != commit.ReasonNone && c.progress[s.Device].refused != p.refused {
+		c.emit(now, Event{Kind: EventDevice, Device: s.Device, State: commit.StateRefused, Reason: p.refused})
 	}
 	if p.Bytes > c.progress[s.Device].Bytes {
 		c.endgame.alive(now)
 	}
 	c.progress[s.Device] = p
-	c.coordinator.Note(s.Device, commit.State(s.State), reason)
+	c.coordinator.Note(s.Device, commit.State(s.State), knownReason(s))
+	c.reported(s.Device)
 	return nil
 }
 

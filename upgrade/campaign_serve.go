@@ -29,6 +29,9 @@ type Shared struct {
 	Handler *discovery.Handler        // its [discovery.Backend] passes on to [Campaign.Backend] what is for the campaign
 	URL     string                    // as devices know it
 	Seats   map[string]discovery.Seat // of the targets; nobody else is told of the campaign
+	// Published is given what is announced to the devices of a wave, whenever that changes, after the Handler. It must not
+	// wait. May be nil
+	Published func(wave uint32, n discovery.Notice)
 }
 
 // Backend answers devices for the campaign while it runs.

@@ -53,7 +53,7 @@ func newFleetRig(t *testing.T, devices int) *fleetRig {
 }
 
 // lead takes the lead for a server, and returns the campaign as that one runs it.
-func (r *fleetRig) lead(owner string) upgrade.CampaignConfig {
+func (r *fleetRig) lead(owner store.Owner) upgrade.CampaignConfig {
 	r.t.Helper()
 	lease, err := r.s.TakeLease(r.t.Context(), r.id, owner, time.Now(), time.Minute)
 	if err != nil {

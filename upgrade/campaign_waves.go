@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
 	"github.com/multicast-upgrade/tool/discovery"
+	"github.com/multicast-upgrade/tool/manifest"
 )
 
 // A Wave is a part of the targets, those with its number in [commit.Target.Wave], that has a decision of its own. All waves
@@ -128,34 +130,47 @@ func (c *Campaign) expires(now time.Time) time.Time {
 // of several waves are told by the server key in which one they are.
 func (c *Campaign) place(handler *discovery.Handler, seats map[string]discovery.Seat) (withdraw func()) {
 	plan, _ := c.coordinator.Plan()
-	parts := make([]map[string]discovery.Seat, len(plan.Waves))
-	for i := range parts {
-		parts[i] = map[string]discovery.Seat{}
-	}
-	for _, t := range plan.Targets {
-		seat := seats[t.Device]
-		if len(parts) > 1 {
-			seat.Signed = func() []byte {
-				signed, err := commit.Seat{Campaign: plan.Campaign, Device: t.Device, Wave: t.Wave}.Sign(c.cfg.Key)
-				if err != nil {
-					c.cfg.Log.Error("a device cannot be told its wave", "device", t.Device, "err", err)
-				}
-				return signed
-			}
-		}
-		parts[t.Wave][t.Device] = seat
-	}
 	var postings []*discovery.Posting
-	for _, part := range parts {
+	for wave, part := range SeatsByWave(c.cfg.Key, plan.Campaign, len(plan.Waves), slices.Values(plan.Targets), seats) {
 		p := handler.Post(part)
 		postings = append(postings, p)
-		c.publish = append(c.publish, p.Publish)
+		c.publish = append(c.publish, func(n discovery.Notice) {
+			p.Publish(n)
+			if shared := c.cfg.Shared; shared != nil && shared.Published != nil {
+				shared.Published(uint32(wave), n)
+			}
+		})
 	}
 	return func() {
 		for _, p := range postings {
 			p.Withdraw()
 		}
 	}
+}
+
+// SeatsByWave returns the seats of the targets in each wave. Where there are several, the server key tells devices theirs.
+func SeatsByWave(key *manifest.PrivateKey, id commit.CampaignID, waves int, targets iter.Seq[commit.Target], seats map[string]discovery.Seat) []map[string]discovery.Seat {
+	parts := make([]map[string]discovery.Seat, waves)
+	for i := range parts {
+		parts[i] = map[string]discovery.Seat{}
+	}
+	for t := range targets {
+		seat := seats[t.Device]
+		if int(t.Wave) >= waves {
+			continue
+		}
+		if waves > 1 {
+			seat.Signed = func() []byte {
+				signed, err := commit.Seat{Campaign: id, Device: t.Device, Wave: t.Wave}.Sign(key)
+				if err != nil {
+					return nil // as without: the device waits for the next notice
+				}
+				return signed
+			}
+		}
+		parts[t.Wave][t.Device] = seat
+	}
+	return parts
 }
 
 // verdictOf returns how the campaign is decided: not at all before every wave is, and then by COMMIT if one is committed. The

@@ -62,9 +62,9 @@ here, and 1 if not.`,
 	fs.StringVar(&a.discover, "discover", discoverServer, "how to hear of campaigns: server waits at the server, sap for announcements as well")
 	fs.IntVar(&a.config.GroupSize, "group-size", discovery.DefaultGroupSize, "with --discover sap, how many devices there are, about: they ask in turn, 1000 a second")
 	fs.BoolVar(&a.config.UnicastFeedback, "unicast-feedback", false, "send requests to the sender itself, not to the group: for devices behind a router")
-	fs.StringVar(&a.key, "key", "", "device key `file`; without it votes are unsigned, which a campaign has to allow")
-	fs.BoolVar(&a.config.MakeKey, "make-key", false, "without --key, make a device key in DIR; it counts once its fingerprint is approved at the server")
-	fs.StringVar(&a.tokenFile, "enrol-token-file", "", "`file` with a one-time token by which the server takes the device key at once; implies --make-key")
+	fs.StringVar(&a.key, "key", "", "device key `file`; default: one that the agent makes in DIR when it first starts")
+	fs.BoolVar(&a.config.MakeKey, "make-key", true, "without --key, make a device key in DIR, which counts once its fingerprint is approved at the server; --make-key=false leaves votes unsigned, which a campaign has to allow")
+	fs.StringVar(&a.tokenFile, "enrol-token-file", "", "`file` with a one-time token by which the server takes the device key at once")
 	fs.StringVar(&a.hooks.Verify, "verify-cmd", "", "`command` that says whether an image may be installed")
 	fs.StringVar(&a.hooks.Activate, "activate-cmd", "", "`command` that makes an image run")
 	fs.StringVar(&a.hooks.Health, "health-cmd", "", "`command` that says whether it works")
@@ -212,7 +212,6 @@ func (a *agent) resolve() (err error) {
 		if cfg.EnrolToken, err = readToken(a.tokenFile); err != nil {
 			return err
 		}
-		cfg.MakeKey = true
 	}
 	if a.hooks.Timeout <= 0 {
 		return fmt.Errorf("--hook-timeout %v: want more than nothing", a.hooks.Timeout)
@@ -368,6 +367,9 @@ func describe(e upgrade.Event) string {
 	case upgrade.EventReleased:
 		return "the stage was given up" + reason
 	case upgrade.EventTrouble:
+		if e.Server != "" && e.Reason != "" {
+			return "the server refuses this device, and is asked again" + reason
+		}
 		if e.Server != "" {
 			return "the server cannot be reached, trying again" + reason
 		}

@@ -47,11 +47,12 @@ func serveCommand(w cli.World) *cobra.Command {
 		Long: `serve keeps releases, devices and campaigns in a database, brings the campaigns to the devices, and lets people do
 all that by a REST API (at /api/, for normsend campaign, device, release and token, and for programs).
 
-The database is a file (sqlite:FILE), or PostgreSQL, for several servers that stand in for each other. Beyond this host
-it speaks TLS only: with a key that the server key certifies, which devices trust, or with --tls-cert.
+The database is a file (sqlite:FILE), or PostgreSQL, for several servers that stand in for each other: devices and people
+may use any of them, which all have the same server key and reach each other at their --peer-url. Beyond this host it
+speaks TLS only: with a key that the server key certifies, which devices trust, or with --tls-cert.
 All flags can be in a file: --config serve.toml, in a table [serve].`,
 		Example: `  normsend serve --listen 192.0.2.1:8443 --key server.key --trust release.pub --interface eth0 --rate-budget 50M
-  normsend token create --db sqlite:fleet.db --role operator --name anna --out anna.token     # the first token, on the same host`,
+  normsend token create --db sqlite:fleet.db --role admin --name anna --out anna.token     # the first token, on the same host`,
 		Args: cli.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return s.run(c) },
 	}
@@ -63,6 +64,7 @@ All flags can be in a file: --config serve.toml, in a table [serve].`,
 	fs.StringSliceVar(&s.trust, "trust", nil, "public release key `files`: releases that are uploaded are checked with them")
 	fs.IntVar(&s.threshold, "trust-threshold", 1, "how many of them have to have signed")
 	fs.StringVar(&s.name, "name", "", "of this server among those of one database; default: the host's")
+	fs.StringVar(&s.peer, "peer-url", "", "`URL` at which the other servers of one database reach this one; default: made from --listen and --interface")
 	fs.Var(&s.rate, "rate-budget", "bit rate that all campaigns share")
 	fs.StringVar(&s.pool, "pool", "239.192.0.0/14", "`prefix` of multicast groups for campaigns that do not name theirs")
 	fs.Uint16Var(&s.port, "pool-port", 6003, "the `port` of these groups")
@@ -81,6 +83,7 @@ All flags can be in a file: --config serve.toml, in a table [serve].`,
 type serving struct {
 	world                            cli.World
 	listen, advertise, db, key, name string
+	peer                             string
 	pool, ifi                        string
 	tlsCert, tlsKey, clientCA        string
 	trust                            []string
@@ -188,6 +191,9 @@ func (s *serving) secure(bound string) (err error) {
 	if s.config.URL, err = upgrade.RendezvousURL(s.listen, bound, s.advertise, s.ifi, s.tls != nil || s.clientCA != ""); err != nil {
 		return err
 	}
+	if s.config.PeerURL, err = s.peerURL(bound); err != nil {
+		return err
+	}
 	if s.tls == nil && (s.clientCA != "" || !upgrade.Loopback(bound)) {
 		if s.tls, err = upgrade.RendezvousTLS(s.config.Key, s.config.URL, s.listen); err != nil {
 			return err
@@ -195,16 +201,36 @@ func (s *serving) secure(bound string) (err error) {
 	}
 	if s.clientCA != "" {
 		s.tls.ClientAuth = tls.VerifyClientCertIfGiven // people come with tokens
-		s.tls.ClientCAs, err = cli.CertPool("--client-ca", s.clientCA)
+		if s.tls.ClientCAs, err = cli.CertPool("--client-ca", s.clientCA); err != nil {
+			return err
+		}
 	}
-	return err
+	if s.tls != nil {
+		return fleet.ServePeers(s.tls, s.config.Key)
+	}
+	return nil
 }
 
-// hint tells who has just made the database how to get in.
+// peerURL returns where other servers reach this one. With SQLite there are none.
+func (s *serving) peerURL(bound string) (string, error) {
+	if s.peer == "" && strings.HasPrefix(s.db, "sqlite:") {
+		return "", nil
+	}
+	peer, err := upgrade.RendezvousURL(s.listen, bound, s.peer, s.ifi, s.tls != nil || s.clientCA != "")
+	if err != nil {
+		if s.peer == "" {
+			return "", fmt.Errorf("--peer-url is required: --listen %s names no address at which other servers of the database reach this one", s.listen)
+		}
+		return "", errors.New(strings.ReplaceAll(err.Error(), "--advertise", "--peer-url"))
+	}
+	return peer, nil
+}
+
+// hint tells how to get in when nobody can let others in: in a new database, and in one from before there were admins.
 func (s *serving) hint(ctx context.Context, db *store.Store) error {
-	l, err := db.Tokens(ctx, "", store.Page{Limit: 1})
-	if err == nil && len(l.Items) == 0 {
-		fmt.Fprintf(s.world.Stderr, "nobody has a token yet; make the first one on this host:\n  normsend token create --db %s --role operator --name YOU --out you.token\n", redacted(s.db))
+	has, err := db.HasAdmin(ctx)
+	if err == nil && !has {
+		fmt.Fprintf(s.world.Stderr, "nobody has a token of role admin, by which others are made; make one on this host:\n  normsend token create --db %s --role admin --name YOU --out you.token\n", redacted(s.db))
 	}
 	return err
 }
@@ -226,6 +252,7 @@ func (s *serving) handler(server *fleet.Server) http.Handler {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/v1/", rendezvous)
+	mux.Handle("/peer/", server.PeerHandler())
 	mux.Handle("/api/", front)
 	mux.Handle("GET /metrics", front.Metrics())
 	mux.Handle("GET /healthz", front.Health())
@@ -260,6 +287,7 @@ func (s *serving) serve(ctx context.Context, l net.Listener, server *fleet.Serve
 	}()
 	var beside sync.WaitGroup
 	beside.Go(func() { s.prune(ctx, server.Store()) })
+	beside.Go(func() { server.Store().Listen(ctx, server.Look) })
 	failed := server.Run(ctx)
 	cancel(failed)
 	last, end := context.WithTimeout(context.WithoutCancel(ctx), stopTime)

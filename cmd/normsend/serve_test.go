@@ -34,7 +34,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	b.run("sign", "--key", "keys/release.key", "--product", "demo", "--version", "1.0", "--compatible", "any", "--out", "fw.manifest", "fw.bin")
-	b.run("token", "create", "--db", "sqlite:fleet.db", "--role", "operator", "--name", "anna", "--out", "anna.token")
+	b.run("token", "create", "--db", "sqlite:fleet.db", "--role", "admin", "--name", "anna", "--out", "anna.token")
 	secret, err := os.ReadFile(b.path("anna.token"))
 	if err != nil {
 		t.Fatal(err)
@@ -228,13 +228,14 @@ func TestCommandsUseServer(t *testing.T) {
 	want(b.refused("release", "upload", "--manifest", "fw.manifest", "other"), "no such thing")
 
 	b.run("token", "create", "--role", "viewer", "--name", "vera", "--out", "vera.token")
-	want(b.refused("token", "create", "--role", "approver", "--name", "eve", "--out", "eve.token"), "cannot make one of role approver")
+	b.run("token", "create", "--role", "operator", "--name", "otto", "--out", "otto.token")
+	want(b.refused("token", "create", "--role", "viewer", "--name", "eve", "--out", "eve.token", "--token-file", "otto.token"), "role operator may not do that")
 	if _, err := os.Stat(b.path("eve.token")); err == nil {
 		t.Error("there is a file for a token that was not made")
 	}
 	want(b.refused("token", "create", "--role", "viewer", "--name", "x", "--token-file", "vera.token"), "role viewer may not do that")
 	tokens := b.run("token", "list")
-	want(tokens, "anna", "operator", "vera", "viewer")
+	want(tokens, "anna", "admin", "vera", "viewer")
 	vera := regexp.MustCompile(`(\w+)\s+vera`).FindStringSubmatch(tokens)[1]
 	want(b.run("token", "list", "--token-file", "anna.token", "--json"), `"event":"token"`, `"name":"vera"`)
 	b.run("token", "revoke", vera)
@@ -258,7 +259,8 @@ func TestCommandsUseServer(t *testing.T) {
 	want(b.run("campaign", "list"), id, "spring", "draft", "anna")
 	want(b.run("campaign", "show", "spring"), id, "draft", "no, and it has to be", "0 at 0 sites")
 	want(b.run("campaign", "show", id, "--json"), `"quorum":90`, `"ready_timeout":7200000000000`, `"ask":true`)
-	want(b.refused("campaign", "approve", "spring"), "role operator may not do that")
+	want(b.refused("campaign", "approve", "spring", "--token-file", "otto.token"), "role operator may not do that")
+	want(b.refused("campaign", "approve", "spring"), "approved by somebody else than who made it")
 	want(b.refused("campaign", "start", "spring"), "no device matches")
 	want(b.refused("campaign", "commit", "spring"), "is draft")
 	want(b.refused("campaign", "show", "autumn"), `0 campaigns that are not closed have the name "autumn"`)

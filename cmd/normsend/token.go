@@ -45,11 +45,13 @@ func tokenCreateCommand(w cli.World) *cobra.Command {
 		Use:   "create (--db DB | --server URL --token-file FILE) --role ROLE --name NAME [--out FILE]",
 		Short: "Make a token",
 		Long: `create makes a token: in a server's database itself, on its host, as the first one has to be; or by the server, with
-the token of somebody whose role is not less. The secret is told now and never again.
+the token of an admin. The secret is told now and never again.
 
 A viewer may look; an operator may make, change and run campaigns, enrol devices and upload releases as well; an
-approver may do that, too, and agree with the campaigns of others. A person's tokens all have the person's name.`,
-		Example: `  normsend token create --db sqlite:fleet.db --role operator --name anna --out anna.token
+approver may do that, too, and agree with the campaigns of others; an admin may do all that, and alone makes and
+revokes tokens. A person's tokens all have the person's name: who made a campaign cannot agree with it, whatever
+the token.`,
+		Example: `  normsend token create --db sqlite:fleet.db --role admin --name anna --out anna.token
   normsend token create --server https://192.0.2.1:8443 --token-file anna.token --role viewer --name dashboard`,
 		Args: cli.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -70,7 +72,7 @@ approver may do that, too, and agree with the campaigns of others. A person's to
 	to.register(c)
 	fs := c.Flags()
 	fs.StringVar(&db, "db", "", "make it in this database itself: sqlite:`FILE` or postgres://USER@HOST/DATABASE")
-	fs.StringVar(&role, "role", "viewer", "viewer, operator, approver or device")
+	fs.StringVar(&role, "role", "viewer", "viewer, operator, approver, admin or device")
 	fs.StringVar(&name, "name", "", "whose it is: a person, a program or, in role device, a device")
 	fs.StringVar(&out, "out", "", "`file` to make for the secret, readable by its owner alone; default: it is printed")
 	c.MarkFlagRequired("name")

@@ -44,7 +44,7 @@ func (r *BitRate) Set(s string) error {
 	return nil
 }
 
-// A Size is a flag in bytes: 1400, 64KiB, 8MiB.
+// A Size is a flag in bytes: 1400, 64KiB, 8MiB, 20MB.
 type Size int64
 
 // Type names the flag's value in help.
@@ -53,7 +53,7 @@ func (*Size) Type() string { return "size" }
 var sizeUnits = []struct {
 	name string
 	unit int64
-}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}}
+}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"GB", 1e9}, {"MB", 1e6}}
 
 func (z *Size) String() string {
 	for _, u := range sizeUnits {
@@ -74,7 +74,7 @@ func (z *Size) Set(s string) error {
 	}
 	v, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil || v < 0 || v > math.MaxInt64/unit {
-		return fmt.Errorf("want bytes, such as 1400, 64KiB or 8MiB")
+		return fmt.Errorf("want bytes, such as 1400, 64KiB, 8MiB or 20MB")
 	}
 	*z = Size(v * unit)
 	return nil

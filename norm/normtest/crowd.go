@@ -2,6 +2,7 @@ package normtest
 
 import (
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"net/netip"
 	"runtime"
@@ -103,7 +104,7 @@ func (n *Net) AddCrowd(name string, site *Site, cfg CrowdConfig) (*Crowd, error)
 }
 
 // Members returns the receivers with their numbers.
-func (c *Crowd) Members() func(yield func(int, *norm.Receiver) bool) {
+func (c *Crowd) Members() iter.Seq2[int, *norm.Receiver] {
 	return func(yield func(int, *norm.Receiver) bool) {
 		for _, s := range c.shards {
 			for i := range s.members {

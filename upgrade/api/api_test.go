@@ -94,7 +94,7 @@ func TestIdempotencyKey(t *testing.T) {
 	// A refusal is kept as well, and secrets are not.
 	r.want(404, rest.ReasonNotFound, "anna", "POST /campaigns", draft("x", noRelease, "c-1"), "Idempotency-Key", "k2")
 	r.want(404, rest.ReasonNotFound, "anna", "POST /campaigns", draft("x", noRelease, "c-1"), "Idempotency-Key", "k2")
-	r.want(400, rest.ReasonInvalid, "anna", "POST /tokens", rest.NewToken{Name: "x", Role: rest.RoleViewer}, "Idempotency-Key", "k3")
+	r.want(400, rest.ReasonInvalid, "alma", "POST /tokens", rest.NewToken{Name: "x", Role: rest.RoleViewer}, "Idempotency-Key", "k3")
 }
 
 // Names that mean something to a shell, a path, SQL or HTML are text, or are refused.
@@ -237,10 +237,10 @@ func TestStream(t *testing.T) {
 func TestRevokedTokenEndsStream(t *testing.T) {
 	r := newRig(t, plenty)
 	r.api.SetHeartbeat(10 * time.Millisecond)
-	made := decode[rest.TokenSecret](t, r.want(201, "", "anna", "POST /tokens", rest.NewToken{Name: "ann", Role: rest.RoleViewer}))
+	made := decode[rest.TokenSecret](t, r.want(201, "", "alma", "POST /tokens", rest.NewToken{Name: "ann", Role: rest.RoleViewer}))
 	r.tokens["ann"] = made.Secret
 	events, _ := r.stream("ann", "?campaign="+r.create(draft("one", r.upload("2.0"), "c-1")).Id)
-	r.want(204, "", "anna", "DELETE /tokens/"+made.Token.Id, nil)
+	r.want(204, "", "alma", "DELETE /tokens/"+made.Token.Id, nil)
 	for range events { // ends, or the test does not
 	}
 }
@@ -362,6 +362,14 @@ func TestTwoPeople(t *testing.T) {
 	var err error
 	if _, r.tokens["dora"], err = r.store.CreateToken(t.Context(), "dora", store.RoleApprover, by("console")); err != nil {
 		t.Fatal(err)
+	}
+	// One person is one person, with whatever token.
+	for i, name := range []string{"carl", "Carl", " carl "} {
+		again := fmt.Sprint("carl's token ", i)
+		if _, r.tokens[again], err = r.store.CreateToken(t.Context(), name, store.RoleAdmin, by("console")); err != nil {
+			t.Fatal(err)
+		}
+		r.want(403, rest.ReasonSamePerson, again, "POST /campaigns/"+c.Id+"/approve", nil, "If-Match", etag(c.Revision))
 	}
 	c = decode[rest.Campaign](t, r.want(200, "", "dora", "POST /campaigns/"+c.Id+"/approve", nil, "If-Match", etag(c.Revision)))
 	if c.Approved.Actor != "dora" {

@@ -105,7 +105,7 @@ var fields = strings.NewReplacer("{release}", strings.Repeat("0", 64), "{image}"
 // TestRoles asks for each operation as everybody, and as nobody.
 func TestRoles(t *testing.T) {
 	r := newRig(t, plenty)
-	rank := map[store.Role]int{"": 0, store.RoleViewer: 1, store.RoleOperator: 2, store.RoleApprover: 3}
+	rank := map[store.Role]int{"": 0, store.RoleViewer: 1, store.RoleOperator: 2, store.RoleApprover: 3, store.RoleAdmin: 4}
 	for _, op := range api.Operations() {
 		if op.Path == "/events/stream" {
 			continue // in TestStream
@@ -129,8 +129,10 @@ func TestRoles(t *testing.T) {
 	r.enrol("device-1", "device-2")
 	r.want(200, "", "device-1", "GET /devices/device-1", nil)
 	r.want(403, rest.ReasonRole, "device-1", "GET /devices/device-2", nil)
-	r.want(403, rest.ReasonRole, "anna", "POST /tokens", rest.NewToken{Name: "anna's friend", Role: rest.RoleApprover})
-	r.want(201, "", "carl", "POST /tokens", rest.NewToken{Name: "carl's friend", Role: rest.RoleApprover})
+	for _, role := range []rest.Role{rest.RoleViewer, rest.RoleAdmin, rest.RoleDevice} {
+		r.want(403, rest.ReasonRole, "carl", "POST /tokens", rest.NewToken{Name: "carl's friend", Role: role})
+		r.want(201, "", "alma", "POST /tokens", rest.NewToken{Name: "friend", Role: role})
+	}
 }
 
 // TestEveryAnswer sees each answer that the contract has for each operation, and no other.
@@ -171,11 +173,11 @@ func TestEveryAnswer(t *testing.T) {
 // limited asks a server whose patience is short.
 func (r *rig) limited() {
 	_, url := r.serve(r.fleet, api.Limits{PerToken: 0.01})
-	if a := r.askAt(url, "carl", "GET /server", nil); a.status != 200 {
+	if a := r.askAt(url, "alma", "GET /server", nil); a.status != 200 {
 		r.Fatal(a.status)
 	}
 	for _, op := range api.Operations() {
-		a := r.askAt(url, "carl", op.Method+" "+fields.Replace(op.Path), nil)
+		a := r.askAt(url, "alma", op.Method+" "+fields.Replace(op.Path), nil)
 		if p := a.problem(r.T); a.status != 429 || p.Reason != rest.ReasonTooMany || a.header.Get("Retry-After") == "" {
 			r.Errorf("%s %s beyond the limit: %d", op.Method, op.Path, a.status)
 		}
@@ -184,12 +186,12 @@ func (r *rig) limited() {
 
 func (r *rig) lists() {
 	for _, path := range []string{"/releases", "/devices", "/enrolments", "/campaigns", "/events", "/tokens"} {
-		r.want(200, "", "anna", "GET "+path+"?limit=3", nil)
-		r.want(400, rest.ReasonInvalid, "anna", "GET "+path+"?limit=1001", nil)
-		r.want(400, rest.ReasonFormat, "anna", "GET "+path+"?limit=three", nil)
+		r.want(200, "", "alma", "GET "+path+"?limit=3", nil)
+		r.want(400, rest.ReasonInvalid, "alma", "GET "+path+"?limit=1001", nil)
+		r.want(400, rest.ReasonFormat, "alma", "GET "+path+"?limit=three", nil)
 		if path != "/tokens" {
-			r.want(200, "", "anna", "GET "+path+"?order=-id", nil)
-			r.want(400, rest.ReasonInvalid, "anna", "GET "+path+"?order=colour", nil)
+			r.want(200, "", "alma", "GET "+path+"?order=-id", nil)
+			r.want(400, rest.ReasonInvalid, "alma", "GET "+path+"?order=colour", nil)
 		}
 	}
 	r.want(200, "", "vera", "GET /server", nil)
@@ -513,17 +515,17 @@ func (r *rig) enrolmentsAndTokens() {
 			r.want(409, rest.ReasonState, "anna", "DELETE /enrolments/"+e.Id, nil)
 		}
 	}
-	r.want(413, rest.ReasonTooLarge, "anna", "POST /tokens", make([]byte, 65<<10))
-	r.want(400, rest.ReasonInvalid, "anna", "POST /tokens", rest.NewToken{Name: "x", Role: "emperor"})
-	made := decode[rest.TokenSecret](r.T, r.want(201, "", "anna", "POST /tokens", rest.NewToken{Name: "gone", Role: rest.RoleViewer}))
+	r.want(413, rest.ReasonTooLarge, "alma", "POST /tokens", make([]byte, 65<<10))
+	r.want(400, rest.ReasonInvalid, "alma", "POST /tokens", rest.NewToken{Name: "x", Role: "emperor"})
+	made := decode[rest.TokenSecret](r.T, r.want(201, "", "alma", "POST /tokens", rest.NewToken{Name: "gone", Role: rest.RoleViewer}))
 	r.tokens["gone"] = made.Secret
 	r.want(200, "", "gone", "GET /server", nil)
-	if l := decode[rest.TokenList](r.T, r.want(200, "", "anna", "GET /tokens?name=gone", nil)); len(l.Items) != 1 || l.Items[0].Role != rest.RoleViewer || l.Items[0].LastUsed.IsZero() {
+	if l := decode[rest.TokenList](r.T, r.want(200, "", "alma", "GET /tokens?name=gone", nil)); len(l.Items) != 1 || l.Items[0].Role != rest.RoleViewer || l.Items[0].LastUsed.IsZero() {
 		r.Errorf("tokens %+v", l)
 	}
-	r.want(204, "", "anna", "DELETE /tokens/"+made.Token.Id, nil)
+	r.want(204, "", "alma", "DELETE /tokens/"+made.Token.Id, nil)
 	r.want(401, rest.ReasonToken, "gone", "GET /server", nil)
-	r.want(404, rest.ReasonNotFound, "anna", "DELETE /tokens/"+made.Token.Id, nil)
+	r.want(404, rest.ReasonNotFound, "alma", "DELETE /tokens/"+made.Token.Id, nil)
 }
 
 func (r *rig) streams() {

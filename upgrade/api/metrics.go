@@ -104,6 +104,7 @@ func (a *API) measure(ctx context.Context, m *metrics) error {
 			}
 		}
 	}
+	a.measureTransport(ctx, m, open)
 	return nil
 }
 

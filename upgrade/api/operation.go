@@ -29,7 +29,7 @@ const (
 
 func into[T any]() any { return new(T) }
 
-// rules are all operations of the contract. What writes is an operator's.
+// rules are all operations of the contract. What writes is an operator's, but for approvals and tokens.
 var rules = map[string]rule{
 	"GET /server":  {device: true},
 	"GET /summary": {role: store.RoleViewer},
@@ -70,9 +70,9 @@ var rules = map[string]rule{
 	"GET /campaigns/{campaign}/series":       {role: store.RoleViewer},
 	"GET /events":                            {role: store.RoleViewer},
 	"GET /events/stream":                     {role: store.RoleViewer, stream: true},
-	"GET /tokens":                            {role: store.RoleOperator},
-	"POST /tokens":                           {role: store.RoleOperator, body: into[rest.NewToken], limit: smallBody, secret: true},
-	"DELETE /tokens/{token}":                 {role: store.RoleOperator},
+	"GET /tokens":                            {role: store.RoleAdmin},
+	"POST /tokens":                           {role: store.RoleAdmin, body: into[rest.NewToken], limit: smallBody, secret: true},
+	"DELETE /tokens/{token}":                 {role: store.RoleAdmin},
 }
 
 func (r rule) allows(role store.Role) bool {

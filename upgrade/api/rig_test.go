@@ -67,7 +67,8 @@ type rig struct {
 
 // people are who uses the rig's server; device-1 is a device.
 var people = map[string]store.Role{
-	"vera": store.RoleViewer, "anna": store.RoleOperator, "otto": store.RoleOperator, "carl": store.RoleApprover, "device-1": store.RoleDevice,
+	"vera": store.RoleViewer, "anna": store.RoleOperator, "otto": store.RoleOperator, "carl": store.RoleApprover, "alma": store.RoleAdmin,
+	"device-1": store.RoleDevice,
 }
 
 func newRig(t *testing.T, limits api.Limits) *rig {

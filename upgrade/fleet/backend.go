@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"slices"
 
 	"github.com/multicast-upgrade/tool/commit"
 	"github.com/multicast-upgrade/tool/discovery"
@@ -13,34 +12,34 @@ import (
 	"github.com/multicast-upgrade/tool/upgrade/store"
 )
 
-// A backend answers devices: of the registry itself, and of campaigns by those that run.
-type backend struct{ s *Server }
+// A backend answers devices: of the registry itself, and of campaigns by those that run, here or at another server; if here
+// is set, for another server, by those that run here.
+type backend struct {
+	s    *Server
+	here bool
+}
 
 var _ discovery.Backend = backend{}
 
 func (b backend) Hello(ctx context.Context, h discovery.Hello) error {
-	key, err := h.OpenKey()
-	if err == nil {
-		err = b.s.greet(ctx, h, key)
+	if !b.here {
+		key, err := h.OpenKey()
+		if err == nil {
+			err = b.s.greet(ctx, h, key)
+		}
+		if err != nil {
+			return refusal(err)
+		}
 	}
-	if err != nil {
-		return refusal(err)
-	}
-	for _, l := range b.s.leadsOf(h.Device) {
-		if err := l.answers.Hello(ctx, h); err != nil {
+	for _, p := range b.s.placesOf(h.Device) {
+		if b.here && p.elsewhere() {
+			continue
+		}
+		if err := p.answers.Hello(ctx, h); err != nil && err != errElsewhere { // a leader that is away hears of the device when that has news
 			return err
 		}
 	}
 	return nil
-}
-
-// leadsOf returns the campaigns led here that have the device for a target, the newest first.
-func (s *Server) leadsOf(device string) []*lead {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	leads := slices.Clone(s.byDevice[device])
-	slices.Reverse(leads)
-	return leads
 }
 
 func (b backend) Status(ctx context.Context, st discovery.Status) error {
@@ -60,8 +59,11 @@ func (b backend) statement(ctx context.Context, st discovery.Statement, f func(d
 	if st.Campaign != "" {
 		return b.to(ctx, st.Campaign, f)
 	}
-	for _, l := range b.s.leadsOf(st.Device) {
-		if err := f(l.answers); !errors.Is(err, discovery.ErrUnknown) {
+	for _, p := range b.s.placesOf(st.Device) {
+		if b.here && p.elsewhere() {
+			continue
+		}
+		if err := f(p.answers); !errors.Is(err, discovery.ErrUnknown) {
 			return err
 		}
 	}
@@ -70,18 +72,18 @@ func (b backend) statement(ctx context.Context, st discovery.Statement, f func(d
 
 var (
 	errClosed = &discovery.Refusal{Status: http.StatusConflict, Reason: "closed", Detail: "the campaign is closed"}
-	// errElsewhere has the device try again: another server has the campaign, or this one will in a moment.
+	// errElsewhere has the device try again: no server has the campaign, or none that answers, or this one will in a moment.
 	errElsewhere = &discovery.Refusal{Status: http.StatusServiceUnavailable, Reason: "busy", Detail: "the campaign has no leader here"}
 )
 
-// to gives something to a campaign that runs here.
+// to gives something to a campaign that runs.
 func (b backend) to(ctx context.Context, campaign string, f func(discovery.Backend) error) error {
 	id, err := manifest.ParseCampaignID(campaign)
 	if err != nil {
 		return discovery.ErrUnknown
 	}
-	if l := b.s.lead(id); l != nil {
-		return f(l.answers)
+	if p := b.s.place(id); p != nil && !(b.here && p.elsewhere()) {
+		return f(p.answers)
 	}
 	c, err := b.s.store.Campaign(ctx, id)
 	switch {

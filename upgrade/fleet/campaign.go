@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	mrand "math/rand/v2"
+	"net/http"
 	"net/netip"
 	"slices"
 	"time"
@@ -31,14 +32,21 @@ var (
 type NotLeaderError struct {
 	Campaign commit.CampaignID
 	Leader   string // its name; empty: none
+	Err      error  // why that one could not be asked; nil: it was not
 }
 
 func (e *NotLeaderError) Error() string {
 	if e.Leader == "" {
 		return fmt.Sprintf("fleet: no server leads campaign %s at the moment; try again", e.Campaign)
 	}
-	return fmt.Sprintf("fleet: campaign %s is led by server %s", e.Campaign, e.Leader)
+	text := fmt.Sprintf("fleet: campaign %s is led by server %s", e.Campaign, e.Leader)
+	if e.Err != nil {
+		text += ", which cannot be asked; try again: " + e.Err.Error()
+	}
+	return text
 }
+
+func (e *NotLeaderError) Unwrap() error { return e.Err }
 
 // Check returns what is wrong with the settings of a campaign, all of it. What depends on devices and the release is found
 // by Preview and Start.
@@ -181,7 +189,7 @@ func (s *Server) Start(ctx context.Context, id commit.CampaignID, revision int64
 		groups = s.groups()
 	}
 	c, err = s.store.StartCampaign(ctx, id, revision, targets, groups, s.by(actor))
-	s.kick()
+	s.Look()
 	return c, s.told(id, err)
 }
 
@@ -218,55 +226,88 @@ func (s *Server) Discard(ctx context.Context, id commit.CampaignID, actor string
 		return fmt.Errorf("%w: %s is %s", ErrAnnounced, id, c.Phase)
 	}
 	_, err = s.store.EndCampaign(ctx, id, c.Revision, s.by(actor))
-	s.kick()
+	s.Look()
 	return s.told(id, err)
 }
 
 // Commit is a person's agreement to COMMIT the wave that is open. The error wraps [commit.ErrNotReady] while its policy is
 // not met, [commit.ErrPaused] while the campaign is paused, and [commit.ErrDecided] when somebody else was quicker.
 func (s *Server) Commit(ctx context.Context, id commit.CampaignID, actor string) error {
-	return s.act(ctx, id, "campaign.commit", actor, func(l *lead) error { return l.campaign.Approve(ctx) })
+	return s.act(ctx, order{Campaign: id, Action: "campaign.commit", Actor: actor})
 }
 
 // CommitWave is Commit for one wave, counted from 0, if another may be open by now.
 func (s *Server) CommitWave(ctx context.Context, id commit.CampaignID, wave uint32, actor string) error {
-	return s.act(ctx, id, "campaign.commit", actor, func(l *lead) error { return l.campaign.ApproveWave(ctx, wave) })
+	return s.act(ctx, order{Campaign: id, Action: "campaign.commit", Actor: actor, Wave: &wave})
 }
 
 // Pause stops all that can be stopped: nothing is sent or decided, deadlines stand still, and devices hold.
 func (s *Server) Pause(ctx context.Context, id commit.CampaignID, actor string) error {
-	return s.act(ctx, id, "campaign.pause", actor, func(l *lead) error { return l.campaign.Pause(ctx) })
+	return s.act(ctx, order{Campaign: id, Action: "campaign.pause", Actor: actor})
 }
 
 // Abort is a person's decision to ABORT the wave that is open and those behind it. The error wraps [commit.ErrDecided] when it comes too late; see Hold.
 func (s *Server) Abort(ctx context.Context, id commit.CampaignID, actor string) error {
-	return s.act(ctx, id, "campaign.abort", actor, func(l *lead) error { return l.campaign.Abort(ctx) })
+	return s.act(ctx, order{Campaign: id, Action: "campaign.abort", Actor: actor})
 }
 
 // Hold stops devices that have not begun to activate, and waves that have not begun.
 func (s *Server) Hold(ctx context.Context, id commit.CampaignID, actor string) error {
-	return s.act(ctx, id, "campaign.hold", actor, func(l *lead) error { return l.campaign.Hold(ctx) })
+	return s.act(ctx, order{Campaign: id, Action: "campaign.hold", Actor: actor})
 }
 
 // Resume lets all go on. Who resumes a campaign that the results of a wave have paused accepts them.
 func (s *Server) Resume(ctx context.Context, id commit.CampaignID, actor string) error {
-	return s.act(ctx, id, "campaign.resume", actor, func(l *lead) error { return l.campaign.Resume(ctx) })
+	return s.act(ctx, order{Campaign: id, Action: "campaign.resume", Actor: actor})
 }
 
-// act does something with a running campaign, and has who did it in the audit trail. It is durable when act returns.
-func (s *Server) act(ctx context.Context, id commit.CampaignID, action, actor string, f func(*lead) error) error {
-	l, err := s.leading(ctx, id)
+// deeds are what an order can ask for.
+var deeds = map[string]func(*upgrade.Campaign, context.Context) error{
+	"campaign.commit": (*upgrade.Campaign).Approve, "campaign.abort": (*upgrade.Campaign).Abort, "campaign.pause": (*upgrade.Campaign).Pause,
+	"campaign.hold": (*upgrade.Campaign).Hold, "campaign.resume": (*upgrade.Campaign).Resume,
+}
+
+// do does what the order says.
+func (o order) do(ctx context.Context, c *upgrade.Campaign) error {
+	deed := deeds[o.Action]
+	switch {
+	case deed == nil:
+		return fmt.Errorf("fleet: there is no order %.70q", o.Action)
+	case o.Wave != nil && o.Action == "campaign.commit":
+		return c.ApproveWave(ctx, *o.Wave)
+	}
+	return deed(c, ctx)
+}
+
+// act has an order done by the server that leads the campaign. It is durable when act returns.
+func (s *Server) act(ctx context.Context, o order) error {
+	leader, err := s.leading(ctx, o.Campaign)
 	if err != nil {
 		return err
 	}
-	if err := f(l); errors.Is(err, upgrade.ErrNotRunning) {
-		return s.ended(ctx, id)
+	if leader == s.owner {
+		return s.obey(ctx, o)
+	}
+	if err = s.peers.ask(ctx, leader, http.MethodPost, "/order", o, nil); errors.Is(err, errAway) {
+		err = &NotLeaderError{Campaign: o.Campaign, Leader: leader.Name(), Err: err}
+	}
+	return s.told(o.Campaign, err)
+}
+
+// obey does something with a campaign that is led here, and has who did it in the audit trail.
+func (s *Server) obey(ctx context.Context, o order) error {
+	l := s.lead(o.Campaign)
+	if l == nil {
+		return &NotLeaderError{Campaign: o.Campaign}
+	}
+	if err := o.do(ctx, l.campaign); errors.Is(err, upgrade.ErrNotRunning) {
+		return s.ended(ctx, o.Campaign)
 	} else if err != nil {
 		return err
 	}
-	by := s.by(actor)
-	err = s.store.AddEvents(ctx, store.Event{At: by.At, Actor: actor, Action: action, Subject: l.name, Campaign: id.String()})
-	return s.told(id, err)
+	by := s.by(o.Actor)
+	err := s.store.AddEvents(ctx, store.Event{At: by.At, Actor: o.Actor, Action: o.Action, Subject: l.name, Campaign: o.Campaign.String()})
+	return s.told(o.Campaign, err)
 }
 
 // ended returns why nothing can be done with a campaign that has ended here this very moment, as its log has it.
@@ -278,30 +319,37 @@ func (s *Server) ended(ctx context.Context, id commit.CampaignID) error {
 	case c.Status().Closed:
 		return fmt.Errorf("%w: campaign %s", commit.ErrDecided, id)
 	}
-	return &NotLeaderError{id, ""} // this server lets go of it
+	return &NotLeaderError{Campaign: id} // this server lets go of it
 }
 
 // Resolve says how a campaign goes on that waits because the store was restored from a backup: see
 // [store.Store.ResolveRestored].
 func (s *Server) Resolve(ctx context.Context, id commit.CampaignID, revision int64, as store.RestoredMark, actor string) (store.Campaign, error) {
 	c, err := s.store.ResolveRestored(ctx, id, revision, as, s.by(actor))
-	s.kick()
+	s.Look()
 	return c, s.told(id, err)
 }
 
-// leading returns the campaign if this server leads it, and otherwise who does.
-func (s *Server) leading(ctx context.Context, id commit.CampaignID) (*lead, error) {
-	if l := s.lead(id); l != nil {
-		return l, nil
+// leading returns who leads a campaign that runs.
+func (s *Server) leading(ctx context.Context, id commit.CampaignID) (store.Owner, error) {
+	if s.lead(id) != nil {
+		return s.owner, nil
 	}
 	c, err := s.store.Campaign(ctx, id)
-	switch {
-	case err != nil:
-		return nil, err
-	case c.Phase == store.PhaseRunning || c.Phase == store.PhasePaused:
-		return nil, &NotLeaderError{id, leaderName(c.Lease)}
+	if err != nil {
+		return "", err
 	}
-	return nil, fmt.Errorf("%w: campaign %s is %s", store.ErrState, id, c.Phase)
+	if c.Phase != store.PhaseRunning && c.Phase != store.PhasePaused {
+		return "", fmt.Errorf("%w: campaign %s is %s", store.ErrState, id, c.Phase)
+	}
+	switch leader := leaderOf(c.Lease); {
+	case leader == "" || leader == s.owner: // none, or this one in a moment
+		return "", &NotLeaderError{Campaign: id}
+	case leader.URL() == "":
+		return "", &NotLeaderError{Campaign: id, Leader: leader.Name()}
+	default:
+		return leader, nil
+	}
 }
 
 // told passes on that a campaign has changed, unless err says that it has not.

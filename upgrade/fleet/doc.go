@@ -24,5 +24,10 @@
 // # Goroutines
 //
 // Methods of a Server may be called concurrently. Those about a running campaign are done by the goroutine that runs it.
-// What is asked of a campaign that another server leads is refused with a [*NotLeaderError].
+//
+// # Several servers
+//
+// Devices and people may use any server. What is for a campaign that another one leads goes there, once (peer.go says how
+// and why); if that one does not answer, the error is a [*NotLeaderError]. What a leader announces, and what devices report,
+// is in the store: each server tells devices, and the next leader goes on from there.
 package fleet

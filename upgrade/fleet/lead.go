@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"strings"
 	"sync"
 	"time"
 
@@ -18,12 +17,12 @@ import (
 
 // A lead is a campaign that this server leads.
 type lead struct {
-	id       commit.CampaignID
+	place
 	name     string
 	campaign *upgrade.Campaign
-	start    store.Start
 	demand   demand
-	answers  discovery.Backend
+	notices  notices
+	reports  reports
 	rate     float64       // given last; guarded by Server.mu
 	rated    chan struct{} // buffered, one: rate has changed
 	view     view
@@ -33,6 +32,7 @@ type lead struct {
 type wait struct {
 	start   store.Start
 	posting *discovery.Posting // by which its devices are counted; nil: they need not be
+	waiting int                // devices that wait for it at all servers; guarded by Server.mu
 }
 
 // A failure is why a campaign could not be led, and when that is tried again.
@@ -49,17 +49,24 @@ func (s *Server) lead(id commit.CampaignID) *lead {
 	return s.leads[id]
 }
 
-// leaderName returns the name in a lease, without what tells processes apart.
-func leaderName(l store.Lease) string {
-	name, _, _ := strings.Cut(l.Owner, " ")
+// leaderOf returns who has a lease now; empty: nobody.
+func leaderOf(l store.Lease) store.Owner {
 	if !l.Until.After(time.Now()) {
 		return ""
 	}
-	return name
+	return l.Owner
 }
 
-// look goes through the campaigns that are scheduled or run, and takes the lead of those that have none.
+// look goes through the campaigns that are scheduled or run: it takes the lead of those that have none, and follows those
+// that another server leads.
 func (s *Server) look(ctx context.Context, work *sync.WaitGroup) error {
+	if err := s.hear(ctx); err != nil {
+		return err
+	}
+	serials, err := s.store.NoticeSerials(ctx)
+	if err != nil {
+		return err
+	}
 	open := map[commit.CampaignID]bool{}
 	filter := store.CampaignFilter{Phases: []store.CampaignPhase{store.PhaseScheduled, store.PhaseRunning, store.PhasePaused}}
 	for page := (store.Page{Limit: 1000}); ; {
@@ -72,6 +79,11 @@ func (s *Server) look(ctx context.Context, work *sync.WaitGroup) error {
 			if err := s.lookAt(ctx, work, c); err != nil {
 				s.cfg.Log.Error("a campaign cannot be led", "campaign", c.ID, "err", err)
 			}
+			if c.Phase != store.PhaseScheduled && s.lead(c.ID) == nil {
+				if err := s.follow(ctx, c, serials[c.ID]); err != nil {
+					s.cfg.Log.Error("a campaign cannot be followed", "campaign", c.ID, "err", err)
+				}
+			}
 		}
 		if page.After = l.Next; l.Next == "" {
 			break
@@ -83,6 +95,11 @@ func (s *Server) look(ctx context.Context, work *sync.WaitGroup) error {
 		if !open[id] {
 			w.end()
 			delete(s.waits, id)
+		}
+	}
+	for id, f := range s.follows {
+		if !open[id] {
+			s.unfollow(f)
 		}
 	}
 	for id := range s.trouble {
@@ -112,7 +129,7 @@ func (s *Server) lookAt(ctx context.Context, work *sync.WaitGroup, c store.Campa
 		if err != nil || !due {
 			return err
 		}
-		c, err = s.store.MoveCampaign(ctx, c.ID, c.Revision, store.PhaseRunning, s.by(s.cfg.Name))
+		c, err = s.store.MoveCampaign(ctx, c.ID, c.Revision, store.PhaseRunning, s.by(s.owner.Actor()))
 		if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrState) {
 			return nil // another server was quicker
 		}
@@ -144,6 +161,9 @@ func (s *Server) failed(id commit.CampaignID, err error) {
 	s.hub.changed(Changes{Campaigns: []commit.CampaignID{id}})
 }
 
+// waitingTime is how long it counts what a server has said of the devices that wait at it.
+const waitingTime = 15 * time.Second
+
 // due reports whether a campaign that is scheduled is to be announced.
 func (s *Server) due(ctx context.Context, now time.Time, c store.Campaign) (bool, error) {
 	s.mu.Lock()
@@ -171,7 +191,15 @@ func (s *Server) due(ctx context.Context, now time.Time, c store.Campaign) (bool
 		return false, nil
 	case schedule.Joined == 0:
 		return !now.Before(at.Add(schedule.Wait)), nil
-	case w.posting.Waiting() >= min(schedule.Joined, len(w.start.Targets)):
+	}
+	waiting, err := s.store.CountWaiting(ctx, c.ID, s.owner, w.posting.Waiting(), now, waitingTime)
+	if err != nil {
+		return false, err
+	}
+	s.mu.Lock()
+	w.waiting = waiting
+	s.mu.Unlock()
+	if waiting >= min(schedule.Joined, len(w.start.Targets)) {
 		return true, nil
 	}
 	return schedule.Wait > 0 && !now.Before(at.Add(schedule.Wait)), nil
@@ -198,7 +226,7 @@ func (s *Server) begin(ctx context.Context, work *sync.WaitGroup, c store.Campai
 	if err != nil {
 		return errors.Join(err, s.store.DropLease(context.WithoutCancel(ctx), lease))
 	}
-	l := &lead{id: c.ID, name: c.Name, start: start, rated: make(chan struct{}, 1), demand: demand{cmp.Or(c.Settings.Transport.Rate, c.Settings.Transport.MaxRate), cmp.Or(c.Settings.Transport.Interface, s.cfg.Interface)}}
+	l := &lead{place: place{id: c.ID, start: start}, name: c.Name, rated: make(chan struct{}, 1), notices: newNotices(), demand: demand{cmp.Or(c.Settings.Transport.Rate, c.Settings.Transport.MaxRate), cmp.Or(c.Settings.Transport.Interface, s.cfg.Interface)}}
 	// What the campaign still has to write when ctx of the server ends goes under the lease all the same.
 	state := s.store.CampaignState(context.WithoutCancel(ctx), lease)
 	ctx, release := s.store.KeepLease(ctx, lease, s.cfg.Lease) // from now on: to read a large image through takes a while
@@ -213,6 +241,8 @@ func (s *Server) begin(ctx context.Context, work *sync.WaitGroup, c store.Campai
 	s.take(l)
 	s.divideRates()
 	work.Go(func() { s.keepRate(ctx, l) })
+	work.Go(func() { s.keepNotices(ctx, l, lease) })
+	work.Go(func() { s.keepReports(ctx, l) })
 	work.Go(func() {
 		result, err := l.campaign.Run(ctx)
 		s.finish(context.WithoutCancel(ctx), l, release, result, err)
@@ -225,10 +255,11 @@ func (s *Server) begin(ctx context.Context, work *sync.WaitGroup, c store.Campai
 func (s *Server) campaignConfig(ctx context.Context, c store.Campaign, l *lead, state *store.CampaignState) (upgrade.CampaignConfig, error) {
 	cfg := upgrade.CampaignConfig{
 		ID: c.ID, Key: s.cfg.Key, Store: state,
-		Shared: &upgrade.Shared{Handler: s.handler, URL: s.cfg.URL, Seats: seats(l.start)},
+		Shared: &upgrade.Shared{Handler: s.handler, URL: s.cfg.URL, Seats: seats(l.start), Published: l.notices.put},
 		Open:   func(name string) (upgrade.Content, error) { return s.store.OpenImage(ctx, c.Release, name) },
 		Lead:   s.cfg.Lead, Linger: s.cfg.Linger, OutcomeTimeout: s.cfg.OutcomeTimeout,
 		Log: s.cfg.Log.With("campaign", c.ID), Event: func(e upgrade.Event) { s.happened(l, e) },
+		Reported: l.reports.put,
 	}
 	if s.cfg.Conn != nil {
 		cfg.Conn = func() (session.Conn, error) { return s.cfg.Conn(c, l.start.Group) }
@@ -239,7 +270,8 @@ func (s *Server) campaignConfig(ctx context.Context, c store.Campaign, l *lead, 
 	}
 	if frozen != nil {
 		cfg.Restored = c.Restored == store.Adopting
-		return cfg, nil
+		cfg.Reports, err = s.reportsOf(ctx, c.ID)
+		return cfg, err
 	}
 	release, err := s.store.Release(ctx, c.Release)
 	if err != nil {
@@ -271,14 +303,11 @@ func (s *Server) campaignConfig(ctx context.Context, c store.Campaign, l *lead, 
 func (s *Server) take(l *lead) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if f := s.follows[l.id]; f != nil {
+		s.unfollow(f)
+	}
 	s.leads[l.id] = l
-	for _, t := range l.start.Targets {
-		s.byDevice[t.Device] = append(s.byDevice[t.Device], l)
-	}
-	if w := s.waits[l.id]; w != nil {
-		w.end()
-		delete(s.waits, l.id)
-	}
+	s.enter(&l.place)
 	s.cfg.Log.Info("leads a campaign", "campaign", l.id, "name", l.name)
 	s.hub.changed(Changes{Campaigns: []commit.CampaignID{l.id}})
 }
@@ -288,17 +317,7 @@ func (s *Server) let(l *lead) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.leads, l.id)
-	for _, t := range l.start.Targets {
-		var rest []*lead
-		for _, other := range s.byDevice[t.Device] {
-			if other != l {
-				rest = append(rest, other)
-			}
-		}
-		if s.byDevice[t.Device] = rest; rest == nil {
-			delete(s.byDevice, t.Device)
-		}
-	}
+	s.leave(&l.place)
 	s.hub.changed(Changes{Campaigns: []commit.CampaignID{l.id}})
 }
 
@@ -308,7 +327,7 @@ func (s *Server) finish(ctx context.Context, l *lead, release func() error, resu
 		for {
 			c, errRead := s.store.Campaign(ctx, l.id)
 			if err = errRead; err == nil && (c.Phase == store.PhaseRunning || c.Phase == store.PhasePaused) {
-				_, err = s.store.EndCampaign(ctx, l.id, c.Revision, s.by(s.cfg.Name))
+				_, err = s.store.EndCampaign(ctx, l.id, c.Revision, s.by(s.owner.Actor()))
 			}
 			if !errors.Is(err, store.ErrConflict) {
 				break

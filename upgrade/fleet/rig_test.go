@@ -57,6 +57,7 @@ type rig struct {
 
 	mu    sync.Mutex // guards all below
 	front http.Handler
+	peers map[string]http.Handler // what servers ask of each other, by name
 	last  byte
 	lost  float64
 	data  int // bytes of NORM_DATA that went to devices, and
@@ -78,7 +79,7 @@ func newRig(t *testing.T, db string) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { st.Close() })
-	return &rig{T: t, store: st, groups: map[string]*hub.Hub{}, nackers: map[uint32]bool{}, rng: rand.New(rand.NewPCG(1, 2)), image: pattern(300_000)}
+	return &rig{T: t, store: st, groups: map[string]*hub.Hub{}, peers: map[string]http.Handler{}, nackers: map[uint32]bool{}, rng: rand.New(rand.NewPCG(1, 2)), image: pattern(300_000)}
 }
 
 func pattern(n int) []byte {
@@ -95,12 +96,42 @@ func (r *rig) RoundTrip(req *http.Request) (*http.Response, error) {
 	r.mu.Lock()
 	front := r.front
 	r.mu.Unlock()
-	if front == nil {
+	return reach(front, req)
+}
+
+// reach has a server answer, if there is one.
+func reach(server http.Handler, req *http.Request) (*http.Response, error) {
+	if server == nil {
 		return nil, errors.New("connection refused")
 	}
 	w := httptest.NewRecorder()
-	front.ServeHTTP(w, req)
+	server.ServeHTTP(w, req)
 	return w.Result(), req.Context().Err()
+}
+
+// A reacher is an http.RoundTripper.
+type reacher func(*http.Request) (*http.Response, error)
+
+func (f reacher) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// at is what devices reach that ask one server, whichever is in front.
+func at(s *server) reacher {
+	return func(req *http.Request) (*http.Response, error) { return reach(s.Handler(), req) }
+}
+
+// toPeer is what servers reach of each other.
+func (r *rig) toPeer(req *http.Request) (*http.Response, error) {
+	r.mu.Lock()
+	peer := r.peers[req.URL.Host]
+	r.mu.Unlock()
+	return reach(peer, req)
+}
+
+// cut has no other server reach one any more.
+func (r *rig) cut(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.peers, name)
 }
 
 func (r *rig) open(group netip.AddrPort) session.Conn {
@@ -144,7 +175,7 @@ func (r *rig) serve(name string) *server {
 	r.Helper()
 	s, err := fleet.Open(r.Context(), fleet.Config{
 		Store: r.store, Key: serverKey, Trust: manifest.Keys{Keys: []manifest.PublicKey{releaseKey.Public()}, Threshold: 1},
-		URL: "http://127.0.0.1:8443", Name: name, Lease: leaseTime, MaxPending: 50,
+		URL: "http://127.0.0.1:8443", Name: name, PeerURL: "http://" + name, Peers: reacher(r.toPeer), Lease: leaseTime, MaxPending: 50,
 		Groups: []netip.AddrPort{group, netip.MustParseAddrPort("239.1.2.4:6003")},
 		Conn:   func(_ store.Campaign, group netip.AddrPort) (session.Conn, error) { return r.open(group), nil },
 	})
@@ -155,7 +186,7 @@ func (r *rig) serve(name string) *server {
 	done := make(chan error)
 	go func() { done <- s.Run(ctx) }()
 	r.mu.Lock()
-	r.front = s.Handler()
+	r.front, r.peers[name] = s.Handler(), s.PeerHandler()
 	r.mu.Unlock()
 	return &server{s, sync.OnceFunc(func() {
 		cancel()
@@ -318,6 +349,15 @@ func (r *rig) snapshot(s *server, id commit.CampaignID) fleet.Snapshot {
 		r.Fatal(err)
 	}
 	return snap
+}
+
+func (r *rig) devices(s *server, id commit.CampaignID) []fleet.View {
+	r.Helper()
+	l, err := s.CampaignDevices(r.Context(), id, fleet.TargetFilter{}, store.Page{Limit: 1000})
+	if err != nil {
+		r.Fatal(err)
+	}
+	return l.Items
 }
 
 func (r *rig) phase(id commit.CampaignID) store.CampaignPhase {

@@ -114,8 +114,13 @@ func (h *history) drop() {
 	delete(h.all, oldest)
 }
 
-// Series returns how a campaign went while this process led it, the oldest first: at most 600 samples, whatever its length.
+// Series returns how a campaign went while the process that leads it did so, the oldest first: at most 600 samples, whatever
+// its length.
 func (s *Server) Series(ctx context.Context, id commit.CampaignID) ([]Sample, error) {
+	return inquire(ctx, s, id, question{What: askSeries}, func() ([]Sample, error) { return s.seriesHere(ctx, id) })
+}
+
+func (s *Server) seriesHere(ctx context.Context, id commit.CampaignID) ([]Sample, error) {
 	if _, err := s.store.Campaign(ctx, id); err != nil {
 		return nil, err
 	}

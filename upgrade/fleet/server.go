@@ -3,13 +3,13 @@ package fleet
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,6 +28,9 @@ type Config struct {
 	Trust manifest.Keys        // the release keys that uploads are checked with; required
 	URL   string               // of the rendezvous, as devices know it; required
 	Name  string               // of this server among those on the store, as people see it. If empty, the host's name
+	// PeerURL is where the other servers on the store reach what PeerHandler serves at /peer/. If empty, what they are asked
+	// of campaigns that this server leads is refused there.
+	PeerURL string
 
 	// Groups are what campaigns are given that do not name one, and then those of Pool with Port: no two campaigns that are
 	// open have the same.
@@ -51,6 +54,7 @@ type Config struct {
 
 	Log                          *slog.Logger                                                       // if nil, nobody is told
 	Conn                         func(c store.Campaign, group netip.AddrPort) (session.Conn, error) // opens the socket of a campaign. If nil, UDP
+	Peers                        http.RoundTripper                                                  // to other servers. If nil, those are known by the server key
 	Lead, Linger, OutcomeTimeout time.Duration                                                      // as in [upgrade.CampaignConfig]
 }
 
@@ -76,6 +80,9 @@ func (cfg Config) resolve() (Config, error) {
 		}
 		cfg.Name = host
 	}
+	if strings.ContainsAny(cfg.Name+cfg.PeerURL, " \t\r\n") {
+		return cfg, fmt.Errorf("fleet: the name %.70q and the URL %.70q of a server have no spaces", cfg.Name, cfg.PeerURL)
+	}
 	cfg.Rate = cmp.Or(cfg.Rate, 10e6)
 	cfg.Lease = cmp.Or(cfg.Lease, 15*time.Second)
 	cfg.MaxPolls = cmp.Or(cfg.MaxPolls, 120_000)
@@ -90,8 +97,9 @@ func (cfg Config) resolve() (Config, error) {
 type Server struct {
 	cfg     Config
 	store   *store.Store
-	owner   string // of leases: one process at a time
+	owner   store.Owner // of leases
 	handler *discovery.Handler
+	peers   *peers
 	clock   *upgrade.SignedClock
 	hub     hub
 	history history
@@ -103,12 +111,15 @@ type Server struct {
 	mu       sync.Mutex // guards all below
 	running  bool
 	leads    map[commit.CampaignID]*lead
-	byDevice map[string][]*lead // the newest last
+	follows  map[commit.CampaignID]*follow
+	byDevice map[string][]*place // the newest last
 	waits    map[commit.CampaignID]*wait
 	trouble  map[commit.CampaignID]failure
 	past     past
 	twins    map[string][2]instance // the latest two agents of each device that said hello
 	pending  int                    // devices whose key nobody has approved, about
+
+	audited int64 // the event of the audit trail that was looked at last; owned by Run
 }
 
 // Open checks the Config. Nothing is done before Run.
@@ -118,13 +129,19 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, store: cfg.Store, owner: cfg.Name + " " + rand.Text()[:8], clock: upgrade.NewSignedClock(cfg.Key),
+		cfg: cfg, store: cfg.Store, owner: store.NewOwner(cfg.Name, cfg.PeerURL), clock: upgrade.NewSignedClock(cfg.Key),
 		kicks: make(chan struct{}, 1), hellos: make(chan hello), done: make(chan struct{}),
-		leads: map[commit.CampaignID]*lead{}, byDevice: map[string][]*lead{}, waits: map[commit.CampaignID]*wait{},
+		leads: map[commit.CampaignID]*lead{}, follows: map[commit.CampaignID]*follow{}, byDevice: map[string][]*place{}, waits: map[commit.CampaignID]*wait{},
 		trouble: map[commit.CampaignID]failure{}, twins: map[string][2]instance{},
 	}
-	s.handler = discovery.NewHandler(backend{s})
+	s.handler = discovery.NewHandler(backend{s, false})
 	s.handler.MaxWaiters = cfg.MaxPolls
+	if s.peers, err = newPeers(cfg); err != nil {
+		return nil, err
+	}
+	if s.audited, err = s.store.LastEvent(ctx); err != nil {
+		return nil, err
+	}
 	return s, s.countPending(ctx)
 }
 
@@ -164,6 +181,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.handler.Close()
 		cancel()
 		work.Wait()
+		s.peers.close()
 		close(s.done)
 	}()
 	work.Go(func() { s.register(ctx) })
@@ -189,8 +207,8 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 }
 
-// kick has Run look at the campaigns at once.
-func (s *Server) kick() {
+// Look has Run look at the store at once, as when another server has changed it.
+func (s *Server) Look() {
 	select {
 	case s.kicks <- struct{}{}:
 	default:

@@ -50,7 +50,11 @@ type Snapshot struct {
 const MaxLaggards = 100
 
 // Snapshot returns where a campaign is. That of a running one is at most half a second old.
+// Of one that another server leads, that one is asked; if it does not answer, what the store has is told.
 func (s *Server) Snapshot(ctx context.Context, id commit.CampaignID) (Snapshot, error) {
+	if f := s.followed(id); f != nil {
+		return s.surveyFollowed(ctx, f)
+	}
 	snap, _, err := s.survey(ctx, id)
 	return snap, err
 }
@@ -92,7 +96,7 @@ func (s *Server) survey(ctx context.Context, id commit.CampaignID) (Snapshot, []
 	if err != nil {
 		return Snapshot{}, nil, err
 	}
-	snap := Snapshot{Campaign: id, At: time.Now().UTC(), Phase: c.Phase, Leader: leaderName(c.Lease), Restored: c.Restored == store.Unresolved}
+	snap := Snapshot{Campaign: id, At: time.Now().UTC(), Phase: c.Phase, Leader: leaderOf(c.Lease).Name(), Restored: c.Restored == store.Unresolved}
 	if l := s.lead(id); l != nil {
 		snap.Group = l.start.Group.String()
 		led, views, err := l.survey(ctx, snap)
@@ -102,7 +106,10 @@ func (s *Server) survey(ctx context.Context, id commit.CampaignID) (Snapshot, []
 		// It has ended this very moment, and all that matters is in its log.
 	}
 	s.mu.Lock()
-	w, failed := s.waits[id], s.trouble[id]
+	w, failed, waiting := s.waits[id], s.trouble[id], 0
+	if w != nil {
+		waiting = w.waiting
+	}
 	s.mu.Unlock()
 	if failed.err != nil {
 		snap.Trouble = failed.err.Error()
@@ -113,16 +120,9 @@ func (s *Server) survey(ctx context.Context, id commit.CampaignID) (Snapshot, []
 			return snap, nil, nil // started this very moment
 		}
 		snap.Targets, snap.Group = len(w.start.Targets), w.start.Group.String()
-		if w.posting != nil {
-			snap.Joined = w.posting.Waiting()
-		}
+		snap.Joined = waiting
 	case store.PhaseRunning, store.PhasePaused:
-		coordinator, err := s.read(ctx, id) // another server goes on with it
-		if err != nil {
-			return snap, nil, err
-		}
-		views := snap.take(logged(coordinator), false)
-		return snap, views, nil
+		return s.surveyStored(ctx, snap)
 	case store.PhaseClosed:
 		return s.surveyPast(ctx, snap)
 	}
@@ -201,4 +201,13 @@ func (snap *Snapshot) take(st upgrade.CampaignStatus, quiet bool) []View {
 		snap.Left = time.Duration(float64(p.Total-p.Sent) * 8 / p.Rate * float64(time.Second))
 	}
 	return views
+}
+
+// Transport returns what the session of a campaign has counted that this server leads; [*NotLeaderError] if it does not.
+func (s *Server) Transport(ctx context.Context, id commit.CampaignID) (upgrade.Transport, error) {
+	l := s.lead(id)
+	if l == nil {
+		return upgrade.Transport{}, &NotLeaderError{Campaign: id}
+	}
+	return l.campaign.Transport(ctx)
 }

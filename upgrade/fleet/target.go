@@ -20,9 +20,9 @@ type View struct {
 
 // A TargetFilter selects targets of a campaign. What is zero does not matter.
 type TargetFilter struct {
-	Cause Cause
-	Site  string
-	State commit.State
+	Cause Cause        `json:"cause,omitempty"`
+	Site  string       `json:"site,omitempty"`
+	State commit.State `json:"state,omitempty"`
 }
 
 func (f TargetFilter) takes(v View) bool {
@@ -37,6 +37,10 @@ var targetOrders = map[string]func(View) rank{
 
 // CampaignDevices returns a page of the targets of a campaign by name, or in the order site, loss or received.
 func (s *Server) CampaignDevices(ctx context.Context, id commit.CampaignID, f TargetFilter, p store.Page) (store.List[View], error) {
+	return inquire(ctx, s, id, question{askDevices, f, p}, func() (store.List[View], error) { return s.devicesHere(ctx, id, f, p) })
+}
+
+func (s *Server) devicesHere(ctx context.Context, id commit.CampaignID, f TargetFilter, p store.Page) (store.List[View], error) {
 	_, views, err := s.survey(ctx, id)
 	if err != nil {
 		return store.List[View]{}, err
@@ -110,6 +114,10 @@ var siteOrders = map[string]func(SiteView) rank{
 
 // CampaignSites returns a page of the sites of a campaign by name, or in the order lagging, ready (the share of their targets) or loss.
 func (s *Server) CampaignSites(ctx context.Context, id commit.CampaignID, p store.Page) (store.List[SiteView], error) {
+	return inquire(ctx, s, id, question{What: askSites, Page: p}, func() (store.List[SiteView], error) { return s.sitesHere(ctx, id, p) })
+}
+
+func (s *Server) sitesHere(ctx context.Context, id commit.CampaignID, p store.Page) (store.List[SiteView], error) {
 	_, views, err := s.survey(ctx, id)
 	if err != nil {
 		return store.List[SiteView]{}, err

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
@@ -250,13 +251,18 @@ func (s *Store) ChangeCampaign(ctx context.Context, c Campaign, by By) (Campaign
 func (s *Store) ApproveCampaign(ctx context.Context, id commit.CampaignID, revision int64, by By) (Campaign, error) {
 	c := Campaign{ID: id, Revision: revision}
 	err := s.changeCampaign(ctx, &c, by, "campaign.approve", []CampaignPhase{PhaseDraft}, func(tx *sql.Tx, was Campaign) error {
-		if by.Actor == was.Created.Actor || by.Actor == was.Changed {
+		if samePerson(by.Actor, was.Created.Actor) || samePerson(by.Actor, was.Changed) {
 			return fmt.Errorf("%w: %.70q", ErrSamePerson, by.Actor)
 		}
 		_, err := tx.ExecContext(ctx, `UPDATE campaigns SET approved_by = $1, approved_at = $2 WHERE id = $3`, by.Actor, nano(by.At), id.String())
 		return err
 	})
 	return c, err
+}
+
+// samePerson reports whether two names are of one person, as far as names tell: whatever tokens that one has.
+func samePerson(a, b string) bool {
+	return strings.EqualFold(strings.Join(strings.Fields(a), " "), strings.Join(strings.Fields(b), " "))
 }
 
 // MoveCampaign brings a campaign to another phase: draft, scheduled, running, closed; from draft and scheduled to closed,

@@ -154,7 +154,7 @@ func (l *campaignLog) Append(recs ...[]byte) error {
 	ctx, id := l.state.ctx, l.state.lease.Campaign.String()
 	err := l.state.store.write(ctx, func(tx *sql.Tx) error {
 		r, err := tx.ExecContext(ctx, `UPDATE leases SET log_end = log_end + $1 WHERE campaign = $2 AND log_end = $3 AND epoch = $4 AND owner = $5`,
-			len(recs), id, l.end, l.state.lease.Epoch, l.state.lease.Owner)
+			len(recs), id, l.end, l.state.lease.Epoch, string(l.state.lease.Owner))
 		if err := one(r, err, l.state.lease.fenced()); err != nil {
 			return err
 		}
@@ -213,7 +213,7 @@ func (l *campaignLog) movePhase(tx *sql.Tx, s commit.Summary) error {
 	if err != nil {
 		return err
 	}
-	return By{lease.Owner, s.At}.record(ctx, tx, "campaign.paused", c.Name, lease.Campaign.String(), map[string]commit.Reason{"reason": s.Reason})
+	return By{lease.Owner.Actor(), s.At}.record(ctx, tx, "campaign.paused", c.Name, lease.Campaign.String(), map[string]commit.Reason{"reason": s.Reason})
 }
 
 // A WaveDecision is how a wave was decided.

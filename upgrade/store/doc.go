@@ -7,7 +7,8 @@
 // # Promises
 //
 //   - What a method has returned without an error survives a power cut, but for [Store.SeeDevices],
-//     [Store.ReportDevices] and the last use of a token: losing their last second costs nothing, and syncing them would.
+//     [Store.ReportDevices], [Store.SaveNotice], [Store.CountWaiting], sessions, and the last use of a token: losing their
+//     last second costs little, and syncing them would cost more.
 //   - A campaign is led by who holds its [Lease]. Each lease has a higher epoch than all before it, and nothing of a
 //     campaign's state ([CampaignState]) is written under an epoch that is not the last: a leader that was paused, cut
 //     off or restored from a snapshot gets [ErrFenced]. Clocks only say when a lease may be taken over; whether

@@ -111,7 +111,7 @@ func TestHostileNamesAreRefused(t *testing.T) {
 			wantErr(t, err, store.ErrInvalid)
 			_, _, err = s.ClaimRequest(ctx, "a", text, nil, start, time.Minute)
 			wantErr(t, err, store.ErrInvalid)
-			_, err = s.TakeLease(ctx, campaign.ID, text, start, time.Minute)
+			_, err = s.TakeLease(ctx, campaign.ID, store.Owner(text), start, time.Minute)
 			wantErr(t, err, store.ErrInvalid)
 		}
 	})

@@ -18,7 +18,7 @@ func TestOneServerTakesTheLead(t *testing.T) {
 		var mu sync.Mutex
 		var winners []store.Lease
 		var all sync.WaitGroup
-		for _, owner := range []string{"a", "b", "c", "d", "e", "f"} {
+		for _, owner := range []store.Owner{"a", "b", "c", "d", "e", "f"} {
 			all.Go(func() {
 				l, err := s.TakeLease(t.Context(), c.ID, owner, start, time.Minute)
 				if err != nil {

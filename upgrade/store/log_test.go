@@ -43,7 +43,7 @@ func decided(wave uint32) []byte {
 	return encode(map[int]any{1: 1, 5: map[int]any{1: d.Encode()}})
 }
 
-func take(t testing.TB, s *store.Store, c store.Campaign, owner string, now time.Time) store.Lease {
+func take(t testing.TB, s *store.Store, c store.Campaign, owner store.Owner, now time.Time) store.Lease {
 	t.Helper()
 	return must(s.TakeLease(t.Context(), c.ID, owner, now, time.Minute))(t)
 }
@@ -106,7 +106,7 @@ func TestPhaseFollowsTheLog(t *testing.T) {
 		key := must(manifest.GenerateKey(manifest.RoleServer, nil))(t)
 		lead := func(name string) *commit.Coordinator {
 			return must(commit.OpenCoordinator(commit.CoordinatorConfig{Key: key, Public: key.Public(),
-				Open: s.CampaignState(ctx, take(t, s, c, name, start)).OpenLog}))(t)
+				Open: s.CampaignState(ctx, take(t, s, c, store.Owner(name), start)).OpenLog}))(t)
 		}
 		one := lead("a")
 		wantNil(t, one.Start(commit.Plan{
@@ -225,7 +225,7 @@ func TestLogIsWhatLeadersWereTold(t *testing.T) {
 				switch {
 				case len(leaders) == 0 || rng.IntN(8) == 0:
 					now = now.Add(time.Minute)
-					l := leader{lease: take(t, s, c, fmt.Sprint("server-", rng.IntN(3)), now)}
+					l := leader{lease: take(t, s, c, store.Owner(fmt.Sprint("server-", rng.IntN(3))), now)}
 					var recs []string
 					l.log, recs = openLog(t, s, l.lease)
 					if !slices.Equal(recs, want) {

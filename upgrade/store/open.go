@@ -39,7 +39,8 @@ type engine struct {
 	migrate      func(ctx context.Context, tx *sql.Tx) error // takes the lock of migrations
 	words        *strings.Replacer                           // of migrations
 	backup       func(ctx context.Context, file string) error
-	retry        func(err error) bool // the transaction was sacrificed to another and may be run again
+	retry        func(err error) bool                      // the transaction was sacrificed to another and may be run again
+	listen       func(ctx context.Context, f func()) error // nil: there are no other servers
 }
 
 // Open opens the database at a URL and brings its tables up to date:
@@ -84,7 +85,7 @@ func (s *Store) Close() error {
 }
 
 // act is write for what comes into the audit trail. Such transactions run one after the other, from the first statement
-// on: none of them misses what another is about to write.
+// on: none of them misses what another is about to write. Other servers are told of it.
 func (s *Store) act(ctx context.Context, f func(tx *sql.Tx) error) error {
 	return s.write(ctx, func(tx *sql.Tx) error {
 		if !s.oneWriter {
@@ -92,7 +93,10 @@ func (s *Store) act(ctx context.Context, f func(tx *sql.Tx) error) error {
 				return err
 			}
 		}
-		return f(tx)
+		if err := f(tx); err != nil {
+			return err
+		}
+		return s.tell(ctx, tx)
 	})
 }
 

@@ -44,6 +44,7 @@ func openPostgres(ctx context.Context, url string) (*Store, error) {
 				e, ok := errors.AsType[*pgconn.PgError](err)
 				return ok && (e.Code == "40P01" || e.Code == "40001") // deadlock_detected, serialization_failure
 			},
+			listen: func(ctx context.Context, f func()) error { return listenPostgres(ctx, cfg, f) },
 		},
 		readers: db, durable: db, lazy: db,
 	}

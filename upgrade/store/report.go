@@ -20,6 +20,8 @@ type Report struct {
 	Total    int64
 	Lost     int64 // segments it had to have repaired
 	Overruns int64 // datagrams that its socket dropped
+	Heard    int64 // datagrams it received
+	ByHTTP   bool  // it has given multicast up, and fetches the rest
 	At       time.Time
 }
 
@@ -33,16 +35,17 @@ func (s *Store) ReportDevices(ctx context.Context, campaign commit.CampaignID, r
 		}
 		last[r.Device] = r
 	}
-	const columns = 9
+	const columns = 11
 	for part := range slices.Chunk(sorted(last, func(r Report) string { return r.Device }), batchRows) {
 		args := make([]any, 0, columns*len(part))
 		for _, r := range part {
-			args = append(args, campaign.String(), r.Device, string(r.State), string(r.Reason), r.Bytes, r.Total, r.Lost, r.Overruns, nano(r.At))
+			args = append(args, campaign.String(), r.Device, string(r.State), string(r.Reason), r.Bytes, r.Total, r.Lost, r.Overruns, r.Heard, r.ByHTTP, nano(r.At))
 		}
 		err := s.writeLazily(ctx, func(tx *sql.Tx) error {
-			_, err := s.insertRows(ctx, tx, `INSERT INTO reports (campaign, device, state, reason, done, total, lost, overruns, at) VALUES `, columns, `
+			_, err := s.insertRows(ctx, tx, `INSERT INTO reports (campaign, device, state, reason, done, total, lost, overruns, heard, by_http, at) VALUES `, columns, `
 				ON CONFLICT (campaign, device) DO UPDATE SET state = excluded.state, reason = excluded.reason, done = excluded.done, total = excluded.total,
-				lost = excluded.lost, overruns = excluded.overruns, at = excluded.at WHERE reports.at <= excluded.at`, args)
+				lost = excluded.lost, overruns = excluded.overruns, heard = excluded.heard, by_http = excluded.by_http,
+				at = excluded.at WHERE reports.at <= excluded.at`, args)
 			return err
 		})
 		if err != nil {
@@ -62,7 +65,7 @@ func (r Report) check() error {
 	if err := checkText("reason", string(r.Reason), maxText); err != nil {
 		return err
 	}
-	if r.Bytes < 0 || r.Total < r.Bytes || r.Lost < 0 || r.Overruns < 0 {
+	if r.Bytes < 0 || r.Total < r.Bytes || r.Lost < 0 || r.Overruns < 0 || r.Heard < 0 {
 		return fmt.Errorf("%w: report of device %s: %d of %d bytes, %d lost, %d overruns", ErrInvalid, r.Device, r.Bytes, r.Total, r.Lost, r.Overruns)
 	}
 	return nil
@@ -99,9 +102,9 @@ func (s *Store) Reports(ctx context.Context, campaign commit.CampaignID, f Repor
 	if err != nil {
 		return List[Report]{}, err
 	}
-	return list(ctx, s.readers, `SELECT device, state, reason, done, total, lost, overruns, at FROM reports`, reportsBy, c, p, func(row scanner) (r Report, err error) {
+	return list(ctx, s.readers, `SELECT device, state, reason, done, total, lost, overruns, heard, by_http, at FROM reports`, reportsBy, c, p, func(row scanner) (r Report, err error) {
 		var at int64
-		err = row.Scan(&r.Device, &r.State, &r.Reason, &r.Bytes, &r.Total, &r.Lost, &r.Overruns, &at)
+		err = row.Scan(&r.Device, &r.State, &r.Reason, &r.Bytes, &r.Total, &r.Lost, &r.Overruns, &r.Heard, &r.ByHTTP, &at)
 		r.At = moment(at)
 		return r, err
 	})

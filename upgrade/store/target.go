@@ -166,7 +166,8 @@ func (s *Store) CampaignStart(ctx context.Context, id commit.CampaignID) (st Sta
 func (s *Store) EndCampaign(ctx context.Context, id commit.CampaignID, revision int64, by By) (Campaign, error) {
 	c := Campaign{ID: id, Revision: revision}
 	err := s.changeCampaign(ctx, &c, by, "campaign."+string(PhaseClosed), []CampaignPhase{PhaseDraft, PhaseScheduled, PhaseRunning, PhasePaused}, func(tx *sql.Tx, _ Campaign) error {
-		for _, text := range []string{`DELETE FROM targets WHERE campaign = $1`, `DELETE FROM starts WHERE campaign = $1`} {
+		for _, text := range []string{`DELETE FROM targets WHERE campaign = $1`, `DELETE FROM starts WHERE campaign = $1`, `DELETE FROM notices WHERE campaign = $1`,
+			`DELETE FROM waiting WHERE campaign = $1`} {
 			if _, err := tx.ExecContext(ctx, text, id.String()); err != nil {
 				return err
 			}

@@ -22,14 +22,15 @@ const (
 	RoleViewer   Role = "viewer"   // look
 	RoleOperator Role = "operator" // and make, change and run campaigns, enrol devices, upload releases
 	RoleApprover Role = "approver" // and approve campaigns of others
+	RoleAdmin    Role = "admin"    // and see, make and revoke tokens
 	RoleDevice   Role = "device"   // speak as the device that the token is named for
 )
 
-var roles = []Role{RoleViewer, RoleOperator, RoleApprover, RoleDevice}
+var roles = []Role{RoleViewer, RoleOperator, RoleApprover, RoleAdmin, RoleDevice}
 
 // Covers reports whether who has the role may do what another one may. Only roles of people cover any.
 func (r Role) Covers(other Role) bool {
-	people := roles[:3]
+	people := roles[:4]
 	return slices.Contains(people, r) && slices.Contains(people, other) && slices.Index(people, r) >= slices.Index(people, other)
 }
 
@@ -111,6 +112,12 @@ func (s *Store) Authenticate(ctx context.Context, secret string, now time.Time) 
 		})
 	}
 	return t, err
+}
+
+// HasAdmin reports whether there is a token by which others can be made.
+func (s *Store) HasAdmin(ctx context.Context) (has bool, err error) {
+	err = s.readers.QueryRowContext(ctx, `SELECT COUNT(*) > 0 FROM tokens WHERE role = $1 AND revoked_at = 0`, string(RoleAdmin)).Scan(&has)
+	return has, err
 }
 
 // RevokeToken ends a token, for good.

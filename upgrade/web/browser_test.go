@@ -89,7 +89,7 @@ func TestBrowser(t *testing.T) {
 	}
 	walk := exec.Command(node, "walk.mjs")
 	walk.Dir = "browsertest"
-	walk.Env = append(os.Environ(), "BASE="+r.http.URL, "OPERATOR="+r.token("anna", store.RoleOperator), "APPROVER="+r.token("bert", store.RoleApprover),
+	walk.Env = append(os.Environ(), "BASE="+r.http.URL, "OPERATOR="+r.token("anna", store.RoleAdmin), "APPROVER="+r.token("bert", store.RoleApprover),
 		"MANIFEST="+manifestFile, "IMAGE="+imageFile, "CHROMIUM="+chromium, "SHOTS="+pictureDir, "SWITCH="+r.outages())
 	if out, err := walk.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

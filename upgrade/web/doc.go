@@ -12,11 +12,12 @@
 // is revoked ends its sessions at once.
 //
 //	viewer    looks
-//	operator  and uploads releases, approves and enrols devices, makes, starts, commits, holds and aborts campaigns, and gives tokens
+//	operator  and uploads releases, approves and enrols devices, makes, starts, commits, pauses, holds and aborts campaigns
 //	approver  and approves campaigns of others
+//	admin     and gives and revokes tokens
 //
 // It is one table for page and REST API: each path of the page stands for an operation of the API, and needs its role.
-// Nobody can give a token that may do more than their own.
+// Sessions are in the store: a person is logged in at every server on it.
 //
 // # Other sites
 //

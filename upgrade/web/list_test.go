@@ -120,7 +120,7 @@ func TestAudit(t *testing.T) {
 // Whatever goes wrong is said on a page that leads on, and not as bare text or JSON.
 func TestErrorPages(t *testing.T) {
 	r := newRig(t)
-	p := r.person("otto", store.RoleOperator)
+	p := r.person("otto", store.RoleAdmin)
 	for path, want := range map[string]int{
 		"/nowhere": 404, "/static/nothing.js": 404, "/devices/nobody": 404, "/campaigns/x": 404, "/campaigns/" + strings.Repeat("0", 32): 404,
 		"/campaigns/" + strings.Repeat("0", 32) + "/series": 404, "/releases/x": 404, "/tokens/x/revoke": 404, "/devices?state=golden": 422, "/campaigns?order=-": 422,

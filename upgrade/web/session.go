@@ -1,102 +1,17 @@
 package web
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/multicast-upgrade/tool/upgrade/store"
 )
 
-const (
-	// sessionLife is how long a person stays logged in, and idleLife without asking for anything.
-	sessionLife = 12 * time.Hour
-	idleLife    = 2 * time.Hour
-	// maxSessions bounds those in memory; when it is reached the one that was idle longest ends.
-	maxSessions = 1000
-)
-
-// A session is a person who is logged in.
-type session struct {
-	token string // its ID in the store
-	ends  time.Time
-	used  time.Time
-	flash string // what the next page says first
-}
-
-// sessions are kept by the hash of their secret: who reads the memory of this process cannot come in with it. They end with
-// the process.
-type sessions struct {
-	mu  sync.Mutex // guards all below
-	all map[[sha256.Size]byte]*session
-}
-
-// open returns the secret of a new session.
-func (s *sessions) open(token string, now time.Time) string {
-	secret := rand.Text()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.all == nil {
-		s.all = map[[sha256.Size]byte]*session{}
-	}
-	var oldest [sha256.Size]byte
-	for key, v := range s.all {
-		if v.over(now) {
-			delete(s.all, key)
-		} else if was := s.all[oldest]; was == nil || v.used.Before(was.used) {
-			oldest = key
-		}
-	}
-	if len(s.all) >= maxSessions {
-		delete(s.all, oldest)
-	}
-	s.all[sha256.Sum256([]byte(secret))] = &session{token: token, ends: now.Add(sessionLife), used: now}
-	return secret
-}
-
-func (s *session) over(now time.Time) bool {
-	return !now.Before(s.ends) || now.Sub(s.used) >= idleLife
-}
-
-// find returns the token of a session, and uses it.
-func (s *sessions) find(secret string, now time.Time) (token string, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	v := s.all[sha256.Sum256([]byte(secret))]
-	if v == nil || v.over(now) {
-		return "", false
-	}
-	v.used = now
-	return v.token, true
-}
-
-func (s *sessions) end(secret string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.all, sha256.Sum256([]byte(secret)))
-}
-
-// say keeps a sentence for the next page of a session, and takeFlash fetches it.
-func (s *sessions) say(secret, text string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if v := s.all[sha256.Sum256([]byte(secret))]; v != nil {
-		v.flash = text
-	}
-}
-
-func (s *sessions) takeFlash(secret string) (text string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if v := s.all[sha256.Sum256([]byte(secret))]; v != nil {
-		text, v.flash = v.flash, ""
-	}
-	return text
-}
+// terms of sessions. They are in the store, by a hash of their secret: a person is logged in at all servers on it, and stays
+// so when one is restarted.
+var terms = store.Terms{Life: 12 * time.Hour, Idle: 2 * time.Hour, Most: 1000}
 
 func (s *Site) isSecure(r *http.Request) bool { return s.secure || r.TLS != nil }
 
@@ -120,14 +35,13 @@ func (s *Site) who(r *http.Request) (t store.Token, secret string, err error) {
 	if err != nil {
 		return t, "", store.ErrDenied
 	}
-	id, ok := s.sessions.find(c.Value, time.Now())
-	if !ok {
-		return t, "", store.ErrDenied
+	id, err := s.store.Session(r.Context(), c.Value, time.Now(), terms.Idle)
+	if err != nil {
+		return t, "", err
 	}
 	t, err = s.store.Token(r.Context(), id)
 	if errors.Is(err, store.ErrNotFound) || err == nil && !t.Revoked.IsZero() {
-		s.sessions.end(c.Value)
-		return t, "", store.ErrDenied
+		return t, "", errors.Join(store.ErrDenied, s.store.EndSession(r.Context(), c.Value))
 	}
 	return t, c.Value, err
 }
@@ -164,13 +78,20 @@ func (s *Site) login(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		v.fail(err)
 	default:
-		s.setCookie(w, r, s.sessions.open(t.ID, time.Now()), int(sessionLife.Seconds()))
+		secret, err := s.store.OpenSession(r.Context(), t.ID, time.Now(), terms)
+		if err != nil {
+			v.fail(err)
+			return
+		}
+		s.setCookie(w, r, secret, int(terms.Life.Seconds()))
 		http.Redirect(w, r, next(r.PostFormValue("next")), http.StatusSeeOther)
 	}
 }
 
 func (s *Site) logout(v *visit) error {
-	s.sessions.end(v.secret)
+	if err := s.store.EndSession(v.r.Context(), v.secret); err != nil {
+		return err
+	}
 	s.setCookie(v.w, v.r, "", -1)
 	http.Redirect(v.w, v.r, "/login", http.StatusSeeOther)
 	return nil

@@ -22,13 +22,12 @@ type Config struct {
 // A Site is the page. It serves all paths below /. Pages that are kept up to date end with the context of their request:
 // who wants to shut an [http.Server] down ends its BaseContext.
 type Site struct {
-	fleet    *fleet.Server
-	store    *store.Store
-	secure   bool
-	log      *slog.Logger
-	sessions sessions
-	streams  chan struct{} // a place for each of those that may be open at once
-	handler  http.Handler
+	fleet   *fleet.Server
+	store   *store.Store
+	secure  bool
+	log     *slog.Logger
+	streams chan struct{} // a place for each of those that may be open at once
+	handler http.Handler
 }
 
 // maxStreams bounds the pages that are kept up to date at once; the others stand still until they are loaded anew.

@@ -3,12 +3,14 @@ package web_test
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/multicast-upgrade/tool/upgrade/store"
+	"github.com/multicast-upgrade/tool/upgrade/web"
 )
 
 // Each role sees the buttons it may press, and is refused the others when it asks for them all the same.
@@ -20,6 +22,7 @@ func TestRoles(t *testing.T) {
 	draft := r.draft(rel, "spring", func(set *store.CampaignSettings) { set.Policy.TwoPeople = true })
 	page := "/campaigns/" + draft.ID.String()
 	viewer, operator, approver := r.person("vera", store.RoleViewer), r.person("otto", store.RoleOperator), r.person("arno", store.RoleApprover)
+	admin := r.person("alma", store.RoleAdmin)
 	for _, c := range []struct {
 		path, button          string
 		viewer, operator, app bool
@@ -31,7 +34,7 @@ func TestRoles(t *testing.T) {
 		{page, page + "/discard", false, true, true},
 		{page, page + "/approve", false, false, true},
 		{page, page + "/start", false, false, false}, // nobody has approved it
-		{"/", ">Tokens<", false, true, true},
+		{"/", ">Tokens<", false, false, false},       // an admin's
 		{"/enrolments", "Make an enrolment", false, true, true},
 	} {
 		for _, who := range []struct {
@@ -62,8 +65,16 @@ func TestRoles(t *testing.T) {
 	if status, _ := viewer.get("/tokens"); status != http.StatusForbidden {
 		t.Errorf("a viewer at the tokens: %d", status)
 	}
-	if status, _ := operator.post("/tokens", url.Values{"name": {"x"}, "role": {"approver"}}); status != http.StatusForbidden {
-		t.Errorf("an operator gives the role of an approver: %d", status)
+	for _, p := range []*person{operator, approver} {
+		if status, _ := p.post("/tokens", url.Values{"name": {"x"}, "role": {"viewer"}}); status != http.StatusForbidden {
+			t.Errorf("somebody gives a token who is no admin: %d", status)
+		}
+	}
+	if !strings.Contains(admin.see("/"), ">Tokens<") {
+		t.Error("an admin is not shown the tokens")
+	}
+	if status, body := admin.post("/tokens", url.Values{"name": {"x"}, "role": {"approver"}}); status != http.StatusOK || !strings.Contains(body, "x") {
+		t.Errorf("an admin gives the role of an approver: %d\n%s", status, body)
 	}
 	if status, body := approver.does(page + "/approve"); status != http.StatusOK || !strings.Contains(body, "is approved") {
 		t.Errorf("approve: %d\n%s", status, body)
@@ -105,6 +116,29 @@ func TestLogin(t *testing.T) {
 		}
 	}
 	v := r.person("vera", store.RoleViewer)
+	other, err := web.New(web.Config{Fleet: r.fleet}) // another server on the store, or the same after a restart
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, err := url.Parse(r.http.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"<h1>Overview</h1>", "<h1>Log in</h1>"} {
+		req := httptest.NewRequest("GET", "/", nil)
+		for _, c := range v.client.Jar.Cookies(base) {
+			req.AddCookie(c)
+		}
+		w := httptest.NewRecorder()
+		other.ServeHTTP(w, req)
+		if body := w.Body.String(); !strings.Contains(body, want) && !(w.Code == http.StatusSeeOther && want == "<h1>Log in</h1>") {
+			t.Errorf("at another server: %d\n%s\nwant %s", w.Code, body, want)
+		}
+		if err := r.store.EndSession(t.Context(), v.client.Jar.Cookies(base)[0].Value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v = r.person("vera", store.RoleViewer)
 	v.post("/logout", nil)
 	if _, body := v.get("/"); !strings.Contains(body, "<h1>Log in</h1>") {
 		t.Error("a session outlives its logout")
@@ -171,7 +205,7 @@ func TestHostileNames(t *testing.T) {
 	r := newRig(t)
 	rel := r.upload()
 	r.enrol("berlin", "phone-01")
-	p := r.person(hostile, store.RoleOperator)
+	p := r.person(hostile, store.RoleAdmin)
 	draft := r.draft(rel, hostile, nil)
 	later := r.draft(rel, hostile+"2", func(set *store.CampaignSettings) { set.Schedule.At = time.Now().Add(time.Hour) })
 	if _, err := r.fleet.Start(t.Context(), later.ID, later.Revision, hostile); err != nil {

@@ -25,7 +25,7 @@ func (s *Site) showTokens(v *visit, name, secret string) error {
 		return err
 	}
 	p := tokensPage{Tokens: l.Items, Pages: v.pager(l.Next), Name: name, New: secret}
-	for _, role := range []store.Role{store.RoleViewer, store.RoleOperator, store.RoleApprover} {
+	for _, role := range []store.Role{store.RoleViewer, store.RoleOperator, store.RoleApprover, store.RoleAdmin} {
 		if v.token.Role.Covers(role) {
 			p.Roles = append(p.Roles, role)
 		}

@@ -84,7 +84,7 @@ func (v *visit) show(status int, page, title string, data any) {
 	if v.isPart() {
 		block = "main"
 	} else if v.secret != "" {
-		f.Flash = v.site.sessions.takeFlash(v.secret)
+		f.Flash, _ = v.site.store.HearInSession(v.r.Context(), v.secret) // the page is worth more than its first sentence
 	}
 	var b bytes.Buffer
 	if err := pages[page].ExecuteTemplate(&b, block, f); err != nil {
@@ -109,7 +109,9 @@ func (v *visit) fail(err error) {
 
 // done leads to another page, which says text first.
 func (v *visit) done(to, text string) error {
-	v.site.sessions.say(v.secret, text)
+	if err := v.site.store.SayInSession(v.r.Context(), v.secret, text); err != nil {
+		v.site.log.Warn("a person is not told what was done", "err", err) // it was done all the same
+	}
 	if v.isPart() { // a script follows it itself: a redirect would have it fetch that page, with its text
 		v.w.Header().Set("HX-Redirect", to)
 		v.w.WriteHeader(http.StatusNoContent)

@@ -244,6 +244,7 @@ func (e Reason) Valid() bool {
 
 // Defines values for Role.
 const (
+	RoleAdmin    Role = "admin"
 	RoleApprover Role = "approver"
 	RoleDevice   Role = "device"
 	RoleOperator Role = "operator"
@@ -253,6 +254,8 @@ const (
 // Valid indicates whether the value is a known member of the Role enum.
 func (e Role) Valid() bool {
 	switch e {
+	case RoleAdmin:
+		return true
 	case RoleApprover:
 		return true
 	case RoleDevice:
