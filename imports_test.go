@@ -35,6 +35,7 @@ var rooms = map[string]room{
 	"norm/doctor":            {may: []string{module + "norm/udp", module + "norm/wire", "golang.org/x/net", "golang.org/x/sys"}},
 	"norm/normtest":          {may: []string{module + "norm", module + "norm/auth", module + "norm/wire", module + "norm/fec"}},
 	"norm/normtest/hub":      {may: []string{module + "norm/udp"}},
+	"norm/normtest/overhead": {may: []string{module + "norm", module + "norm/fec", module + "norm/normtest"}},
 	"norm/normtest/scale":    {may: []string{module + "norm", module + "norm/normtest", module + "norm/wire", module + "norm/fec"}},
 	"merkle":                 {sansIO: true},
 	"manifest":               {may: []string{module + "merkle", "github.com/fxamacker/cbor/v2", "github.com/veraison/go-cose"}},
@@ -46,7 +47,6 @@ var rooms = map[string]room{
 	"discovery/sap":          {may: []string{module + "discovery/sdp"}, sansIO: true},
 	"discovery":              {may: []string{module + "manifest", module + "discovery/sap", module + "discovery/sdp", module + "norm/udp", "github.com/fxamacker/cbor/v2"}},
 	"interop":                {},
-	"norm/normtest/overhead": {may: []string{module + "norm", module + "norm/fec", module + "norm/normtest"}},
 	"upgrade": {may: []string{
 		module + "norm", module + "norm/auth", module + "norm/fec", module + "norm/session", module + "norm/udp", module + "merkle",
 		module + "manifest", module + "commit", module + "commit/disk", module + "commit/filestore", module + "discovery",
@@ -55,7 +55,7 @@ var rooms = map[string]room{
 	"upgrade/tftp":  {},
 	"upgrade/store": {may: []string{module + "manifest", module + "commit", "github.com/jackc/pgx/v5", "modernc.org/sqlite"}},
 	"upgrade/fleet": {may: []string{
-		module + "norm/fec", module + "norm/session", module + "manifest", module + "commit", module + "discovery",
+		module + "norm", module + "norm/fec", module + "norm/session", module + "manifest", module + "commit", module + "discovery",
 		module + "upgrade", module + "upgrade/store",
 	}},
 	"upgrade/api/rest": {may: []string{"github.com/oapi-codegen/runtime"}},

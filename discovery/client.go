@@ -21,7 +21,8 @@ const (
 	minBackoff  = time.Second
 	lostBackoff = 4 * time.Second // over which devices spread that lose a server together
 	maxBackoff  = time.Minute
-	maxJitter   = time.Second // so that devices woken together do not ask together
+	maxJitter   = time.Second     // so that devices whose patience ends together do not ask together
+	newsJitter  = 3 * time.Second // nor those that are told together, while the server still tells others
 )
 
 // A Client is a device's side of the rendezvous. It talks to one origin only and follows no redirect.
@@ -190,6 +191,7 @@ func (c *Client) Follow(ctx context.Context, f func(*Notice), trouble func(error
 			etag, backoff = tag, lostBackoff
 			if n != nil {
 				f(n)
+				pause = rand.N(newsJitter)
 			}
 		}
 		c.Hints.rest(ctx.Done(), pause, err != nil)

@@ -9,7 +9,7 @@ import (
 // Limits of a rendezvous. A device asks for little, so whoever is slow or sends much is no device.
 const (
 	maxHeaderBytes = 16 << 10
-	headerTimeout  = 10 * time.Second
+	headerTimeout  = 30 * time.Second // and of the handshake: a fleet that comes back at once makes the last of its devices wait
 	idleTimeout    = 2 * time.Minute
 	bodyTimeout    = 30 * time.Second // of a message
 	answerTimeout  = 5 * time.Minute  // of an object, which may go over a slow line

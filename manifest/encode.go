@@ -11,7 +11,8 @@ import (
 	"github.com/multicast-upgrade/tool/merkle"
 )
 
-// formatVersion is the version of both signed documents that this package writes and reads.
+// formatVersion is the version of both signed documents that this package writes, but for session descriptions with a
+// repair group (see sessionFormat). It reads older ones, and what it does not know it says so of.
 const formatVersion = 1
 
 // encMode writes the core deterministic encoding of RFC 8949, Section 4.2.1.
@@ -47,15 +48,15 @@ func must[T any](v T, err error) T {
 
 // decodeExact decodes a payload whose signature holds into doc, a pointer to
 // a struct, and insists that the payload is the deterministic encoding of it.
-func decodeExact(payload []byte, doc any) error {
+func decodeExact(payload []byte, newest uint64, doc any) error {
 	var head struct {
 		Format uint64 `cbor:"0,keyasint"`
 	}
 	if err := headMode.Unmarshal(payload, &head); err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	if head.Format != formatVersion {
-		return fmt.Errorf("%w: version %d, this program knows version %d", ErrUnsupported, head.Format, formatVersion)
+	if head.Format < formatVersion || head.Format > newest {
+		return fmt.Errorf("%w: version %d, this program knows version %d", ErrUnsupported, head.Format, newest)
 	}
 	if err := decMode.Unmarshal(payload, doc); err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
@@ -129,7 +130,7 @@ func (m *Manifest) encode() ([]byte, error) {
 // signatures, or says loudly that it has not.
 func decode(payload []byte) (*Manifest, error) {
 	var w wireManifest
-	if err := decodeExact(payload, &w); err != nil {
+	if err := decodeExact(payload, formatVersion, &w); err != nil {
 		return nil, err
 	}
 	m := &Manifest{

@@ -61,6 +61,7 @@ type Session struct {
 
 	Group   netip.AddrPort // where to listen: multicast, or a unicast host
 	Source  netip.Addr     // the only sender to listen to (source-specific multicast); zero: any
+	Repairs netip.AddrPort // where repairs go, which is listened to only while something is missing; zero: to Group
 	NodeID  uint32         // NormNodeId of the sender
 	Objects Objects
 	FEC     FEC
@@ -230,6 +231,10 @@ func (s *Session) validateGroup() error {
 	}
 	if source.IsValid() && (!hostOrGroup(source) || source.IsMulticast() || !group.IsMulticast() || source.Is4() != group.Is4()) {
 		return fmt.Errorf("source %s for group %s: want a host's address of the same family and a multicast group", source, group)
+	}
+	if repairs := s.Repairs.Addr(); s.Repairs != (netip.AddrPort{}) &&
+		(!repairs.IsMulticast() || !hostOrGroup(repairs) || s.Repairs.Port() == 0 || !group.IsMulticast() || repairs.Is4() != group.Is4() || repairs == group) {
+		return fmt.Errorf("repair group %s for group %s: want two multicast groups of the same family, and a port", s.Repairs, group)
 	}
 	if s.NodeID == 0 || s.NodeID == 0xffffffff {
 		// "NORM_NODE_NONE = 0x00000000 and NORM_NODE_ANY = 0xffffffff are reserved and MUST NOT be

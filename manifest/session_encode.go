@@ -33,6 +33,20 @@ type wireSession struct {
 	Report       string      `cbor:"18,keyasint"`
 	Auth         string      `cbor:"19,keyasint,omitempty"`
 	Waves        uint32      `cbor:"20,keyasint,omitempty"`
+	Repairs      []byte      `cbor:"21,keyasint,omitempty"`
+	RepairPort   uint16      `cbor:"22,keyasint,omitempty"`
+}
+
+// repairFormat is the version of session descriptions with a repair group. A device whose program knows version 1 only would
+// never hear a repair: it says so of the version, and does not begin.
+const repairFormat = 2
+
+// format is the version that a session is written in, which is the only one it may be read in.
+func (s *Session) format() uint64 {
+	if s.Repairs.IsValid() {
+		return repairFormat
+	}
+	return formatVersion
 }
 
 type wireObjects struct {
@@ -57,20 +71,21 @@ func (s *Session) encode() ([]byte, error) {
 		return nil, fmt.Errorf("manifest: session: %w", err)
 	}
 	return encMode.Marshal(&wireSession{
-		Format: formatVersion, Campaign: s.Campaign[:], Serial: s.Serial,
+		Format: s.format(), Campaign: s.Campaign[:], Serial: s.Serial,
 		Issued: s.Issued.Unix(), Expires: s.Expires.Unix(),
 		Manifest: s.Manifest[:], Targets: s.Targets[:], Target: s.Target,
 		Group: s.Group.Addr().AsSlice(), Port: s.Group.Port(), Source: s.Source.AsSlice(), NodeID: s.NodeID,
 		Objects: wireObjects(s.Objects), FEC: wireFEC(s.FEC),
 		Start: s.Start.Unix(), MinRate: s.MinRate, VoteDeadline: s.VoteDeadline.Unix(),
 		Hold: int64(s.Hold / time.Second), Report: s.Report, Auth: s.Auth, Waves: s.Waves,
+		Repairs: s.Repairs.Addr().AsSlice(), RepairPort: s.Repairs.Port(),
 	})
 }
 
 // decodeSession returns the session in a payload whose signature holds.
 func decodeSession(payload []byte) (*Session, error) {
 	var w wireSession
-	if err := decodeExact(payload, &w); err != nil {
+	if err := decodeExact(payload, repairFormat, &w); err != nil {
 		return nil, err
 	}
 	if len(w.Campaign) != len(CampaignID{}) || len(w.Manifest) != len(Digest{}) || len(w.Targets) != len(Digest{}) {
@@ -81,6 +96,10 @@ func decodeSession(payload []byte) (*Session, error) {
 	if !ok && w.Source != nil {
 		return nil, fmt.Errorf("%w: source address", ErrMalformed)
 	}
+	repairs, ok := netip.AddrFromSlice(w.Repairs)
+	if !ok && (w.Repairs != nil || w.RepairPort != 0) {
+		return nil, fmt.Errorf("%w: repair group", ErrMalformed)
+	}
 	s := &Session{
 		Campaign: CampaignID(w.Campaign), Serial: w.Serial, Issued: moment(w.Issued), Expires: moment(w.Expires),
 		Manifest: Digest(w.Manifest), Targets: Digest(w.Targets), Target: w.Target,
@@ -89,8 +108,14 @@ func decodeSession(payload []byte) (*Session, error) {
 		Start: moment(w.Start), MinRate: w.MinRate, VoteDeadline: moment(w.VoteDeadline),
 		Hold: duration(w.Hold), Report: w.Report, Auth: w.Auth, Waves: w.Waves,
 	}
+	if ok {
+		s.Repairs = netip.AddrPortFrom(repairs, w.RepairPort)
+	}
 	if err := s.validate(); err != nil {
 		return nil, fmt.Errorf("%w: session: %w", ErrMalformed, err)
+	}
+	if w.Format != s.format() {
+		return nil, fmt.Errorf("%w: session: version %d, want %d for what it says", ErrMalformed, w.Format, s.format())
 	}
 	return s, nil
 }

@@ -46,7 +46,9 @@ func TestSessionRoundTrip(t *testing.T) {
 	unicast.Target = ""
 	words := testSession(t)
 	words.FEC = FEC{ID: 2, BlockSize: 1000, Parity: 200, SegmentSize: 1400, Dialect: DialectRFC, FieldSize: 16}
-	for _, s := range []*Session{testSession(t), full, unicast, words} {
+	split := testSession(t)
+	split.Repairs = netip.MustParseAddrPort("239.1.2.4:6003")
+	for _, s := range []*Session{testSession(t), full, unicast, words, split} {
 		got, err := OpenSession(signSession(t, s, key), key.Public(), nil, testNow)
 		if err != nil {
 			t.Error(err)
@@ -202,6 +204,10 @@ func TestInvalidSessionRefused(t *testing.T) {
 		"no report":            func(s *Session) { s.Report = "" },
 		"report to a file":     func(s *Session) { s.Report = "file:///etc/passwd" },
 		"report with password": func(s *Session) { s.Report = "https://u:p@host/" },
+		"repairs to a host":    func(s *Session) { s.Repairs = netip.MustParseAddrPort("10.0.0.1:6003") },
+		"repairs to the group": func(s *Session) { s.Repairs = s.Group },
+		"repairs by IPv6":      func(s *Session) { s.Repairs = netip.MustParseAddrPort("[ff15::1]:6003") },
+		"repairs without port": func(s *Session) { s.Repairs = netip.AddrPortFrom(s.Group.Addr().Next(), 0) },
 		"report with query":    func(s *Session) { s.Report = "https://host/?x" },
 		"report with fragment": func(s *Session) { s.Report = "https://host/#" },
 		"report without host":  func(s *Session) { s.Report = "https://:8443/" },
@@ -228,7 +234,12 @@ func TestForeignSessionRefused(t *testing.T) {
 		change func(map[int]any)
 		want   error
 	}{
-		{"version 2", func(f map[int]any) { f[0], f[70] = 2, true }, ErrUnsupported},
+		{"version 3", func(f map[int]any) { f[0], f[70] = 3, true }, ErrUnsupported},
+		{"version 0", func(f map[int]any) { f[0] = 0 }, ErrUnsupported},
+		{"version 2 without a repair group", func(f map[int]any) { f[0] = 2 }, ErrMalformed},
+		{"version 1 with one", func(f map[int]any) { f[21], f[22] = []byte{239, 1, 2, 4}, 6003 }, ErrMalformed},
+		{"repair group of 5 bytes", func(f map[int]any) { f[0], f[21], f[22] = 2, []byte{239, 1, 2, 4, 5}, 6003 }, ErrMalformed},
+		{"repair port alone", func(f map[int]any) { f[22] = 6003 }, ErrMalformed},
 		{"unknown field", func(f map[int]any) { f[70] = true }, ErrMalformed},
 		{"campaign short", func(f map[int]any) { f[1] = []byte{1} }, ErrMalformed},
 		{"digest short", func(f map[int]any) { f[5] = []byte{1} }, ErrMalformed},
@@ -256,6 +267,25 @@ func TestForeignSessionRefused(t *testing.T) {
 		if s, err := OpenSession(signed, key.Public(), nil, testNow); s != nil || !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
 		}
+	}
+}
+
+// TestRepairGroupIsAVersionOfItsOwn: a program that knows the first version only says so of a session with a repair group, of
+// which it would never hear a repair; one without it can read.
+func TestRepairGroupIsAVersionOfItsOwn(t *testing.T) {
+	s := testSession(t)
+	for repairs, want := range map[string]error{"": nil, "239.1.2.4:6003": ErrUnsupported} {
+		if repairs != "" {
+			s.Repairs = netip.MustParseAddrPort(repairs)
+		}
+		payload, err := s.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := decodeExact(payload, formatVersion, new(wireSession)); !errors.Is(err, want) {
+			t.Errorf("repair group %q: a program of version 1 says %v, want %v", repairs, err, want)
+		}
+		s = testSession(t)
 	}
 }
 

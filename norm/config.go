@@ -243,7 +243,7 @@ const (
 
 // resolve returns a copy of c with the defaults filled in, or says which field cannot work.
 func (c SenderConfig) resolve() (SenderConfig, error) {
-	if err := cmp.Or(checkNode(c.Node, c.Group), checkRepairGroup(c.RepairGroup, c.Group)); err != nil {
+	if err := cmp.Or(checkNode(c.Node, c.Group), CheckRepairGroup(c.RepairGroup, c.Group)); err != nil {
 		return c, err
 	}
 	var err error
@@ -377,7 +377,7 @@ func defaultBurst(rate float64, maxDatagram int) int {
 
 // resolve returns a copy of c with the defaults filled in, or says which field cannot work.
 func (c ReceiverConfig) resolve() (ReceiverConfig, error) {
-	if err := cmp.Or(checkNode(c.Node, c.Group), checkRepairGroup(c.RepairGroup, c.Group)); err != nil {
+	if err := cmp.Or(checkNode(c.Node, c.Group), CheckRepairGroup(c.RepairGroup, c.Group)); err != nil {
 		return c, err
 	}
 	c.RobustFactor = cmp.Or(c.RobustFactor, defaultRobustFactor)
@@ -437,12 +437,14 @@ func checkNode(id NodeID, group netip.AddrPort) error {
 	return nil
 }
 
-// checkRepairGroup refuses what cannot be a second group beside the session's.
-func checkRepairGroup(repairs, group netip.AddrPort) error {
+// CheckRepairGroup says why repairs cannot be the RepairGroup of a session in group. The zero AddrPort is none, and can.
+func CheckRepairGroup(repairs, group netip.AddrPort) error {
 	a, g := repairs.Addr(), group.Addr()
 	switch {
 	case repairs == netip.AddrPort{}:
 		return nil
+	case !g.IsValid():
+		return fmt.Errorf("norm: RepairGroup %v: it needs a Group beside it", repairs)
 	case !a.IsMulticast() || a.Zone() != "" || repairs.Port() == 0 || !g.IsMulticast():
 		return fmt.Errorf("norm: RepairGroup %v beside %v: want two multicast groups, and this one with a port and without a zone", repairs, group)
 	case a.Is4() != g.Is4() || sourceSpecific(a) != sourceSpecific(g):

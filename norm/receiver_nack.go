@@ -141,7 +141,7 @@ func (r *Receiver) startNack(now time.Time, s *remote, limit mark) {
 	if c.state == nackBackoff || c.state == nackHoldoff && !due(c.until, now) || r.cfg.Silent && !r.cfg.RepairGroup.IsValid() || !s.lacks(limit) {
 		return
 	}
-	r.hearRepairs(now, s)
+	r.hearRepairs(now, s, limit)
 	if r.cfg.Silent {
 		return
 	}

@@ -21,6 +21,7 @@ const (
 // others (see repairGroup), and with each start of listening the count begins where it was.
 type repairLeg struct {
 	check      time.Time // when to look whether anything is missing still; zero: not listening
+	asked      mark      // the furthest limit up to which repairs were asked for; the transmit position goes back for them
 	unanswered int       // NACKs since anything came there
 
 	begun  bool          // last is valid: something came since we listen
@@ -49,7 +50,7 @@ func (r *Receiver) HearsRepairs() bool {
 
 // hearRepairs begins to listen, because something is missing: ahead of the backoff of the NACK, so that there is time to
 // join, and to hear what others ask for there.
-func (r *Receiver) hearRepairs(now time.Time, s *remote) {
+func (r *Receiver) hearRepairs(now time.Time, s *remote, limit mark) {
 	if !r.cfg.RepairGroup.IsValid() || !s.repairs.deadline().IsZero() {
 		return
 	}
@@ -57,7 +58,7 @@ func (r *Receiver) hearRepairs(now time.Time, s *remote) {
 		s.repairs = new(repairLeg)
 	}
 	l := s.repairs
-	l.check, l.begun = now.Add(s.listening()), false
+	l.check, l.asked, l.begun = now.Add(s.listening()), limit, false
 	l.unanswered = min(l.unanswered, maxUnanswered-1) // if it did not reach us before, one NACK shows whether it does now
 	r.stats.RepairJoins++
 }
@@ -69,8 +70,18 @@ func (s *remote) listening() time.Duration {
 
 // repairsTimeout ends listening if nothing is missing any more, or nothing can be expected.
 func (r *Receiver) repairsTimeout(now time.Time, s *remote) {
-	if s.repairs.check = now.Add(s.listening()); s.lost || !s.lacks(s.position) {
-		s.repairs.check = time.Time{}
+	l := s.repairs
+	if l.check = now.Add(s.listening()); s.lost || !s.lacks(s.position) && !s.lacks(l.asked) {
+		l.check = time.Time{}
+	}
+}
+
+// askedElsewhere notes that a NACK for repairs by the repair group is sent, which asks for what is before the limit.
+func (s *remote) askedElsewhere(limit mark) {
+	l := s.repairs
+	l.unanswered++
+	if s.earlier(l.asked, limit) == l.asked {
+		l.asked = limit
 	}
 }
 

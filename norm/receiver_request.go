@@ -42,7 +42,7 @@ func (r *Receiver) appendNack(now time.Time, s *remote, to netip.AddrPort, b []b
 		return b[:start], false
 	}
 	if r.asksElsewhere(s) {
-		s.repairs.unanswered++
+		s.askedElsewhere(w.limit)
 	}
 	r.feedback.sent(to)
 	r.stats.NacksSent++

@@ -61,7 +61,7 @@ type Sender struct {
 	info   wire.Info
 	nack   wire.Nack
 	ack    wire.Ack
-	source [][]byte
+	series paritySeries
 }
 
 // Deadlines of a Sender.
@@ -199,6 +199,8 @@ func (s *Sender) appendNext(now time.Time, b []byte) []byte {
 		return s.appendRequest(now, b)
 	case due(s.timers[timerProbe], now) && s.mayProbe():
 		return s.appendProbe(now, b)
+	case s.unshown(now):
+		return s.appendFlushAt(s.position, nil, b)
 	case s.withheld():
 	case s.repairNext():
 		n := len(b)

@@ -72,6 +72,7 @@ func (s *Sender) countFlush(now time.Time) {
 // appendFlushAt appends a NORM_CMD(FLUSH) that names a position, which nodes are to acknowledge.
 func (s *Sender) appendFlushAt(at wire.Position, nodes wire.NodeList, b []byte) []byte {
 	s.stats.Flushes++
+	s.show()
 	s.flush = wire.Flush{Header: s.header(), SenderHeader: s.senderHeader(), Position: at, AckingNodes: nodes}
 	return encoded(s.flush.AppendBinary(b))
 }

@@ -13,7 +13,7 @@ func newBlockCache(memory, size int) blockCache {
 	return blockCache{
 		limit: min(memory/size, maxBuffers),
 		size:  size,
-		ahead: min(max(256<<10/size, 4), 16),
+		ahead: min(max(1<<20/size, 4), 16),
 	}
 }
 
@@ -41,7 +41,7 @@ type blockCache struct {
 	buffers []*blockBuffer
 	limit   int // most buffers
 	size    int // of each, in bytes
-	ahead   int // blocks read ahead of repairs, and of new data: a quarter of a megabyte unless they are large
+	ahead   int // blocks read ahead of repairs, and of new data: a megabyte unless they are large
 	tick    uint64
 	last    *blockBuffer // the one found last
 	reads   []*IO        // to hand out by Requests
@@ -171,12 +171,19 @@ func (s *Sender) readAhead() {
 	s.wantSome(s.newBlocks())
 }
 
-// wantSome wants as many of the blocks as are read ahead.
+// wantSome wants as many of the blocks as are read ahead. If half of them are there it reads none, so that several are asked
+// for at once.
 func (s *Sender) wantSome(blocks iter.Seq2[*outgoing, uint32]) {
-	n := 0
+	n, reading := 0, false
 	for o, b := range blocks {
-		if n == s.cache.ahead || !s.want(o, b) {
+		if n == s.cache.ahead {
 			return
+		}
+		if !s.keep(o, b) {
+			reading = reading || n < s.cache.ahead/2
+			if !reading || !s.cache.read(o, b) {
+				return
+			}
 		}
 		n++
 	}
@@ -208,14 +215,14 @@ func (s *Sender) newBlocks() iter.Seq2[*outgoing, uint32] {
 	}
 }
 
-// want keeps or reads a block, and reports whether there was a buffer for it.
-func (s *Sender) want(o *outgoing, b uint32) bool {
+// keep keeps the buffer of a block, and reports whether there is one.
+func (s *Sender) keep(o *outgoing, b uint32) bool {
 	if o.stream != nil {
 		return true // is in memory
 	}
-	if buf := s.cache.find(o, b); buf != nil {
+	buf := s.cache.find(o, b)
+	if buf != nil {
 		buf.used = s.cache.tick
-		return true
 	}
-	return s.cache.read(o, b)
+	return buf != nil
 }

@@ -44,6 +44,9 @@ func (s *Sender) rewind(now time.Time) {
 	s.timers[timerAggregate], s.timers[timerAdvertise] = time.Time{}, time.Time{}
 	s.timers[timerHoldoff] = now.Add(s.grtts(1))
 	s.stats.RepairCycles++
+	if s.repair == nil {
+		s.elsewhere.shown = now
+	}
 	s.flushDue = true
 	s.incorporate()
 	if s.repair != nil {

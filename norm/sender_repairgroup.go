@@ -19,6 +19,23 @@ type repairGroup struct {
 	next     bool // the message being made goes there
 	sequence wire.Sequence
 	last     time.Time // when anything went there
+	shown    time.Time // when the group last saw where we are, or when repairs began since
+}
+
+// showEvery is how often the group sees where we are while repairs go elsewhere: well within T_inactivity, which is a second
+// at the least, after which those who hear no repairs would ask for the rest of the block that we have not come to yet.
+const showEvery = 500 * time.Millisecond
+
+// unshown reports whether a NORM_CMD(FLUSH) is to tell the group the transmit position between repairs that go elsewhere.
+func (s *Sender) unshown(now time.Time) bool {
+	return s.cfg.RepairGroup.IsValid() && s.transmitted && s.repairNext() && now.Sub(s.elsewhere.shown) >= showEvery
+}
+
+// show notes that content, or a NORM_CMD(FLUSH), is being sent.
+func (s *Sender) show() {
+	if !s.elsewhere.next {
+		s.elsewhere.shown = s.pacer.at
+	}
 }
 
 // sentTo counts a datagram that is sent, and returns where to.

@@ -1,8 +1,6 @@
 package norm
 
 import (
-	"slices"
-
 	"github.com/multicast-upgrade/tool/norm/wire"
 )
 
@@ -104,11 +102,11 @@ func (s *Sender) advance(o *outgoing) {
 	}
 }
 
-// appendData appends the NORM_DATA of a symbol: the header, and behind it the symbol, which is copied or coded straight
-// to where it is sent from.
+// appendData appends the NORM_DATA of a symbol: the header, and behind it the symbol, copied to where it is sent from.
 func (s *Sender) appendData(b []byte, buf *blockBuffer, symbol int, flags wire.Flags) []byte {
 	o := buf.object
 	s.noteSent(o)
+	s.show()
 	if o.stream != nil {
 		*o.stream.usedAt(buf.block) = s.pacer.at
 	}
@@ -125,19 +123,14 @@ func (s *Sender) appendData(b []byte, buf *blockBuffer, symbol int, flags wire.F
 	}
 	// "the length of this field for messages containing parity content will always be of length NormSegmentSize":
 	// RFC 5740, Section 4.2.1.
-	n := len(b)
-	b = slices.Grow(b, o.E)[:n+o.E]
-	s.source = buf.source(s.source[:0])
-	if err := o.scheme.Parity(b[n:], s.source, symbol); err != nil {
-		panic("norm: " + err.Error()) // only symbols that the code has are planned
-	}
-	return b
+	return append(b, s.parity(buf, symbol)...)
 }
 
 // appendInfo appends the NORM_INFO of an object.
 func (s *Sender) appendInfo(b []byte, o *outgoing, flags wire.Flags) []byte {
 	s.stats.Infos++
 	s.noteSent(o)
+	s.show()
 	s.info = wire.Info{
 		Header:       s.header(),
 		SenderHeader: s.senderHeader(),

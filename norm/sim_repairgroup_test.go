@@ -212,3 +212,29 @@ func TestRepairGroupIsChecked(t *testing.T) {
 		}
 	}
 }
+
+// TestRepairGroupShowsWhereTheSenderIs: while a late receiver is repaired for seconds, in many cycles, those who lost nothing
+// do not take the sender for silent, and ask for nothing that it has not sent yet.
+func TestRepairGroupShowsWhereTheSenderIs(t *testing.T) {
+	n := newSplit(t, norm.SenderConfig{Rate: 10e6, MaxGRTT: 4 * time.Millisecond}, normtest.RepairGroup, 2, 2, 0.02)
+	if _, _, err := n.sender.Send(norm.Object{Size: 6 << 20}, nil); err != nil {
+		t.Fatal(err)
+	}
+	n.Run(4 * time.Second)
+	late, err := n.AddReceiver("late", nil, normtest.Link{}, normtest.Link{Delay: 10 * time.Millisecond, Loss: normtest.Random(0.02)},
+		norm.ReceiverConfig{Node: 200, RepairGroup: normtest.RepairGroup, Join: norm.JoinAll})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !n.RunUntil(time.Minute, func() bool { return late.Completed()+n.clean[0].Completed()+n.clean[1].Completed() == 3 }) {
+		t.Fatal("not complete after a minute")
+	}
+	for _, r := range n.clean {
+		if st := r.Core.Stats(); st.NacksSent+st.RepairJoins+st.Lost != 0 {
+			t.Errorf("%s: %+v", r.Host.Name, st)
+		}
+	}
+	if st := n.sender.Core.Stats(); st.Elsewhere.Datagrams < 3000 || st.RepairCycles < 10 {
+		t.Errorf("%d datagrams to the repair group in %d cycles: that is too little to tell", st.Elsewhere.Datagrams, st.RepairCycles)
+	}
+}

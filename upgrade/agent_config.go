@@ -140,7 +140,7 @@ func (c AgentConfig) resolve() (AgentConfig, error) {
 	c.Silence = cmp.Or(c.Silence, 30*time.Second)
 	if c.Conn == nil {
 		c.Conn = func(s *manifest.Session) (session.Conn, error) {
-			return udp.Open(udp.Config{Group: s.Group, Interface: c.Interface, Source: s.Source})
+			return udp.Open(udp.Config{Group: s.Group, RepairGroup: s.Repairs, Interface: c.Interface, Source: s.Source})
 		}
 	}
 	if c.SAPConns == nil {

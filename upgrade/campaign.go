@@ -60,6 +60,7 @@ type CampaignConfig struct {
 	Hold      time.Duration // how long past the end of votes an undecided stage is kept. If zero, 7 days
 
 	Group         netip.AddrPort // where the images are sent: a multicast group, or a single host; required
+	RepairGroup   netip.AddrPort // where repairs are sent, which devices listen to only while they lack something. If zero, to Group
 	Interface     string         // name or address of the interface to send from. If empty, the routing table decides
 	Source        netip.Addr     // our address, for source-specific multicast. If zero, any-source
 	TTL           int            // see [github.com/multicast-upgrade/tool/norm/udp.Config]: zero is 1, negative is 0

@@ -33,11 +33,17 @@ func (b backend) Hello(ctx context.Context, h discovery.Hello) error {
 	if err != nil {
 		return refusal(err)
 	}
+	return b.c.Greet(ctx, h, key)
+}
+
+// Greet is what the Backend does with a Hello, for who has opened its key: to check the proof again takes longer than all
+// the rest.
+func (c *Campaign) Greet(ctx context.Context, h discovery.Hello, key manifest.PublicKey) error {
 	p := commit.Presence{Device: h.Device, Key: key}
 	if len(h.Agent) == len(p.Instance) {
 		copy(p.Instance[:], h.Agent)
 	}
-	return refusal(b.c.act(ctx, func(now time.Time) error { return b.c.hello(now, h, p) }))
+	return refusal(c.act(ctx, func(now time.Time) error { return c.hello(now, h, p) }))
 }
 
 // hello lets a device in. One that the release is not for is not counted among those that are expected.

@@ -108,7 +108,7 @@ func (f frozen) session(i issue, plan commit.Plan, m *manifest.Manifest, now, de
 	return &manifest.Session{
 		Campaign: f.Campaign, Serial: i.Serial, Issued: now.UTC().Truncate(time.Second), Expires: decided.Add(f.Settings.Hold),
 		Manifest: m.Digest(), Targets: commit.TargetsDigest(plan.Targets), Target: target,
-		Group: f.Settings.Group, Source: f.Settings.Source, NodeID: f.NodeID, Objects: manifest.ObjectsFor(len(m.Images)),
+		Group: f.Settings.Group, Repairs: f.Settings.Repairs, Source: f.Settings.Source, NodeID: f.NodeID, Objects: manifest.ObjectsFor(len(m.Images)),
 		FEC:   describeFEC(code),
 		Start: i.Start, VoteDeadline: decided, Hold: f.Settings.Hold, Report: f.URL, Waves: waves, Auth: f.authScheme(),
 	}

@@ -47,7 +47,7 @@ func (c *Campaign) openConn() (err error) {
 		return err
 	}
 	s := c.frozen.Settings
-	conn, err := udp.Open(udp.Config{Group: s.Group, Role: udp.Sender, Interface: s.Interface, Source: s.Source, TTL: s.TTL})
+	conn, err := udp.Open(udp.Config{Group: s.Group, RepairGroup: s.Repairs, Role: udp.Sender, Interface: s.Interface, Source: s.Source, TTL: s.TTL})
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func (c *Campaign) openSender() error {
 		rate = c.rate
 	}
 	tx, err := session.Open(session.Config{Conn: c.conn, Log: c.cfg.Log, Trace: c.cfg.Trace, Send: &norm.SenderConfig{
-		Node: norm.NodeID(c.frozen.NodeID), Instance: c.frozen.instance(c.state.Serial), Group: s.Group,
+		Node: norm.NodeID(c.frozen.NodeID), Instance: c.frozen.instance(c.state.Serial), Group: s.Group, RepairGroup: s.Repairs,
 		FEC: s.code(), SegmentSize: s.SegmentSize, AutoParity: s.AutoParity, Rate: rate, Control: control, Burst: s.Burst,
 		GRTT: s.GRTT, BackoffFactor: s.BackoffFactor, GroupSize: s.GroupSize,
 		FirstObject: norm.TransportID(c.release.objects.Hashes), Auth: c.frozen.auth(),

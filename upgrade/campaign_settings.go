@@ -27,6 +27,7 @@ type settings struct {
 	Targets  string         `flag:"--devices"`  // the digest of the list
 	Expect   int            `flag:"--expect"`
 	Group    netip.AddrPort `flag:"--group"`
+	Repairs  netip.AddrPort `flag:"--repair-group" json:",omitzero"`
 
 	Quorum        int           `flag:"--quorum"`
 	SiteQuorum    int           `flag:"--site-quorum"`
@@ -65,7 +66,7 @@ type settings struct {
 // settings returns the settings as they are given, zero where they are not.
 func (cfg CampaignConfig) settings() (settings, error) {
 	s := settings{
-		Expect: cfg.Expect, Group: cfg.Group, Quorum: cfg.Quorum, SiteQuorum: cfg.SiteQuorum, Must: slices.Sorted(slices.Values(cfg.Must)),
+		Expect: cfg.Expect, Group: cfg.Group, Repairs: cfg.RepairGroup, Quorum: cfg.Quorum, SiteQuorum: cfg.SiteQuorum, Must: slices.Sorted(slices.Values(cfg.Must)),
 		ReadyTimeout: cfg.ReadyTimeout, Commit: cfg.Commit, MaxFailures: cfg.MaxFailures, AllowUnsigned: cfg.AllowUnsigned, Waves: cfg.Waves,
 		NotBefore: cfg.NotBefore.UTC().Truncate(time.Second), Window: cfg.Window, Spread: cfg.Spread, Hold: cfg.Hold,
 		Interface: cfg.Interface, Source: cfg.Source, TTL: cfg.TTL, Rate: cfg.Rate, Burst: cfg.Burst, SegmentSize: cfg.SegmentSize,
@@ -111,6 +112,9 @@ func (s settings) resolve() (settings, error) {
 		return s, errors.New("--start-rate, --min-rate and --max-rate go with --rate auto")
 	case s.AutoRate && s.Rate != 0:
 		return s, errors.New("--rate is either auto or a number")
+	}
+	if err := norm.CheckRepairGroup(s.Repairs, s.Group); err != nil {
+		return s, fmt.Errorf("--repair-group: %w", err)
 	}
 	s.AllowUnsigned = s.AllowUnsigned || s.Expect > 0
 	s, err := s.resolveWaves()

@@ -311,6 +311,7 @@ func campaignStatus(f frozen, m *manifest.Manifest, coordinator *commit.Coordina
 	s := CampaignStatus{Campaign: f.Campaign, Product: m.Product, Version: m.Version, Server: f.URL, Group: f.Settings.Group.String(),
 		Started: f.Started, Closed: of.Closed, Unsigned: of.Unsigned, Counts: map[commit.State]int{}}
 	s.TakeWaves(of)
+	s.Devices = make([]DeviceState, 0, s.Targets)
 	for d := range coordinator.Devices() {
 		p := progress[d.Device]
 		d = p.explain(d)

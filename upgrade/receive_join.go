@@ -3,6 +3,7 @@ package upgrade
 import (
 	"context"
 	"math/rand/v2"
+	"net/netip"
 	"sync"
 
 	"github.com/multicast-upgrade/tool/manifest"
@@ -28,6 +29,10 @@ func (r *reception) join(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	repairs := r.s.Repairs
+	if _, ok := conn.(session.RepairConn); !ok {
+		repairs = netip.AddrPort{} // we ask for them in the session's group, then
+	}
 	feedback := norm.FeedbackAuto
 	if r.a.cfg.UnicastFeedback {
 		feedback = norm.FeedbackUnicast
@@ -37,7 +42,7 @@ func (r *reception) join(ctx context.Context) error {
 	m.Session, err = session.Open(session.Config{
 		Conn: conn,
 		Receive: &norm.ReceiverConfig{
-			Node: r.node, Group: r.s.Group,
+			Node: r.node, Group: r.s.Group, RepairGroup: repairs,
 			Sender: norm.NodeID(r.s.NodeID), SenderAddr: r.s.Source,
 			Join: norm.JoinAll, Patience: r.late, Dialect: dialectOf(r.s.FEC),
 			Buffer: receiveBuffer, Auth: authenticated, Feedback: feedback,

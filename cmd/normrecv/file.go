@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit/disk"
@@ -25,7 +26,7 @@ const silence = 10 * time.Second
 const silentDelay = 30 * time.Second
 
 func fileCommand(w cli.World) *cobra.Command {
-	f := fileReceiver{world: w}
+	f := fileReceiver{world: w, maxRate: 1e9}
 	c := &cobra.Command{
 		Use:   "file --group G [flags]",
 		Short: "Receive files",
@@ -38,6 +39,7 @@ once, unless --linger lets it stay for a sender that wants its files acknowledge
 	}
 	fs := c.Flags()
 	fs.StringVar(&f.group, "group", "", "multicast group (or this host's address) and port, such as 239.1.2.3:6003 or [ff15::1]:6003")
+	fs.StringVar(&f.repairs, "repair-group", "", "the sender's --repair-group, which is listened to while something is missing")
 	fs.StringVar(&f.ifi, "interface", "", "network `interface` by name or address; if empty, the routing table decides")
 	fs.StringVar(&f.source, "source", "", "listen to this sender's `address` only (source-specific multicast)")
 	fs.StringVar(&f.out, "out", ".", "`directory` to write to")
@@ -47,6 +49,7 @@ once, unless --linger lets it stay for a sender that wants its files acknowledge
 	fs.Uint32Var(&f.nodeID, "node-id", 0, "our NORM node id; 0 takes one at random")
 	fs.BoolVar(&f.unicast, "unicast-feedback", false, "send requests to the sender itself, not to the group; what source-specific groups and hosts get anyhow")
 	fs.BoolVar(&f.silent, "silent", false, "send nothing, as where there is no way back: what the sender's --parity-auto cannot mend is given up")
+	fs.Var(&f.maxRate, "max-rate", "be ready for this rate: the kernel's queue is to hold what arrives in 50 ms")
 	fs.StringVar(&f.join, "join", "all", "what to ask for of what was sent before: all, the current object and later ones (object), or only what comes (current)")
 	fs.StringVar(&f.dialect, "dialect", "auto", "whose reading of the code: auto, rfc, nrl, or mdp for old senders by NRL")
 	fs.StringVar(&f.authKey, "auth-key", "", "accept only packets authenticated by the group key in this `file`")
@@ -58,13 +61,15 @@ once, unless --linger lets it stay for a sender that wants its files acknowledge
 
 // A fileReceiver is one run of normrecv file.
 type fileReceiver struct {
-	world                                           cli.World
-	group, ifi, source, out, join, dialect, authKey string
-	count                                           int
-	timeout, linger                                 time.Duration
-	nodeID                                          uint32
-	json, unicast, silent                           bool
-	trace                                           cli.Trace
+	world                            cli.World
+	group, repairs, ifi, source, out string
+	join, dialect, authKey           string
+	count                            int
+	timeout, linger                  time.Duration
+	nodeID                           uint32
+	json, unicast, silent            bool
+	maxRate                          cli.BitRate
+	trace                            cli.Trace
 
 	events   *cli.Events
 	progress *cli.Progress
@@ -85,7 +90,10 @@ func (f *fileReceiver) run(ctx context.Context) error {
 	}
 	defer dir.Close()
 	defer f.inbox.Close()
-	conn, err := udp.Open(udp.Config{Group: config.Group, Interface: f.ifi, Source: config.SenderAddr})
+	conn, err := udp.Open(udp.Config{
+		Group: config.Group, RepairGroup: config.RepairGroup, Interface: f.ifi, Source: config.SenderAddr,
+		ReadBuffer: udp.ReadBufferFor(float64(f.maxRate)),
+	})
 	if err != nil {
 		return cli.Usage(err)
 	}
@@ -108,6 +116,9 @@ func (f *fileReceiver) run(ctx context.Context) error {
 		on = ifi.Name
 	}
 	f.progress.Line("listening to %v on %s, TTL %d, writing to %s", config.Group, on, conn.TTL(), f.out)
+	if queue := conn.Stats().ReadBuffer; queue.Granted < queue.Asked {
+		f.progress.Line("%s", f.shortQueue(queue))
+	}
 	f.events.Emit("listening", cli.Fields{"group": config.Group.String(), "interface": on, "node": config.Node})
 	if f.timeout > 0 {
 		var cancel context.CancelFunc
@@ -116,6 +127,16 @@ func (f *fileReceiver) run(ctx context.Context) error {
 		defer cancel()
 	}
 	return f.receive(ctx, s, fmt.Sprintf("no datagram heard in %v on %s from %v: %s", silence, on, config.Group, f.advice(config.Group)))
+}
+
+// shortQueue says what the kernel refused, and what to do.
+func (f *fileReceiver) shortQueue(queue udp.Buffer) string {
+	remedy := "raise the system's limit"
+	if runtime.GOOS == "linux" {
+		remedy = fmt.Sprintf("sysctl -w net.core.rmem_max=%d", queue.Asked)
+	}
+	return fmt.Sprintf("the kernel queues %s, and --max-rate %v needs %s: bursts may be lost on this host; %s",
+		cli.HumanBytes(int64(queue.Granted)), &f.maxRate, cli.HumanBytes(int64(queue.Asked)), remedy)
 }
 
 // advice says what to do when nothing is heard: doctor looks where we listen.
@@ -145,6 +166,9 @@ func (f *fileReceiver) config() (c norm.ReceiverConfig, err error) {
 		c.Node = norm.NodeID(1 + rand.Uint32N(0xfffffffe))
 	}
 	if c.Group, err = udp.ParseGroup(f.group); err != nil {
+		return c, err
+	}
+	if c.RepairGroup, err = cli.RepairGroup(f.repairs, c.Group); err != nil {
 		return c, err
 	}
 	if f.silent && f.unicast {

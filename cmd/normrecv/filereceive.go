@@ -117,6 +117,8 @@ func (f *fileReceiver) handle(ctx context.Context, s *session.Session, e norm.Ev
 		f.tally.ended = true
 	case norm.ObjectOffered:
 		return f.offered(ctx, s, e.Object)
+	case norm.ObjectData:
+		f.inbox.Data(e.Object, e.Range) // an error comes up again when the object is complete
 	case norm.ObjectComplete:
 		return f.finish(ctx, s, e.Object)
 	case norm.ObjectAborted:
@@ -204,6 +206,9 @@ func (f *fileReceiver) report(ctx context.Context, s *session.Session) (norm.Rec
 func (f *fileReceiver) stats(ctx context.Context, s *session.Session) error {
 	st, err := s.Stats(ctx)
 	if err == nil {
+		if n := st.UDP.Dropped.Overflow; n > 0 {
+			f.progress.Line("%s came faster than this host read them, which is no loss of the network: see --max-rate", cli.Count(n, "datagram"))
+		}
 		f.events.Emit("stats", cli.Fields{"receiver": cli.Counters(st.Receiver), "udp": cli.Counters(st.UDP)})
 	}
 	return err

@@ -104,6 +104,7 @@ func (f *fileSender) run(ctx context.Context, paths []string) (err error) {
 		conn.Close()
 		return cli.Usage(err)
 	}
+	config.RepairGroup = conn.RepairGroup()
 	if config.Auth, err = cli.GroupAuth(f.authKey); err != nil {
 		conn.Close()
 		return cli.Usage(err)
@@ -128,7 +129,11 @@ func (f *fileSender) run(ctx context.Context, paths []string) (err error) {
 	f.progress.Line("sending %s, %s, to %v on %s, TTL %d, %s",
 		cli.Count(len(f.waiting), "file"), cli.HumanBytes(f.total), conn.Group(), interfaceName(conn), conn.TTL(),
 		describeRate(f.transport.rate.auto, float64(f.transport.rate.fixed)))
-	return f.drive(ctx, s)
+	err = f.drive(ctx, s)
+	if ctx.Err() != nil {
+		f.stats(context.WithoutCancel(ctx), s) // of what was sent until then
+	}
+	return err
 }
 
 // drive queues files as there is room, waits until nobody misses anything, and ends.
@@ -262,17 +267,25 @@ func (f *fileSender) report(ctx context.Context, s *session.Session) (asked bool
 }
 
 func (f *fileSender) finish(ctx context.Context, s *session.Session) error {
-	st, err := s.Stats(ctx)
-	if err != nil {
+	if err := f.stats(ctx, s); err != nil {
 		return err
 	}
-	f.progress.Line("sent %s in %d datagrams (%s), %d of them repairs; %s heard",
-		cli.HumanBytes(f.sent), st.Sender.Datagrams, cli.HumanBytes(int64(st.Sender.Bytes)), st.Sender.Repairs, cli.Count(st.Sender.NacksHeard, "NACK"))
-	f.events.Emit("stats", cli.Fields{"sender": cli.Counters(st.Sender), "udp": cli.Counters(st.UDP)})
 	for h := range f.open {
 		f.close(h)
 	}
 	return f.acks.result()
+}
+
+// stats tells what was sent.
+func (f *fileSender) stats(ctx context.Context, s *session.Session) error {
+	st, err := s.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	f.progress.Line("sent %s in %d datagrams (%s), at most %d at once, %d of them repairs; %s heard",
+		cli.HumanBytes(f.sent), st.Sender.Datagrams, cli.HumanBytes(int64(st.Sender.Bytes)), st.Sender.LargestBurst, st.Sender.Repairs, cli.Count(st.Sender.NacksHeard, "NACK"))
+	f.events.Emit("stats", cli.Fields{"sender": cli.Counters(st.Sender), "udp": cli.Counters(st.UDP)})
+	return nil
 }
 
 // findFiles returns the files named by paths: a file under its own name, those beneath a directory under their path

@@ -19,6 +19,7 @@ import (
 // linkFlags say where to send.
 type linkFlags struct {
 	group     string
+	repairs   string
 	ifi       string
 	ttl, dscp int
 }
@@ -26,6 +27,7 @@ type linkFlags struct {
 func (l *linkFlags) register(c *cobra.Command) {
 	fs := c.Flags()
 	fs.StringVar(&l.group, "group", "", "multicast group (or one host) and port, such as 239.1.2.3:6003 or [ff15::1]:6003")
+	fs.StringVar(&l.repairs, "repair-group", "", "send repairs to this `group` and port: receivers listen to it only while they lack something")
 	fs.StringVar(&l.ifi, "interface", "", "network `interface` by name or address; if empty, the routing table decides")
 	fs.IntVar(&l.ttl, "ttl", 1, "how many routers may pass it on; 0 stays on this host")
 }
@@ -35,11 +37,15 @@ func (l *linkFlags) open() (*udp.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	repairs, err := cli.RepairGroup(l.repairs, group)
+	if err != nil {
+		return nil, err
+	}
 	ttl, err := l.hops()
 	if err != nil {
 		return nil, err
 	}
-	return udp.Open(udp.Config{Group: group, Role: udp.Sender, Interface: l.ifi, TTL: ttl, DSCP: l.dscp})
+	return udp.Open(udp.Config{Group: group, RepairGroup: repairs, Role: udp.Sender, Interface: l.ifi, TTL: ttl, DSCP: l.dscp})
 }
 
 // hops returns the TTL as package udp knows it.
@@ -215,7 +221,7 @@ func describeRate(auto bool, bitsPerSecond float64) string {
 var fieldFlags = map[string]string{
 	"Node": "--node-id", "SegmentSize": "--segment-size", "AutoParity": "--parity-auto", "Rate": "--rate", "Burst": "--burst",
 	"StartRate": "--start-rate", "MinRate": "--min-rate", "MaxRate": "--max-rate",
-	"GRTT": "--grtt", "BackoffFactor": "--backoff", "GroupSize": "--group-size", "FEC": "--fec",
+	"RepairGroup": "--repair-group", "GRTT": "--grtt", "BackoffFactor": "--backoff", "GroupSize": "--group-size", "FEC": "--fec",
 }
 
 // asFlags names flags where an error about a norm.SenderConfig names a field.

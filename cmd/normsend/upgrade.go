@@ -174,6 +174,9 @@ func (u *upgrader) resolveLink(given func(string) bool) (err error) {
 			return err
 		}
 	}
+	if cfg.RepairGroup, err = cli.RepairGroup(u.link.repairs, cfg.Group); err != nil {
+		return err
+	}
 	if u.source != "" {
 		if cfg.Source, err = netip.ParseAddr(u.source); err != nil {
 			return fmt.Errorf("--source %q is not an address", u.source)

@@ -1,7 +1,10 @@
 package e2e
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -9,10 +12,12 @@ import (
 	"github.com/multicast-upgrade/tool/internal/netns"
 )
 
-// TestCongestionControlFindsTheRate sends a file by --rate auto through a line of 20 Mbit/s.
+// TestCongestionControlFindsTheRate sends a file by --rate auto through lines of 20 Mbit/s, which shape by tbf: all have it, less
+// than 5 % is lost, and from the fifth second on at least 80 % of the line is used, where the machine has time for that.
 func TestCongestionControlFindsTheRate(t *testing.T) {
 	netns.Require(t)
 	const group, line, size = "239.77.1.9:6003", 20e6, 50_000_000
+	busy := load(t)
 	net := netns.New(t, 5)
 	for _, h := range net.Hosts()[1:] {
 		h.LimitReceive(line)
@@ -51,10 +56,27 @@ func TestCongestionControlFindsTheRate(t *testing.T) {
 	}
 	seconds := when(t, progress[end]).Sub(when(t, progress[begin])).Seconds()
 	sent := progress[end]["datagram_bytes"].(float64) - progress[begin]["datagram_bytes"].(float64)
-	t.Logf("%.0f %% of the line from 5 s on", 100*8*sent/seconds/line) // a machine at rest comes to 86
-	if 8*sent/seconds < line/3 {                                       // and a busy one is no reason to crawl
+	want := 0.8
+	if busy > 1 { // six processes that wait for a CPU answer late, which congestion control takes for a longer path
+		want = 0.33
+	}
+	t.Logf("%.0f %% of the line from 5 s on; want %.0f %% with a load of %.1f for each CPU", 100*8*sent/seconds/line, 100*want, busy)
+	if 8*sent/seconds < want*line {
 		t.Errorf("%.1f Mbit/s of %.0f from 5 s on", 8*sent/seconds/1e6, line/1e6)
 	}
+}
+
+// load returns how many processes have been running or waiting to, on average of the last minute, for each CPU.
+func load(t *testing.T) (average float64) {
+	t.Helper()
+	b, err := os.ReadFile("/proc/loadavg")
+	if err == nil {
+		_, err = fmt.Sscan(string(b), &average)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return average / float64(runtime.NumCPU())
 }
 
 // when returns the time of an event.

@@ -1,6 +1,9 @@
 package netns
 
-import "fmt"
+import (
+	"encoding/json"
+	"fmt"
+)
 
 // Drop makes the host's firewall drop what matches, of what is sent to it: an
 // nftables expression, such as "udp dport 6003".
@@ -44,4 +47,17 @@ func (h *Host) Configure(args ...string) {
 func (h *Host) Set(params ...string) {
 	h.t.Helper()
 	must(h.t, "", "ip", append([]string{"netns", "exec", h.ns, "sysctl", "-qw"}, params...)...)
+}
+
+// Received returns how many bytes of frames have come to the host's interface.
+func (h *Host) Received() int64 {
+	h.t.Helper()
+	var links []struct {
+		Stats struct{ Rx struct{ Bytes int64 } } `json:"stats64"`
+	}
+	out := must(h.t, "", "ip", "-n", h.ns, "-j", "-s", "link", "show", Interface)
+	if err := json.Unmarshal(out, &links); err != nil || len(links) != 1 {
+		h.t.Fatalf("netns: ip -j link: %v: %s", err, out)
+	}
+	return links[0].Stats.Rx.Bytes
 }

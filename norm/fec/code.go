@@ -104,17 +104,24 @@ func (e *erasure) coefficient(s sum, q uint16, logQ int) uint16 {
 	return e.power(int(s.logW) - logQ - e.logDiff(s.x, q))
 }
 
-// add adds the symbol esi to the sums, each time multiplied by its coefficient. Bytes that symbol lacks are zeros; those
+// A place is a point of an erasure, and the logarithm of W there.
+type place struct {
+	q    uint16
+	logQ int
+}
+
+func (e *erasure) place(esi int) place { return place{e.point(esi), e.logProduct(esi)} }
+
+// add adds the symbol at a place to the sums, each time multiplied by its coefficient. Bytes that symbol lacks are zeros; those
 // that a sum lacks are not wanted. The sums are made side by side so that they and the symbol stay in the cache.
-func (e *erasure) add(sums []sum, esi int, symbol []byte) {
-	q, logQ := e.point(esi), e.logProduct(esi)
+func (e *erasure) add(sums []sum, p place, symbol []byte) {
 	if e.field == gf65536 {
-		e.addWords(sums, q, logQ, symbol)
+		e.addWords(sums, p.q, p.logQ, symbol)
 		return
 	}
 	for _, s := range sums {
 		n := min(len(s.dst), len(symbol))
-		addMul(s.dst[:n], byte(e.coefficient(s, q, logQ)), symbol[:n])
+		addMul(s.dst[:n], byte(e.coefficient(s, p.q, p.logQ)), symbol[:n])
 	}
 }
 

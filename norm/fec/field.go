@@ -40,14 +40,12 @@ func newField(m int, polynomial int) *field {
 // of a product of differences that leaves out x - x.
 func (f *field) logDiff(a, b uint16) int { return int(f.log[a^b]) }
 
-// power returns α^n, for n within twice the order of 0.
+// power returns α^n, for n within twice the order of 0. It does not branch, as nothing could predict which way: n>>63 is -1 for
+// a negative n, else 0.
 func (f *field) power(n int) uint16 {
-	for n < 0 {
-		n += f.order
-	}
-	for n >= f.order {
-		n -= f.order
-	}
+	n += f.order & (n >> 63)
+	n += f.order & (n >> 63)
+	n -= f.order &^ ((n - f.order) >> 63)
 	return f.exp[n]
 }
 

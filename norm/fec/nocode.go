@@ -20,6 +20,10 @@ func (s noCode) Parity(_ []byte, source [][]byte, esi int) error {
 	return checkParity(len(source), s.Symbols(len(source)), esi)
 }
 
+func (s noCode) Parities(_ [][]byte, source [][]byte, first int) error {
+	return s.Parity(nil, source, first)
+}
+
 func (s noCode) Decode(dst, symbols [][]byte) error {
 	if err := checkBlock(len(dst), s.Symbols(len(dst)), len(symbols)); err != nil {
 		return err

@@ -30,25 +30,51 @@ func (s reedSolomon) code(k int) code {
 }
 
 func (s reedSolomon) Parity(dst []byte, source [][]byte, esi int) error {
+	one := [...][]byte{dst}
+	return s.Parities(one[:], source, esi)
+}
+
+// sideBySide is how many parity symbols are made at once: of symbols that fit in an Ethernet frame, so many stay in the smallest
+// cache.
+const sideBySide = 16
+
+func (s reedSolomon) Parities(dst [][]byte, source [][]byte, first int) error {
 	k := len(source)
-	if err := checkParity(k, s.Symbols(k), esi); err != nil {
-		return err
-	}
-	if err := s.checkLength(dst); err != nil {
-		return err
+	for i, d := range dst {
+		if err := checkParity(k, s.Symbols(k), first+i); err != nil {
+			return err
+		}
+		if err := s.checkLength(d); err != nil {
+			return err
+		}
 	}
 	set := erasure{code: s.code(k)}
-	sums := [...]sum{set.sum(esi, dst)}
-	for i, symbol := range source {
-		set.add(sums[:], i, symbol)
+	var places [fewSymbols]place // on the stack
+	for i := range min(k, fewSymbols) {
+		places[i] = set.place(i)
 	}
-	set.finish(sums[:])
+	for ; len(dst) > 0; first += sideBySide {
+		var wanted [sideBySide]sum
+		sums := wanted[:min(len(dst), sideBySide)]
+		for i := range sums {
+			sums[i] = set.sum(first+i, dst[i])
+		}
+		for i, symbol := range source {
+			at := places[i%fewSymbols]
+			if i >= fewSymbols {
+				at = set.place(i)
+			}
+			set.add(sums, at, symbol)
+		}
+		set.finish(sums)
+		dst = dst[len(sums):]
+	}
 	return nil
 }
 
-// fewLosses is up to how many losses in a block Decode works without taking memory: all that GF(2^8) can have. Each one
-// more takes about 40 bytes until it returns.
-const fewLosses = 255
+// fewSymbols is for up to how many source symbols of a block Parities remembers their places, and for up to how many losses
+// Decode takes no memory: all that GF(2^8) can have. Each loss more takes about 40 bytes until it returns.
+const fewSymbols = 255
 
 func (s reedSolomon) Decode(dst, symbols [][]byte) error {
 	k := len(dst)
@@ -66,7 +92,7 @@ func (s reedSolomon) Decode(dst, symbols [][]byte) error {
 			}
 		}
 	}
-	var lost, spare [fewLosses]uint16 // on the stack
+	var lost, spare [fewSymbols]uint16 // on the stack
 	set := erasure{s.code(k), lost[:0], spare[:0]}
 	for esi, symbol := range symbols {
 		switch source := esi < k; {
@@ -76,7 +102,7 @@ func (s reedSolomon) Decode(dst, symbols [][]byte) error {
 			set.spare = append(set.spare, set.point(esi))
 		}
 	}
-	var wanted [fewLosses]sum
+	var wanted [fewSymbols]sum
 	sums := wanted[:0]
 	for i, d := range dst {
 		if symbols[i] == nil && d != nil {
@@ -85,7 +111,7 @@ func (s reedSolomon) Decode(dst, symbols [][]byte) error {
 	}
 	for esi, symbol := range symbols {
 		if symbol != nil {
-			set.add(sums, esi, symbol)
+			set.add(sums, set.place(esi), symbol)
 		}
 	}
 	set.finish(sums)

@@ -29,6 +29,10 @@ type Scheme interface {
 	// the scheme has no such symbol, or if dst is of odd length and m = 16.
 	Parity(dst []byte, source [][]byte, esi int) error
 
+	// Parities is Parity for several symbols that follow one another, the first of them being first: it takes less time
+	// than one by one.
+	Parities(dst [][]byte, source [][]byte, first int) error
+
 	// Decode rebuilds the missing source symbols of a block of k = len(dst) of them. symbols is indexed by ESI
 	// and nil where a symbol is missing (an empty one is not nil); it may end before n. For each i < k
 	// missing, Decode fills dst[i] to its length, which is that of the symbol on the wire or longer; where

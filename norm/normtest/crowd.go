@@ -72,8 +72,8 @@ type saying struct {
 	to          netip.AddrPort
 }
 
-// crowdMemory is what the members of a shard may use together, in bytes: as much as each of them may by itself.
-const crowdMemory = shardSize * 8 << 20
+// crowdMemory is what the members of a shard may use together, in bytes: a megabyte each.
+const crowdMemory = shardSize << 20
 
 // AddCrowd adds a crowd to the site (nil: directly at the core).
 func (n *Net) AddCrowd(name string, site *Site, cfg CrowdConfig) (*Crowd, error) {

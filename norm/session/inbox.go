@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path"
@@ -43,6 +42,7 @@ type part struct {
 	name    string
 	size    int64
 	written atomic.Int64 // bytes; some may have been written twice
+	digest
 }
 
 func (p *part) WriteAt(b []byte, off int64) (n int, err error) {
@@ -99,7 +99,7 @@ func (b *Inbox) create(h norm.Handle, info norm.ReceivedObject) (*part, error) {
 			return nil, fmt.Errorf("%w: it has %d bytes, %d are free", ErrNoSpace, info.Size, max(0, free))
 		}
 	}
-	p := &part{name: fmt.Sprintf("%s%d-%d-%d-%d.part", partPrefix, info.Sender, info.ID, os.Getpid(), h), size: info.Size}
+	p := &part{name: fmt.Sprintf("%s%d-%d-%d-%d.part", partPrefix, info.Sender, info.ID, os.Getpid(), h), size: info.Size, digest: newDigest()}
 	var err error
 	p.File, err = b.root.OpenFile(p.name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
 	return p, err
@@ -110,6 +110,19 @@ type File struct {
 	Name   string // beneath the Inbox's directory, slash-separated
 	Size   int64
 	SHA256 [sha256.Size]byte
+}
+
+// Data is told of the event norm.ObjectData: it takes the digest of what follows without a gap, so that little is left to do
+// when the object is complete. Without it Complete does all of that. A range must not be rejected once it was told. Data
+// and Complete of an object are for one goroutine.
+func (b *Inbox) Data(h norm.Handle, r norm.Range) error {
+	b.mu.Lock()
+	p := b.files[h]
+	b.mu.Unlock()
+	if p == nil {
+		return nil
+	}
+	return p.digest.add(p.File, r)
 }
 
 // Complete gives the file of a complete object its name, once it is on disk. After an error nothing of the object is
@@ -130,11 +143,9 @@ func (b *Inbox) Complete(h norm.Handle, info norm.ReceivedObject) (file File, er
 			return file, err
 		}
 	}
-	hash := sha256.New()
-	if _, err = io.Copy(hash, io.NewSectionReader(p, 0, info.Size)); err != nil {
+	if file.SHA256, err = p.digest.sum(p.File, info.Size); err != nil {
 		return file, err
 	}
-	hash.Sum(file.SHA256[:0])
 	if err = errors.Join(p.Sync(), p.Close()); err != nil {
 		return file, err
 	}

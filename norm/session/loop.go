@@ -10,8 +10,8 @@ import (
 )
 
 // pause is the least time between turns of a sender that nothing but its rate asks for. What may leave meanwhile leaves
-// together, in few system calls. The burst that a sender has by default lasts four times as long, so it loses no rate.
-const pause = 500 * time.Microsecond
+// together, in few system calls. The burst that a sender has by default lasts twice as long, so it loses no rate.
+const pause = time.Millisecond
 
 // loop owns the protocol state until the session is closed.
 func (s *Session) loop() {
@@ -21,26 +21,53 @@ func (s *Session) loop() {
 
 	alarm := time.NewTimer(0)
 	defer alarm.Stop()
+	awake := make(chan time.Time) // is never waited for
+	close(awake)
+	poll := newPoll(s.cfg)
+	_, clock := s.cfg.Conn.(*udp.Conn) // is the real one: another Conn may have a network and a time of its own
 	for {
 		more := s.turn(time.Now())
-		alarm.Reset(s.rest(more))
-		datagrams := in
-		if s.events.full() {
-			datagrams = nil // until the application has caught up
+		datagrams, late := in, s.events.full() // until the application has caught up
+		if late {
+			datagrams = nil
+		}
+		timeout := (<-chan time.Time)(awake)
+		switch rest := s.rest(more); {
+		case poll.on && !late:
+			s.handle(poll.read(rest))
+			if !poll.on {
+				s.resume(used)
+			}
+		case rest == 0:
+		case rest == s.pause && clock:
+			nap(rest)
+		default:
+			alarm.Reset(rest)
+			timeout = alarm.C
 		}
 		select {
 		case msgs := <-datagrams:
 			s.handle(msgs)
-			used <- struct{}{}
+			if !poll.start(len(msgs)) {
+				s.resume(used)
+			}
 		case j := <-s.files.done:
 			s.complete(j)
 		case f := <-s.calls:
 			f(time.Now())
 		case <-s.events.room:
-		case <-alarm.C:
+		case <-timeout:
 		case <-s.closed:
 			return
 		}
+	}
+}
+
+// resume lets the reader fill its batch again.
+func (s *Session) resume(used chan<- struct{}) {
+	select {
+	case used <- struct{}{}:
+	case <-s.closed:
 	}
 }
 

@@ -40,7 +40,11 @@ func (s *Session) read(in chan<- []udp.Message, used <-chan struct{}) {
 		}
 		select {
 		case in <- msgs[:n]:
-			<-used
+			select {
+			case <-used:
+			case <-s.closed:
+				return
+			}
 		case <-s.closed:
 			return
 		}

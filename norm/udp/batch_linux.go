@@ -20,16 +20,20 @@ func (b *batch) init(s *socket, r *resolved) {
 	b.writer.init(s, !r.NoOffload)
 }
 
-func (s *socket) readBatch(msgs []Message) (int, error)  { return s.reader.read(msgs) }
-func (s *socket) writeBatch(msgs []Message) (int, error) { return s.writer.write(msgs) }
+// canTry: there are reads that do not wait.
+const canTry = true
+
+func (s *socket) readBatch(msgs []Message) (int, error)    { return s.reader.read(msgs) }
+func (s *socket) tryReadBatch(msgs []Message) (int, error) { return s.reader.tryRead(msgs) }
+func (s *socket) writeBatch(msgs []Message) (int, error)   { return s.writer.write(msgs) }
 
 func (s *socket) gso() bool { return s.writer.gso.Load() }
 func (s *socket) gro() bool { return s.reader.gro }
 
 // ioError is what a caller gets for a failed call.
-func ioError(call string, err error, errno unix.Errno) error {
+func (s *socket) ioError(call string, err error, errno unix.Errno) error {
 	switch {
-	case errors.Is(err, net.ErrClosed):
+	case s.closed.Load() || errors.Is(err, net.ErrClosed):
 		return net.ErrClosed
 	case err != nil:
 		return err

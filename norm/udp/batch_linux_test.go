@@ -61,6 +61,22 @@ func TestRefusedRunsAreGivenUp(t *testing.T) {
 	})
 }
 
+// TestOwnDataAreNoOverflow: the kernel counts what a filter drops as it counts what a queue has no room for.
+func TestOwnDataAreNoOverflow(t *testing.T) {
+	eachFamily(t, func(t *testing.T, n testNet) {
+		sender := n.open(t, Config{Group: n.at(1), Role: Sender})
+		receiver := n.open(t, Config{Group: n.at(1)})
+		send(t, sender, netip.AddrPort{}, run(10, 500)...)
+		send(t, receiver, netip.AddrPort{}, []byte("feedback"))
+		if got := receive(t, sender, 1)[0]; string(got.B) != "feedback" {
+			t.Errorf("got %q", got.B)
+		}
+		if s := sender.Stats(); s.Dropped.Overflow != 0 {
+			t.Errorf("%d datagrams overflowed", s.Dropped.Overflow)
+		}
+	})
+}
+
 func TestRunLength(t *testing.T) {
 	other := netip.MustParseAddrPort("192.0.2.1:6003")
 	of := func(sizes ...int) (msgs []Message) {

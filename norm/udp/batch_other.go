@@ -19,6 +19,12 @@ func (b *batch) init(s *socket, _ *resolved) {
 	b.s, b.buf, b.oob = s, make([]byte, 1<<16), make([]byte, controlSize)
 }
 
+// detached is nothing: the socket stays with package net.
+type detached struct{}
+
+func (*socket) detach() error  { return nil }
+func (s *socket) close() error { return s.conn.Close() }
+
 // These systems have neither UDP_SEGMENT nor UDP_GRO.
 func (*socket) gso() bool { return false }
 func (*socket) gro() bool { return false }
@@ -54,6 +60,11 @@ func (b *batch) readBatch(msgs []Message) (int, error) {
 		return 1, nil
 	}
 }
+
+// canTry: package net has only reads that wait.
+const canTry = false
+
+func (*batch) tryReadBatch([]Message) (int, error) { return 0, errors.ErrUnsupported }
 
 // likelyTo is where a datagram was sent if the system does not tell: to the
 // group if the socket is in one.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"time"
 )
 
 // A Role says which ports a Conn uses.
@@ -31,6 +32,14 @@ const (
 	DefaultReadBuffer  = 2 << 20
 	DefaultWriteBuffer = 1 << 20
 )
+
+// stall is for how long a receiver may not get to read: several processes take turns on a processor, or a disk is slow.
+const stall = 50 * time.Millisecond
+
+// ReadBufferFor returns a Config.ReadBuffer for a rate, in bits per second: what arrives in 50 ms, 64 KiB to 64 MiB.
+func ReadBufferFor(rate float64) int {
+	return int(min(max(rate/8*stall.Seconds(), 64<<10), 64<<20))
+}
 
 // A Config describes the sockets of one NORM session. Only Group is required.
 type Config struct {
@@ -144,8 +153,8 @@ func (c Config) resolve() (*resolved, error) {
 	if err := checkGroup(c.Group); err != nil {
 		return nil, err
 	}
-	if err := checkRepairGroup(c.RepairGroup, c.Group); err != nil {
-		return nil, err
+	if g := c.RepairGroup; g != (netip.AddrPort{}) && (!g.Addr().IsMulticast() || g.Port() == 0 || !addr.IsMulticast()) {
+		return nil, fmt.Errorf("repair group %v beside group %v: both have to be multicast groups with a port", g, c.Group)
 	}
 	r := &resolved{Config: c}
 	for _, check := range []func() error{r.findInterface, r.checkSource, r.checkNumbers} {
@@ -221,24 +230,6 @@ func (r *resolved) checkSource() error {
 		r.from = r.Source
 	}
 	return nil
-}
-
-// checkRepairGroup reports why g cannot be the repair group of a session.
-func checkRepairGroup(g, group netip.AddrPort) error {
-	a := g.Addr()
-	switch {
-	case g == netip.AddrPort{}:
-		return nil
-	case !a.IsMulticast() || !group.Addr().IsMulticast():
-		return fmt.Errorf("repair group %v beside %v: both have to be multicast groups", g, group)
-	case a.Is4() != group.Addr().Is4() || a.Zone() != "":
-		return fmt.Errorf("repair group %v has to be of the IP version of group %v, and without zone", g, group)
-	case IsSourceSpecific(a) != IsSourceSpecific(group.Addr()):
-		return fmt.Errorf("repair group %v and group %v: either both are source-specific, or neither", g, group)
-	case a == group.Addr():
-		return fmt.Errorf("repair group %v has the address of group %v: it needs another one", g, group)
-	}
-	return checkGroup(g)
 }
 
 func (r *resolved) checkNumbers() error {

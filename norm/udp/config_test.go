@@ -145,6 +145,7 @@ func TestTTL(t *testing.T) {
 	needControl(t)
 	eachFamily(t, func(t *testing.T, n testNet) {
 		receiver := n.open(t, Config{Group: n.at(1)})
+		receiver.out.attach(t)
 		err := ipv6.NewPacketConn(receiver.out.conn).SetControlMessage(ipv6.FlagHopLimit, true)
 		if n.host.Is4() {
 			err = ipv4.NewPacketConn(receiver.out.conn).SetControlMessage(ipv4.FlagTTL, true)
@@ -174,4 +175,12 @@ func TestTTL(t *testing.T) {
 			sender.Close()
 		}
 	})
+}
+
+func TestReadBufferFor(t *testing.T) {
+	for rate, want := range map[float64]int{0: 64 << 10, 1e6: 64 << 10, 1e9: 6_250_000, 1e12: 64 << 20} {
+		if got := ReadBufferFor(rate); got != want {
+			t.Errorf("%g bits per second: %d, want %d", rate, got, want)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -127,6 +128,19 @@ func (c *Conn) ReadBatch(msgs []Message) (n int, err error) {
 		return c.merge.readBatch(msgs)
 	}
 	return c.out.readBatch(msgs)
+}
+
+// TryReadBatch is ReadBatch that does not wait: it returns 0 if no datagrams are at hand. The goroutine that calls ReadBatch
+// must not do so meanwhile. On systems other than Linux, for a Sender, and with a repair group, the error is
+// errors.ErrUnsupported.
+func (c *Conn) TryReadBatch(msgs []Message) (n int, err error) {
+	switch {
+	case c.merge != nil || !canTry:
+		return 0, errors.ErrUnsupported
+	case len(msgs) == 0:
+		return 0, nil
+	}
+	return c.out.tryReadBatch(msgs)
 }
 
 // WriteBatch sends msgs in order and returns how many were handed to the

@@ -32,6 +32,7 @@ func TestForeignAreCounted(t *testing.T) {
 	eachFamily(t, func(t *testing.T, n testNet) {
 		receiver := n.open(t, Config{Group: n.at(1)})
 		sender := n.open(t, Config{Group: n.at(1), Role: Sender})
+		receiver.out.attach(t)
 		o := receiver.out.options(receiver.config)
 		if err := o.JoinGroup(receiver.config.ifi, ipAddr(n.at(2).Addr())); err != nil {
 			t.Fatal(err)

@@ -28,8 +28,9 @@ func (s *socket) ignoreOwn(port uint16, r *resolved) {
 		program = program[2:]
 	}
 	s.raw.Control(func(fd uintptr) {
-		// Without the filter the protocol ignores them, by their node id.
-		unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
+		// Without the filter the protocol ignores them, by their node id. The
+		// kernel counts what a filter drops as what the queue had no room for.
+		s.reader.filtered = nil == unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
 			&unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]})
 	})
 }

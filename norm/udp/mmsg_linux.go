@@ -20,9 +20,21 @@ type mmsghdr struct {
 // A mmsgCall is recvmmsg or sendmmsg: it returns how many headers were used.
 type mmsgCall func(fd uintptr, hdrs []mmsghdr) (int, unix.Errno)
 
+// recvmmsg waits for the first datagram, and tryRecvmmsg for none.
 func recvmmsg(fd uintptr, hdrs []mmsghdr) (int, unix.Errno) {
-	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&hdrs[0])), uintptr(len(hdrs)), 0, 0, 0)
-	return int(n), errno
+	return recvmmsgFlags(fd, hdrs, unix.MSG_WAITFORONE)
+}
+
+func tryRecvmmsg(fd uintptr, hdrs []mmsghdr) (int, unix.Errno) {
+	return recvmmsgFlags(fd, hdrs, unix.MSG_DONTWAIT)
+}
+
+func recvmmsgFlags(fd uintptr, hdrs []mmsghdr, flags uintptr) (int, unix.Errno) {
+	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&hdrs[0])), uintptr(len(hdrs)), flags, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), 0
 }
 
 func sendmmsg(fd uintptr, hdrs []mmsghdr) (int, unix.Errno) {

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	readSlots = 16      // datagrams, or runs of them, that one recvmmsg fetches
+	readSlots = 32      // datagrams, or runs of them, that one recvmmsg fetches
 	slotSize  = 1 << 16 // holds any of them; memory is touched as far as it is filled
 )
 
@@ -32,9 +32,21 @@ type reader struct {
 	from                 netip.AddrPort
 
 	overflow uint32 // SO_RXQ_OVFL as last seen
+	filtered bool   // it counts what a filter drops, too
 
 	receive func(fd uintptr) bool // r.recv, bound once so that reading does not allocate
 	errno   unix.Errno            // its result
+}
+
+// tryRead is read, but does not wait: it returns 0 if there is nothing to fetch.
+func (r *reader) tryRead(msgs []Message) (int, error) {
+	r.call = tryRecvmmsg
+	n, err := r.read(msgs)
+	r.call = recvmmsg
+	if r.errno == unix.EAGAIN {
+		r.errno, err = 0, nil
+	}
+	return n, err
 }
 
 func (r *reader) init(s *socket, offload bool) {
@@ -58,13 +70,14 @@ func (r *reader) read(msgs []Message) (int, error) {
 			return n, nil
 		}
 		err := r.s.raw.Read(r.receive)
-		if err := ioError("recvmmsg", err, r.errno); err != nil {
+		if err := r.s.ioError("recvmmsg", err, r.errno); err != nil {
 			return 0, err
 		}
 	}
 }
 
-// recv fills the slots. It returns false if there is nothing to fetch yet.
+// recv waits for datagrams and fills the slots. It returns false if another is
+// to wait.
 func (r *reader) recv(fd uintptr) bool {
 	for i := range r.hdrs {
 		r.hdrs[i].Namelen = unix.SizeofSockaddrInet6
@@ -75,14 +88,11 @@ func (r *reader) recv(fd uintptr) bool {
 	for errno == unix.EINTR {
 		n, errno = r.call(fd, r.hdrs[:])
 	}
-	switch errno {
-	case unix.EAGAIN:
-		return false
-	case 0:
+	if errno == unix.EAGAIN && r.s.file == nil {
+		return false // the poller waits
+	}
+	if r.filled = n; errno == 0 {
 		r.s.stats.received.calls.Add(1)
-		r.filled = n
-	default:
-		r.filled = 0
 	}
 	r.next, r.offset, r.errno = 0, 0, errno
 	return true
@@ -124,7 +134,7 @@ func (r *reader) handOut(msgs []Message) int {
 func (r *reader) open(h *mmsghdr) bool {
 	c := &r.current
 	c.parse(r.oobs[r.next][:h.Controllen])
-	if c.overflow != 0 {
+	if c.overflow != 0 && !r.filtered {
 		r.s.stats.overflow.Add(uint64(c.overflow - r.overflow)) // circular
 		r.overflow = c.overflow
 	}

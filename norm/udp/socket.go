@@ -22,6 +22,7 @@ type socket struct {
 	readBuffer, writeBuffer int // as granted by the kernel, in bytes
 
 	batch
+	detached
 }
 
 // accept says which datagrams a socket is for. The kernel filters too, but
@@ -86,17 +87,20 @@ func (s *socket) drop(v verdict, n int) {
 // address of this host that stands for it.
 func openSession(r *resolved, group netip.AddrPort, stats *counters) (*socket, error) {
 	s, err := openGroup(r, group, stats)
-	if err != nil || !r.multicast() {
-		return s, err
-	}
-	if err := s.join(r, group.Addr()); err != nil {
-		s.close()
+	if err != nil {
 		return nil, err
 	}
-	return s, nil
+	if r.multicast() {
+		if err := s.join(r, group.Addr()); err != nil {
+			s.close()
+			return nil, err
+		}
+	}
+	return s, s.detach()
 }
 
-// openGroup is openSession without joining.
+// openGroup is openSession without joining. The socket stays with package net,
+// which can still join.
 func openGroup(r *resolved, group netip.AddrPort, stats *counters) (*socket, error) {
 	at := netip.AddrPortFrom(r.wildcard(), group.Port())
 	if !r.multicast() {
@@ -123,13 +127,18 @@ func openSource(r *resolved, stats *counters) (*socket, error) {
 	}
 	at := netip.AddrPortFrom(from, r.SourcePort)
 	s, err := listen(r, at, stats)
-	if err != nil || !r.sessionPort(s.local.Port()) {
-		return s, err
+	if err != nil {
+		return nil, err
 	}
-	// The kernel chose a port of the session, of all there are: hold it while
-	// choosing another one.
-	defer s.close()
-	return listen(r, at, stats)
+	if r.sessionPort(s.local.Port()) {
+		// The kernel chose a port of the session, of all there are: hold it while
+		// choosing another one.
+		defer s.close()
+		if s, err = listen(r, at, stats); err != nil {
+			return nil, err
+		}
+	}
+	return s, s.detach()
 }
 
 // listen opens a socket bound to at, with all options of r that are not about
@@ -175,5 +184,3 @@ func listenError(at netip.AddrPort, err error) error {
 	}
 	return fmt.Errorf("opening a socket on %v: %w", at, err)
 }
-
-func (s *socket) close() error { return s.conn.Close() }

@@ -29,7 +29,7 @@ type Dropped struct {
 	Destination uint64 `json:"destination"` // sent to another group, or on another interface
 	Source      uint64 `json:"source"`      // sent to a source-specific group by another host
 	Truncated   uint64 `json:"truncated"`   // longer than a datagram can be
-	Overflow    uint64 `json:"overflow"`    // the kernel's queue was full (Linux only)
+	Overflow    uint64 `json:"overflow"`    // the kernel's queue was full (Linux only; not of what a Sender hears on the group)
 }
 
 // A Buffer is the size of a kernel queue in bytes. What is granted below what

@@ -56,7 +56,7 @@ func (w *writer) init(s *socket, offload bool) {
 func (w *writer) write(msgs []Message) (n int, err error) {
 	for n < len(msgs) && err == nil {
 		w.build(msgs[n:])
-		err = ioError("sendmmsg", w.s.raw.Write(w.transmit), w.errno)
+		err = w.s.ioError("sendmmsg", w.s.raw.Write(w.transmit), w.errno)
 		bytes, datagrams := 0, 0
 		for _, run := range w.runs[:w.sent] {
 			datagrams += run
@@ -145,8 +145,8 @@ func (w *writer) header(i int, run []Message, iovs []unix.Iovec) {
 	}
 }
 
-// send gives the kernel what it has not taken yet. It returns false while the
-// kernel's queue is full.
+// send gives the kernel what it has not taken yet, and waits while its queue
+// is full.
 func (w *writer) send(fd uintptr) bool {
 	for w.sent < w.headers {
 		n, errno := w.call(fd, w.hdrs[w.sent:w.headers])
@@ -156,7 +156,11 @@ func (w *writer) send(fd uintptr) bool {
 			w.sent += n
 		case unix.EINTR:
 		case unix.EAGAIN:
-			return false
+			if w.s.file == nil {
+				return false // the poller waits
+			}
+			w.errno = errno
+			return true
 		default:
 			w.errno = errno
 			return true

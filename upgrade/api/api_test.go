@@ -13,14 +13,16 @@ import (
 	"time"
 
 	"github.com/multicast-upgrade/tool/discovery"
+	"github.com/multicast-upgrade/tool/internal/fleettest"
 	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/upgrade/api"
 	"github.com/multicast-upgrade/tool/upgrade/api/rest"
 	"github.com/multicast-upgrade/tool/upgrade/store"
 )
 
-func TestOfTwoPeopleOneWins(t *testing.T) {
-	r := newRig(t, plenty)
+func TestOfTwoPeopleOneWins(t *testing.T) { onBoth(t, testOfTwoPeopleOneWins) }
+
+func testOfTwoPeopleOneWins(t *testing.T, r *rig) {
 	c := r.create(draft("spring", r.upload("2.0"), "c-1"))
 	answers := make([]answer, 2)
 	var both sync.WaitGroup
@@ -47,8 +49,9 @@ func TestOfTwoPeopleOneWins(t *testing.T) {
 }
 
 // COMMIT and ABORT at once: one is done, and the other is told.
-func TestCommitAgainstAbort(t *testing.T) {
-	r := newRig(t, plenty)
+func TestCommitAgainstAbort(t *testing.T) { onBoth(t, testCommitAgainstAbort) }
+
+func testCommitAgainstAbort(t *testing.T, r *rig) {
 	release := r.upload("2.0")
 	r.enrol("device-1")
 	r.agent("device-1")
@@ -77,8 +80,9 @@ func TestCommitAgainstAbort(t *testing.T) {
 	}
 }
 
-func TestIdempotencyKey(t *testing.T) {
-	r := newRig(t, plenty)
+func TestIdempotencyKey(t *testing.T) { onBoth(t, testIdempotencyKey) }
+
+func testIdempotencyKey(t *testing.T, r *rig) {
 	d := draft("spring", r.upload("2.0"), "c-1")
 	first := r.want(201, "", "anna", "POST /campaigns", d, "Idempotency-Key", "k1")
 	again := r.want(201, "", "anna", "POST /campaigns", d, "Idempotency-Key", "k1")
@@ -98,8 +102,9 @@ func TestIdempotencyKey(t *testing.T) {
 }
 
 // Names that mean something to a shell, a path, SQL or HTML are text, or are refused.
-func TestHostileNames(t *testing.T) {
-	r := newRig(t, plenty)
+func TestHostileNames(t *testing.T) { onBoth(t, testHostileNames) }
+
+func testHostileNames(t *testing.T, r *rig) {
 	release := r.upload("2.0")
 	for _, name := range []string{"'; DROP TABLE campaigns; --", "<script>alert(1)</script>", "../../etc/passwd", "a\nb", `"`, "\u202e", strings.Repeat("n", 256), "%2e%2e"} {
 		c := r.create(draft(name, release, "c-1"))
@@ -324,7 +329,7 @@ func TestRendezvousRefusesOthers(t *testing.T) {
 	ctx := t.Context()
 	// device-2 says hello as device-1, with its own key.
 	h := discovery.Hello{Device: "device-1", Product: "phone", Hardware: "rev-a"}
-	if err := h.Sign(testKey(manifest.RoleDevice, "device-2")); err != nil {
+	if err := h.Sign(fleettest.Key(manifest.RoleDevice, "device-2")); err != nil {
 		t.Fatal(err)
 	}
 	if err := client.Hello(ctx, h); err == nil {
@@ -343,14 +348,15 @@ func TestRendezvousRefusesOthers(t *testing.T) {
 	if st := r.status(c.Id); st.Ready != 0 {
 		t.Errorf("status %+v", st)
 	}
-	if d := r.device("device-1"); d.Duplicate || d.KeyState != rest.KeyStateApproved || d.Key != testKey(manifest.RoleDevice, "device-1").Public().String() {
+	if d := r.device("device-1"); d.Duplicate || d.KeyState != rest.KeyStateApproved || d.Key != fleettest.Key(manifest.RoleDevice, "device-1").Public().String() {
 		t.Errorf("device %+v", d)
 	}
 }
 
 // A person who made a campaign cannot approve it, whatever the role.
-func TestTwoPeople(t *testing.T) {
-	r := newRig(t, plenty)
+func TestTwoPeople(t *testing.T) { onBoth(t, testTwoPeople) }
+
+func testTwoPeople(t *testing.T, r *rig) {
 	release := r.upload("2.0")
 	r.enrol("device-1")
 	d := later(draft("spring", release, "device-1"))
@@ -360,13 +366,13 @@ func TestTwoPeople(t *testing.T) {
 	r.want(409, rest.ReasonNotApproved, "carl", start, nil, "If-Match", etag(c.Revision))
 	r.want(403, rest.ReasonSamePerson, "carl", "POST /campaigns/"+c.Id+"/approve", nil, "If-Match", etag(c.Revision))
 	var err error
-	if _, r.tokens["dora"], err = r.store.CreateToken(t.Context(), "dora", store.RoleApprover, by("console")); err != nil {
+	if _, r.tokens["dora"], err = r.store.CreateToken(t.Context(), "dora", store.RoleApprover, fleettest.By("console")); err != nil {
 		t.Fatal(err)
 	}
 	// One person is one person, with whatever token.
 	for i, name := range []string{"carl", "Carl", " carl "} {
 		again := fmt.Sprint("carl's token ", i)
-		if _, r.tokens[again], err = r.store.CreateToken(t.Context(), name, store.RoleAdmin, by("console")); err != nil {
+		if _, r.tokens[again], err = r.store.CreateToken(t.Context(), name, store.RoleAdmin, fleettest.By("console")); err != nil {
 			t.Fatal(err)
 		}
 		r.want(403, rest.ReasonSamePerson, again, "POST /campaigns/"+c.Id+"/approve", nil, "If-Match", etag(c.Revision))

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/multicast-upgrade/tool/internal/fleettest"
 	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/upgrade/api"
 	"github.com/multicast-upgrade/tool/upgrade/api/rest"
@@ -103,8 +104,9 @@ func TestGeneratedIsCurrent(t *testing.T) {
 var fields = strings.NewReplacer("{release}", strings.Repeat("0", 64), "{image}", "fw", "{device}", "nobody", "{campaign}", strings.Repeat("0", 32), "{token}", "0", "{enrolment}", "0")
 
 // TestRoles asks for each operation as everybody, and as nobody.
-func TestRoles(t *testing.T) {
-	r := newRig(t, plenty)
+func TestRoles(t *testing.T) { onBoth(t, testRoles) }
+
+func testRoles(t *testing.T, r *rig) {
 	rank := map[store.Role]int{"": 0, store.RoleViewer: 1, store.RoleOperator: 2, store.RoleApprover: 3, store.RoleAdmin: 4}
 	for _, op := range api.Operations() {
 		if op.Path == "/events/stream" {
@@ -136,8 +138,9 @@ func TestRoles(t *testing.T) {
 }
 
 // TestEveryAnswer sees each answer that the contract has for each operation, and no other.
-func TestEveryAnswer(t *testing.T) {
-	r := newRig(t, plenty)
+func TestEveryAnswer(t *testing.T) { onBoth(t, testEveryAnswer) }
+
+func testEveryAnswer(t *testing.T, r *rig) {
 	for _, op := range api.Operations() {
 		if op.Path != "/events/stream" {
 			key := op.Method + " " + fields.Replace(op.Path)
@@ -202,12 +205,12 @@ func (r *rig) lists() {
 const noRelease = "0000000000000000000000000000000000000000000000000000000000000000"
 
 func (r *rig) releases() (id string) {
-	signed := r.signed(releaseKey, "2.0", r.image, soon())
+	signed := r.signed(fleettest.ReleaseKey, "2.0", r.image, soon())
 	r.want(422, rest.ReasonSignature, "anna", "POST /releases", []byte("nonsense"))
 	r.want(400, rest.ReasonInvalid, "anna", "POST /releases", signed, "Idempotency-Key", strings.Repeat("k", 256))
 	r.want(413, rest.ReasonTooLarge, "anna", "POST /releases", make([]byte, 65<<10))
-	r.want(422, rest.ReasonSignature, "anna", "POST /releases", r.signed(testKey(manifest.RoleRelease, "other"), "2.0", r.image, soon()))
-	r.want(422, rest.ReasonExpired, "anna", "POST /releases", r.signed(releaseKey, "1.0", r.image, time.Now().UTC().Truncate(time.Second).Add(-time.Hour)))
+	r.want(422, rest.ReasonSignature, "anna", "POST /releases", r.signed(fleettest.Key(manifest.RoleRelease, "other"), "2.0", r.image, soon()))
+	r.want(422, rest.ReasonExpired, "anna", "POST /releases", r.signed(fleettest.ReleaseKey, "1.0", r.image, time.Now().UTC().Truncate(time.Second).Add(-time.Hour)))
 	release := decode[rest.Release](r.T, r.want(201, "", "anna", "POST /releases", signed))
 	if release.Product != "phone" || release.Images[0].Present || release.Images[0].Size != int64(len(r.image)) || release.Uploaded.Actor != "anna" {
 		r.Errorf("release %+v", release)
@@ -259,7 +262,7 @@ func (r *rig) devices() {
 	for _, name := range []string{"p-1", "p-2"} {
 		err := r.store.SeeDevices(ctx, store.Sighting{Device: name, Product: "phone", Hardware: "rev-a", At: now})
 		if err == nil {
-			err = r.store.ShowKey(ctx, name, testKey(manifest.RoleDevice, name).Public(), now)
+			err = r.store.ShowKey(ctx, name, fleettest.Key(manifest.RoleDevice, name).Public(), now)
 		}
 		if err != nil {
 			r.Fatal(err)
@@ -417,7 +420,7 @@ func (r *rig) campaigns(release string) {
 
 	r.run(release)
 
-	if _, err := r.store.MarkRestored(r.Context(), by("console")); err != nil {
+	if _, err := r.store.MarkRestored(r.Context(), fleettest.By("console")); err != nil {
 		r.Fatal(err)
 	}
 	c = decode[rest.Campaign](r.T, r.want(200, "", "vera", "GET /campaigns/"+c.Id, nil))
@@ -433,9 +436,9 @@ func (r *rig) campaigns(release string) {
 
 // expired adds a release that the server would not take any more.
 func (r *rig) expired() string {
-	release, err := r.store.AddRelease(r.Context(), r.signed(releaseKey, "0.9", r.image, time.Now().UTC().Truncate(time.Second).Add(-time.Hour)), by("anna"))
+	release, err := r.store.AddRelease(r.Context(), r.signed(fleettest.ReleaseKey, "0.9", r.image, time.Now().UTC().Truncate(time.Second).Add(-time.Hour)), fleettest.By("anna"))
 	if err == nil {
-		err = r.store.AddImage(r.Context(), release.ID, "fw", bytes.NewReader(r.image), by("anna"))
+		err = r.store.AddImage(r.Context(), release.ID, "fw", bytes.NewReader(r.image), fleettest.By("anna"))
 	}
 	if err != nil {
 		r.Fatal(err)

@@ -3,48 +3,28 @@ package api_test
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"net/url"
-	"path/filepath"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/multicast-upgrade/tool/internal/fleettest"
+	"github.com/multicast-upgrade/tool/internal/pgtest"
 	"github.com/multicast-upgrade/tool/manifest"
-	"github.com/multicast-upgrade/tool/norm/normtest/hub"
-	"github.com/multicast-upgrade/tool/norm/session"
 	"github.com/multicast-upgrade/tool/upgrade"
 	"github.com/multicast-upgrade/tool/upgrade/api"
 	"github.com/multicast-upgrade/tool/upgrade/api/rest"
 	"github.com/multicast-upgrade/tool/upgrade/fleet"
 	"github.com/multicast-upgrade/tool/upgrade/store"
 )
-
-var (
-	serverKey  = testKey(manifest.RoleServer, "server")
-	releaseKey = testKey(manifest.RoleRelease, "release")
-	group      = netip.MustParseAddrPort("239.1.2.3:6003")
-)
-
-// testKey makes the key that belongs to a name, so that a failing test fails the same way again.
-func testKey(role manifest.Role, name string) *manifest.PrivateKey {
-	seed := make([]byte, ed25519.SeedSize)
-	copy(seed, name)
-	key, err := manifest.GenerateKey(role, bytes.NewReader(seed))
-	if err != nil {
-		panic(err)
-	}
-	return key
-}
 
 // plenty is for tests that ask much.
 var plenty = api.Limits{PerToken: 1e5, PerAddress: 1e5, Guesses: 1e5}
@@ -58,10 +38,9 @@ type rig struct {
 	url    string
 	tokens map[string]string // secrets by name
 	image  []byte
-	net    hub.Hub
+	net    fleettest.Network
 
-	mu   sync.Mutex // guards all below
-	last byte
+	mu   sync.Mutex              // guards seen
 	seen map[string]map[int]bool // answers of operations: "GET /releases" 200
 }
 
@@ -71,16 +50,29 @@ var people = map[string]store.Role{
 	"device-1": store.RoleDevice,
 }
 
-func newRig(t *testing.T, limits api.Limits) *rig {
-	t.Helper()
-	st, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "fleet.db"))
-	if err != nil {
-		t.Fatal(err)
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if err := pgtest.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
 	}
-	t.Cleanup(func() { st.Close() })
-	r := &rig{T: t, store: st, tokens: map[string]string{}, seen: map[string]map[int]bool{}, image: pattern(100_000)}
+	os.Exit(code)
+}
+
+// onBoth runs f with a rig on each database.
+func onBoth(t *testing.T, f func(t *testing.T, r *rig)) {
+	fleettest.OnBoth(t, func(t *testing.T, database func(testing.TB) string) { f(t, newRigOn(t, database, plenty)) })
+}
+
+func newRig(t *testing.T, limits api.Limits) *rig { return newRigOn(t, fleettest.SQLite, limits) }
+
+func newRigOn(t *testing.T, database func(testing.TB) string, limits api.Limits) *rig {
+	t.Helper()
+	st := fleettest.Open(t, database(t))
+	var err error
+	r := &rig{T: t, store: st, tokens: map[string]string{}, seen: map[string]map[int]bool{}, image: fleettest.Image(100_000)}
 	for name, role := range people {
-		if _, r.tokens[name], err = st.CreateToken(t.Context(), name, role, by("console")); err != nil {
+		if _, r.tokens[name], err = st.CreateToken(t.Context(), name, role, fleettest.By("console")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -98,24 +90,11 @@ func newRig(t *testing.T, limits api.Limits) *rig {
 	return r
 }
 
-func by(actor string) store.By { return store.By{Actor: actor, At: time.Now().UTC()} }
-
-func pattern(n int) []byte {
-	b := make([]byte, n)
-	rng := rand.New(rand.NewPCG(7, 7))
-	for i := range b {
-		b[i] = byte(rng.Uint32())
-	}
-	return b
-}
-
 func (r *rig) server(name string) *fleet.Server {
 	r.Helper()
-	s, err := fleet.Open(r.Context(), fleet.Config{
-		Store: r.store, Key: serverKey, Trust: manifest.Keys{Keys: []manifest.PublicKey{releaseKey.Public()}, Threshold: 1},
-		URL: "http://127.0.0.1:8443", Name: name, Groups: []netip.AddrPort{group, netip.MustParseAddrPort("239.1.2.4:6003")}, Linger: 10 * time.Millisecond,
-		Conn: func(store.Campaign, netip.AddrPort) (session.Conn, error) { return r.open(), nil },
-	})
+	cfg := fleettest.Config(r.store, &r.net)
+	cfg.Name, cfg.Linger = name, 10*time.Millisecond
+	s, err := fleet.Open(r.Context(), cfg)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -124,7 +103,7 @@ func (r *rig) server(name string) *fleet.Server {
 
 // serve puts the API, and the rendezvous, in front of a server.
 func (r *rig) serve(s *fleet.Server, limits api.Limits) (*api.API, string) {
-	a := api.New(api.Config{Fleet: s, Key: serverKey.Public(), URL: "http://127.0.0.1:8443", Version: "test", Limits: limits})
+	a := api.New(api.Config{Fleet: s, Key: fleettest.ServerKey.Public(), URL: "http://127.0.0.1:8443", Version: "test", Limits: limits})
 	mux := http.NewServeMux()
 	mux.Handle("/api/", a)
 	mux.Handle("/v1/", s.Handler())
@@ -133,13 +112,6 @@ func (r *rig) serve(s *fleet.Server, limits api.Limits) (*api.API, string) {
 	web := httptest.NewServer(mux)
 	r.Cleanup(func() { web.CloseClientConnections(); web.Close() })
 	return a, web.URL
-}
-
-func (r *rig) open() session.Conn {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.last++
-	return r.net.Open(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, r.last}), 6003))
 }
 
 // An answer is what a request got.
@@ -254,18 +226,9 @@ func (r *rig) want(status int, reason rest.Reason, who, operation string, body a
 
 func (r *rig) signed(key *manifest.PrivateKey, version string, image []byte, expires time.Time) []byte {
 	r.Helper()
-	im, _, err := manifest.NewImage("fw", bytes.NewReader(image), int64(len(image)))
-	if err != nil {
-		r.Fatal(err)
-	}
-	created := expires.AddDate(0, -6, 0)
-	m := &manifest.Manifest{Product: "phone", Hardware: []string{manifest.AnyHardware}, Version: version, Sequence: 5,
-		Created: created, Expires: expires, Images: []manifest.Image{im}}
-	signed, err := m.Sign(key)
-	if err != nil {
-		r.Fatal(err)
-	}
-	return signed
+	return fleettest.Release(r.T, key, "fw", image, func(m *manifest.Manifest) {
+		m.Version, m.Created, m.Expires = version, expires.AddDate(0, -6, 0), expires
+	})
 }
 
 func soon() time.Time { return time.Now().UTC().Truncate(time.Second).AddDate(0, 6, 0) }
@@ -273,7 +236,7 @@ func soon() time.Time { return time.Now().UTC().Truncate(time.Second).AddDate(0,
 // upload adds a release with its image and returns its digest.
 func (r *rig) upload(version string) string {
 	r.Helper()
-	release := decode[rest.Release](r.T, r.want(201, "", "anna", "POST /releases", r.signed(releaseKey, version, r.image, soon())))
+	release := decode[rest.Release](r.T, r.want(201, "", "anna", "POST /releases", r.signed(fleettest.ReleaseKey, version, r.image, soon())))
 	r.want(204, "", "anna", "PUT /releases/"+release.Id+"/images/fw", r.image)
 	return release.Id
 }
@@ -283,7 +246,7 @@ func (r *rig) enrol(names ...string) {
 	r.Helper()
 	for _, name := range names {
 		made := decode[rest.EnrolmentSecret](r.T, r.want(201, "", "anna", "POST /enrolments", rest.NewEnrolment{Device: name, Site: "berlin", Expires: time.Now().Add(time.Hour)}))
-		err := r.store.Enrol(r.Context(), made.Secret, store.Sighting{Device: name, Product: "phone", Hardware: "rev-a", At: time.Now()}, testKey(manifest.RoleDevice, name).Public(), time.Now())
+		err := r.store.Enrol(r.Context(), made.Secret, fleettest.Sighting(name), fleettest.Key(manifest.RoleDevice, name).Public(), time.Now())
 		if err != nil {
 			r.Fatal(err)
 		}
@@ -337,12 +300,7 @@ func (r *rig) until(id, what string, ok func(rest.Status) bool) {
 // agent runs a device until the test ends.
 func (r *rig) agent(name string) {
 	r.Helper()
-	device, err := upgrade.NewAgent(upgrade.AgentConfig{
-		Server: r.url, Trust: manifest.Keys{Keys: []manifest.PublicKey{releaseKey.Public()}, Threshold: 1},
-		TrustServer: serverKey.Public(), Product: "phone", Hardware: "rev-a", Device: name, Key: testKey(manifest.RoleDevice, name),
-		Dir: filepath.Join(r.TempDir(), name), Boot: "boot-1",
-		Conn: func(*manifest.Session) (session.Conn, error) { return r.open(), nil },
-	})
+	device, err := upgrade.NewAgent(fleettest.Agent(r.T, &r.net, r.url, name))
 	if err != nil {
 		r.Fatal(err)
 	}

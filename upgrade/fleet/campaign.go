@@ -13,6 +13,7 @@ import (
 
 	"github.com/multicast-upgrade/tool/commit"
 	"github.com/multicast-upgrade/tool/manifest"
+	"github.com/multicast-upgrade/tool/norm"
 	"github.com/multicast-upgrade/tool/norm/fec"
 	"github.com/multicast-upgrade/tool/upgrade"
 	"github.com/multicast-upgrade/tool/upgrade/store"
@@ -66,6 +67,10 @@ func Check(c store.CampaignSettings) error {
 	want(c.Schedule.Joined >= 0 && c.Schedule.Wait >= 0, "schedule: joined %d and wait %v cannot be negative", c.Schedule.Joined, c.Schedule.Wait)
 	t := c.Transport
 	want(!t.Group.IsValid() || t.Group.Port() != 0, "transport.group %s: it has no port", t.Group)
+	if t.RepairGroup.IsValid() {
+		err := norm.CheckRepairGroup(t.RepairGroup, t.Group)
+		want(err == nil, "transport.repair_group: %v", err)
+	}
 	want(t.Rate >= 0 && t.Burst >= 0 && t.SegmentSize >= 0 && t.GRTT >= 0 && t.GroupSize >= 0,
 		"transport: rate, burst, segment_size, grtt and group_size cannot be negative")
 	want(t.Rate == 0 || t.StartRate == 0 && t.MinRate == 0 && t.MaxRate == 0, "transport: start_rate, min_rate and max_rate go without rate, as congestion control sets it")

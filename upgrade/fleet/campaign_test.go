@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/internal/fleettest"
 	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/upgrade"
 	"github.com/multicast-upgrade/tool/upgrade/fleet"
@@ -16,7 +17,7 @@ import (
 // A whole campaign, from the upload to the last device: with losses, real agents, and a node id for each.
 func TestCampaignReachesEveryDevice(t *testing.T) {
 	virtual(t, func(t *testing.T, r *rig) {
-		r.lost = 0.02
+		r.net.Lose(0.02)
 		s := r.serve("one")
 		defer s.stop()
 		r.upload(s)
@@ -38,13 +39,14 @@ func TestCampaignReachesEveryDevice(t *testing.T) {
 		for _, name := range names(3) {
 			nodes[r.device(name).Node] = true
 		}
-		for node := range r.nackers {
+		nackers := r.net.Nackers()
+		for node := range nackers {
 			if !nodes[node] {
 				t.Errorf("a NACK came from node %d, which is none of %v", node, nodes)
 			}
 		}
-		if len(nodes) != 3 || len(r.nackers) == 0 {
-			t.Errorf("nodes %v, NACKs of %v", nodes, r.nackers)
+		if len(nodes) != 3 || len(nackers) == 0 {
+			t.Errorf("nodes %v, NACKs of %v", nodes, nackers)
 		}
 		snap := r.snapshot(s, c.ID)
 		if snap.Verdict != "COMMIT" || snap.Committed != 3 || snap.Targets != 3 || len(snap.Laggards) != 0 {
@@ -112,7 +114,7 @@ func TestBadUploadsLeaveNothing(t *testing.T) {
 		s := r.serve("one")
 		defer s.stop()
 		ctx := t.Context()
-		if _, err := s.AddRelease(ctx, r.signed(testKey(manifest.RoleRelease, "stranger"), 5), "alice"); !errors.Is(err, manifest.ErrSignature) {
+		if _, err := s.AddRelease(ctx, r.signed(fleettest.Key(manifest.RoleRelease, "stranger"), 5), "alice"); !errors.Is(err, manifest.ErrSignature) {
 			t.Errorf("signed by a stranger: %v", err)
 		}
 		id := r.addRelease(s, 5)
@@ -134,12 +136,9 @@ func TestBadUploadsLeaveNothing(t *testing.T) {
 		}
 
 		// A manifest that has the hash of this image and the leaves of another: no device could ever verify it.
-		im, _, err := manifest.NewImage("fw", bytes.NewReader(other), int64(len(other)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		im.SHA256 = rel.Manifest.Images[0].SHA256
-		odd, err := s.AddRelease(ctx, r.sign(releaseKey, 6, im), "alice")
+		odd, err := s.AddRelease(ctx, fleettest.Release(t, fleettest.ReleaseKey, "fw", other, func(m *manifest.Manifest) {
+			m.Sequence, m.Images[0].SHA256 = 6, rel.Manifest.Images[0].SHA256
+		}), "alice")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -98,7 +98,7 @@ func (s *Server) countPending(ctx context.Context) error {
 func (s *Server) greet(ctx context.Context, h discovery.Hello, key manifest.PublicKey) error {
 	now := time.Now().UTC()
 	seen := store.Sighting{Device: h.Device, Product: h.Product, Hardware: h.Hardware, Version: h.Version, At: now}
-	d, err := s.store.Device(ctx, h.Device)
+	d, err := s.store.DeviceWithoutTags(ctx, h.Device)
 	known := err == nil
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/multicast-upgrade/tool/commit"
 	"github.com/multicast-upgrade/tool/discovery"
+	"github.com/multicast-upgrade/tool/internal/fleettest"
 	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/upgrade"
 	"github.com/multicast-upgrade/tool/upgrade/fleet"
@@ -79,7 +80,7 @@ func TestEnrolment(t *testing.T) {
 		}
 		stolen := hello(t, "phone-02", nil)
 		stolen.Token = secret
-		if err := stolen.Sign(testKey(manifest.RoleDevice, "thief")); err != nil {
+		if err := stolen.Sign(fleettest.Key(manifest.RoleDevice, "thief")); err != nil {
 			t.Fatal(err)
 		}
 		wantRefused(t, "a token used twice", r.client().Hello(r.Context(), stolen), "enrolment")
@@ -117,8 +118,8 @@ func TestStrangersAndTwins(t *testing.T) {
 		if err != nil || counts[store.KeyNone] != 50 || full != 450 {
 			t.Errorf("%v devices and %d sent away, %v; want 50 and 450", counts, full, err)
 		}
-		key := testKey(manifest.RoleDevice, "phone-00")
-		wantRefused(t, "another's identity", c.Hello(ctx, hello(t, "phone-00", testKey(manifest.RoleDevice, "thief"))), commit.ReasonNotTarget)
+		key := fleettest.Key(manifest.RoleDevice, "phone-00")
+		wantRefused(t, "another's identity", c.Hello(ctx, hello(t, "phone-00", fleettest.Key(manifest.RoleDevice, "thief"))), commit.ReasonNotTarget)
 		wantRefused(t, "its name without the key", c.Hello(ctx, hello(t, "phone-00", nil)), commit.ReasonNotTarget)
 		forged := hello(t, "phone-00", key)
 		forged.Version = "9.9"
@@ -167,7 +168,7 @@ func TestForeignCampaignsAndLateQuestions(t *testing.T) {
 		r.start(s, c)
 		r.until(5*time.Minute, "closed", func() bool { return r.phase(c.ID) == store.PhaseClosed && a.did(upgrade.EventActivated) })
 		signed, err := cl.Decision(ctx, c.ID.String(), 0)
-		if d, errOpen := commit.OpenDecision(signed, serverKey.Public()); err != nil || errOpen != nil || d.Verdict != commit.Commit {
+		if d, errOpen := commit.OpenDecision(signed, fleettest.ServerKey.Public()); err != nil || errOpen != nil || d.Verdict != commit.Commit {
 			t.Errorf("the decision of a closed campaign: %v, %v, %v", d, err, errOpen)
 		}
 		wantRefused(t, "a late vote", cl.Vote(ctx, discovery.Statement{Device: "phone-00", Campaign: c.ID.String(), Signed: true, Body: []byte{1}}), "closed")
@@ -194,7 +195,7 @@ func TestReadyTwice(t *testing.T) {
 		}
 		vote := commit.Vote{Round: commit.Round{Campaign: c.ID, Manifest: r.release}, Roots: []commit.Digest{commit.Digest(rel.Manifest.Images[0].Root)},
 			Device: "phone-00", Ready: true, Counter: 1}
-		signed, err := vote.Sign(testKey(manifest.RoleDevice, "phone-00"))
+		signed, err := vote.Sign(fleettest.Key(manifest.RoleDevice, "phone-00"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -18,10 +16,9 @@ import (
 
 	"github.com/multicast-upgrade/tool/commit"
 	"github.com/multicast-upgrade/tool/discovery"
+	"github.com/multicast-upgrade/tool/internal/fleettest"
 	"github.com/multicast-upgrade/tool/internal/pgtest"
 	"github.com/multicast-upgrade/tool/manifest"
-	"github.com/multicast-upgrade/tool/norm/normtest/hub"
-	"github.com/multicast-upgrade/tool/norm/session"
 	"github.com/multicast-upgrade/tool/upgrade/fleet"
 	"github.com/multicast-upgrade/tool/upgrade/store"
 )
@@ -33,6 +30,13 @@ func TestMain(m *testing.M) {
 	if db := os.Getenv(killEnv); db != "" {
 		fmt.Fprintln(os.Stderr, serveUntilKilled(db))
 		os.Exit(1)
+	}
+	if role := os.Getenv(loadEnv); role != "" {
+		if err := runProcess(role); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n", role, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	code := m.Run()
 	if err := pgtest.Stop(); err != nil {
@@ -47,7 +51,7 @@ func serveUntilKilled(db string) error {
 	if err != nil {
 		return err
 	}
-	s, err := fleet.Open(context.Background(), killConfig(st))
+	s, err := fleet.Open(context.Background(), fleettest.Config(st, new(fleettest.Network)))
 	if err != nil {
 		return err
 	}
@@ -60,30 +64,22 @@ func serveUntilKilled(db string) error {
 	return s.Run(context.Background())
 }
 
-func killConfig(st *store.Store) fleet.Config {
-	var lan hub.Hub
-	return fleet.Config{
-		Store: st, Key: serverKey, Trust: manifest.Keys{Keys: []manifest.PublicKey{releaseKey.Public()}, Threshold: 1},
-		URL: "http://127.0.0.1:8443", Groups: []netip.AddrPort{group},
-		Conn: func(store.Campaign, netip.AddrPort) (session.Conn, error) {
-			return lan.Open(netip.MustParseAddrPort("10.0.0.1:6003")), nil
-		},
-	}
-}
-
 // A server that is killed without warning has lost no vote that it confirmed.
 func TestKillLosesNothingConfirmed(t *testing.T) {
+	fleettest.OnBoth(t, func(t *testing.T, database func(testing.TB) string) { killLosesNothingConfirmed(t, database(t)) })
+}
+
+func killLosesNothingConfirmed(t *testing.T, db string) {
 	const devices, enough = 300, 60
-	db := "sqlite:" + filepath.Join(t.TempDir(), "fleet.db")
 	st, err := store.Open(t.Context(), db)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := fleet.Open(t.Context(), killConfig(st))
+	s, err := fleet.Open(t.Context(), fleettest.Config(st, new(fleettest.Network)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{T: t, store: st, image: pattern(1000)}
+	r := &rig{T: t, store: st, image: fleettest.Image(1000)}
 	r.upload(&server{s, nil})
 	r.enrol(names(devices)...)
 	c := r.create(&server{s, nil}, "spring", func(set *store.CampaignSettings) { set.Policy.Waves[0].Ask = true })
@@ -123,7 +119,7 @@ func TestKillLosesNothingConfirmed(t *testing.T) {
 			}
 			v := commit.Vote{Round: commit.Round{Campaign: c.ID, Manifest: r.release}, Roots: []commit.Digest{commit.Digest(rel.Manifest.Images[0].Root)},
 				Device: name, Ready: true, Counter: 1}
-			signed, err := v.Sign(testKey(manifest.RoleDevice, name))
+			signed, err := v.Sign(fleettest.Key(manifest.RoleDevice, name))
 			for failures := 0; err == nil && failures < 100; failures++ {
 				switch err := client.Vote(t.Context(), discovery.Statement{Device: name, Signed: true, Body: signed, Campaign: c.ID.String()}); {
 				case err == nil:
@@ -149,7 +145,7 @@ func TestKillLosesNothingConfirmed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer st.Close()
-	log, err := commit.OpenCoordinator(commit.CoordinatorConfig{Key: serverKey, Public: serverKey.Public(),
+	log, err := commit.OpenCoordinator(commit.CoordinatorConfig{Key: fleettest.ServerKey, Public: fleettest.ServerKey.Public(),
 		Open: func(replay func([]byte) error) (commit.Log, error) { return nil, st.ReadLog(t.Context(), c.ID, replay) }})
 	if err != nil {
 		t.Fatal(err)

@@ -287,6 +287,7 @@ func (s *Server) campaignConfig(ctx context.Context, c store.Campaign, l *lead, 
 	cfg.NotBefore, cfg.Window, cfg.Spread, cfg.Hold = set.Activation.NotBefore, set.Activation.Window, set.Activation.Spread, set.Activation.Hold
 	tr := set.Transport
 	cfg.Group, cfg.Interface, cfg.Source, cfg.TTL = l.start.Group, l.demand.iface, tr.Source, cmp.Or(tr.TTL, s.cfg.TTL)
+	cfg.RepairGroup = tr.RepairGroup
 	cfg.Rate, cfg.StartRate, cfg.MinRate, cfg.MaxRate = tr.Rate, tr.StartRate, tr.MinRate, tr.MaxRate
 	cfg.Burst, cfg.SegmentSize = tr.Burst, tr.SegmentSize
 	cfg.AutoParity, cfg.GRTT, cfg.BackoffFactor = tr.AutoParity, tr.GRTT, tr.BackoffFactor

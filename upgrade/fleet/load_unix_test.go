@@ -3,15 +3,25 @@
 package fleet_test
 
 import (
-	"fmt"
+	"math"
 	"syscall"
+	"time"
 )
 
-// fileLimit says how many files this process may have open.
-func fileLimit() string {
+// fileLimit returns how many files a process may have open. The runtime has set the limit as high as it may be.
+func fileLimit() int {
 	var l syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
-		return err.Error()
+		return 0
 	}
-	return fmt.Sprintf("%d of at most %d", l.Cur, l.Max)
+	return int(min(uint64(l.Cur), math.MaxInt32))
+}
+
+// cpuTime returns how long this process has computed.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

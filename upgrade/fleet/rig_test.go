@@ -3,47 +3,22 @@ package fleet_test
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
-	"path/filepath"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
-	"github.com/multicast-upgrade/tool/internal/pgtest"
+	"github.com/multicast-upgrade/tool/internal/fleettest"
 	"github.com/multicast-upgrade/tool/manifest"
-	"github.com/multicast-upgrade/tool/norm/normtest/hub"
-	"github.com/multicast-upgrade/tool/norm/session"
-	"github.com/multicast-upgrade/tool/norm/wire"
 	"github.com/multicast-upgrade/tool/upgrade"
 	"github.com/multicast-upgrade/tool/upgrade/fleet"
 	"github.com/multicast-upgrade/tool/upgrade/store"
 )
-
-var (
-	serverKey  = testKey(manifest.RoleServer, "server")
-	releaseKey = testKey(manifest.RoleRelease, "release")
-	group      = netip.MustParseAddrPort("239.1.2.3:6003")
-)
-
-// testKey makes the key that belongs to a name, so that a failing test fails the same way again.
-func testKey(role manifest.Role, name string) *manifest.PrivateKey {
-	seed := make([]byte, ed25519.SeedSize)
-	copy(seed, name)
-	key, err := manifest.GenerateKey(role, bytes.NewReader(seed))
-	if err != nil {
-		panic(err)
-	}
-	return key
-}
 
 // A rig is a fleet in virtual time: servers on one store, a network in memory, and devices that reach whichever server is
 // in front.
@@ -52,43 +27,16 @@ type rig struct {
 	store   *store.Store
 	release manifest.Digest
 	image   []byte
-	groups  map[string]*hub.Hub // by address
+	net     fleettest.Network
 	agents  sync.WaitGroup
 
 	mu    sync.Mutex // guards all below
 	front http.Handler
 	peers map[string]http.Handler // what servers ask of each other, by name
-	last  byte
-	lost  float64
-	data  int // bytes of NORM_DATA that went to devices, and
-	heard int // datagrams of the sender
-	// nackers are the NormNodeIds of those who have sent a NORM_NACK.
-	nackers map[uint32]bool
-	rng     *rand.Rand
 }
-
-// newSQLite returns the URL of a database that is not there yet.
-func newSQLite(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "fleet.db") }
-
-// databases are what servers share a store on.
-var databases = map[string]func(testing.TB) string{"sqlite": newSQLite, "postgres": pgtest.New}
 
 func newRig(t *testing.T, db string) *rig {
-	st, err := store.Open(t.Context(), db)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { st.Close() })
-	return &rig{T: t, store: st, groups: map[string]*hub.Hub{}, peers: map[string]http.Handler{}, nackers: map[uint32]bool{}, rng: rand.New(rand.NewPCG(1, 2)), image: pattern(300_000)}
-}
-
-func pattern(n int) []byte {
-	b := make([]byte, n)
-	rng := rand.New(rand.NewPCG(7, 7))
-	for i := range b {
-		b[i] = byte(rng.Uint32())
-	}
-	return b
+	return &rig{T: t, store: fleettest.Open(t, db), peers: map[string]http.Handler{}, image: fleettest.Image(300_000)}
 }
 
 // RoundTrip is what devices reach: the server in front, if there is one.
@@ -134,34 +82,6 @@ func (r *rig) cut(name string) {
 	delete(r.peers, name)
 }
 
-func (r *rig) open(group netip.AddrPort) session.Conn {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	h := r.groups[group.String()]
-	if h == nil {
-		h = new(hub.Hub)
-		h.Lose(func(_, _ netip.AddrPort, b []byte) bool { return r.loses(b) })
-		r.groups[group.String()] = h
-	}
-	r.last++
-	return h.Open(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, r.last}), 6003))
-}
-
-func (r *rig) loses(b []byte) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch typ := b[0] & 0x0f; typ {
-	case uint8(wire.TypeNack):
-		r.nackers[binary.BigEndian.Uint32(b[4:])] = true // source_id (RFC 5740, Section 4.1)
-	case uint8(wire.TypeData):
-		r.data += len(b)
-		fallthrough
-	case uint8(wire.TypeInfo), uint8(wire.TypeCmd):
-		r.heard++
-	}
-	return r.rng.Float64() < r.lost
-}
-
 // A server is one of a rig.
 type server struct {
 	*fleet.Server
@@ -173,12 +93,10 @@ const leaseTime = 6 * time.Second
 // serve runs a server and puts it in front.
 func (r *rig) serve(name string) *server {
 	r.Helper()
-	s, err := fleet.Open(r.Context(), fleet.Config{
-		Store: r.store, Key: serverKey, Trust: manifest.Keys{Keys: []manifest.PublicKey{releaseKey.Public()}, Threshold: 1},
-		URL: "http://127.0.0.1:8443", Name: name, PeerURL: "http://" + name, Peers: reacher(r.toPeer), Lease: leaseTime, MaxPending: 50,
-		Groups: []netip.AddrPort{group, netip.MustParseAddrPort("239.1.2.4:6003")},
-		Conn:   func(_ store.Campaign, group netip.AddrPort) (session.Conn, error) { return r.open(group), nil },
-	})
+	cfg := fleettest.Config(r.store, &r.net)
+	cfg.Name, cfg.Lease, cfg.MaxPending = name, leaseTime, 50
+	cfg.PeerURL, cfg.Peers = "http://"+name, reacher(r.toPeer)
+	s, err := fleet.Open(r.Context(), cfg)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -207,7 +125,7 @@ func (r *rig) upload(s *server) {
 
 func (r *rig) addRelease(s *server, sequence uint64) manifest.Digest {
 	r.Helper()
-	rel, err := s.AddRelease(r.Context(), r.signed(releaseKey, sequence), "alice")
+	rel, err := s.AddRelease(r.Context(), r.signed(fleettest.ReleaseKey, sequence), "alice")
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -215,38 +133,10 @@ func (r *rig) addRelease(s *server, sequence uint64) manifest.Digest {
 }
 
 func (r *rig) signed(key *manifest.PrivateKey, sequence uint64) []byte {
-	im, _, err := manifest.NewImage("fw", bytes.NewReader(r.image), int64(len(r.image)))
-	if err != nil {
-		r.Fatal(err)
-	}
-	return r.sign(key, sequence, im)
+	return fleettest.Release(r.T, key, "fw", r.image, func(m *manifest.Manifest) { m.Sequence = sequence })
 }
 
-func (r *rig) sign(key *manifest.PrivateKey, sequence uint64, im manifest.Image) []byte {
-	now := time.Now().UTC().Truncate(time.Second)
-	m := &manifest.Manifest{Product: "phone", Hardware: []string{manifest.AnyHardware}, Version: "2.0", Sequence: sequence,
-		Created: now, Expires: now.AddDate(0, 6, 0), Images: []manifest.Image{im}}
-	signed, err := m.Sign(key)
-	if err != nil {
-		r.Fatal(err)
-	}
-	return signed
-}
-
-// enrol takes devices into the registry with their keys approved.
-func (r *rig) enrol(names ...string) {
-	r.Helper()
-	for _, name := range names {
-		by := store.By{Actor: "alice", At: time.Now()}
-		_, secret, err := r.store.CreateEnrolment(r.Context(), store.Enrolment{Device: name, Site: "berlin", Expires: by.At.Add(time.Hour)}, by)
-		if err == nil {
-			err = r.store.Enrol(r.Context(), secret, store.Sighting{Device: name, Product: "phone", Hardware: "rev-a", At: by.At}, testKey(manifest.RoleDevice, name).Public(), by.At)
-		}
-		if err != nil {
-			r.Fatal(err)
-		}
-	}
-}
+func (r *rig) enrol(names ...string) { fleettest.Enrol(r.T, r.store, "berlin", names...) }
 
 // settings are those of a campaign for all phones.
 func settings(change func(*store.CampaignSettings)) store.CampaignSettings {
@@ -306,13 +196,9 @@ func (r *rig) agent(name string, change func(*upgrade.AgentConfig)) *agent {
 }
 
 func (r *rig) agentConfig(name string, a *agent) upgrade.AgentConfig {
-	return upgrade.AgentConfig{
-		Server: "http://127.0.0.1:8443", Transport: r, Trust: manifest.Keys{Keys: []manifest.PublicKey{releaseKey.Public()}, Threshold: 1},
-		TrustServer: serverKey.Public(), Product: "phone", Hardware: "rev-a", Device: name, Key: testKey(manifest.RoleDevice, name),
-		Dir: filepath.Join(r.TempDir(), name), Boot: "boot-1", Once: true,
-		Conn:  func(s *manifest.Session) (session.Conn, error) { return r.open(s.Group), nil },
-		Event: a.note,
-	}
+	cfg := fleettest.Agent(r.T, &r.net, "http://127.0.0.1:8443", name)
+	cfg.Transport, cfg.Once, cfg.Event = r, true, a.note
+	return cfg
 }
 
 func (a *agent) note(e upgrade.Event) {
@@ -388,7 +274,11 @@ func (r *rig) kill(s *server, id commit.CampaignID) {
 	s.stop()
 }
 
-func virtual(t *testing.T, f func(t *testing.T, r *rig)) { virtualOn(t, newSQLite, f) }
+// virtual runs f in virtual time, on each database.
+func virtual(t *testing.T, f func(t *testing.T, r *rig)) {
+	t.Helper()
+	fleettest.OnBoth(t, func(t *testing.T, database func(testing.TB) string) { virtualOn(t, database, f) })
+}
 
 func virtualOn(t *testing.T, database func(testing.TB) string, f func(t *testing.T, r *rig)) {
 	db := database(t) // in real time

@@ -14,6 +14,7 @@ import (
 
 	"github.com/multicast-upgrade/tool/commit"
 	"github.com/multicast-upgrade/tool/discovery"
+	"github.com/multicast-upgrade/tool/internal/fleettest"
 	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/norm/session"
 	"github.com/multicast-upgrade/tool/upgrade"
@@ -34,7 +35,7 @@ func (r *rig) pair(agents func(lead, other *server)) (lead, other *server, c sto
 
 // Devices and people may use any server: it does what they want, or has the one do it that leads the campaign.
 func TestAnyServerServes(t *testing.T) {
-	for name, database := range databases {
+	for name, database := range fleettest.Databases {
 		t.Run(name, func(t *testing.T) { virtualOn(t, database, anyServerServes) })
 	}
 }
@@ -139,7 +140,7 @@ func TestLeaderThatDoesNotAnswer(t *testing.T) {
 
 // Who takes over knows how far devices were, before any of them says it anew; so does who follows a campaign without a leader.
 func TestPictureAfterTakeover(t *testing.T) {
-	for name, database := range databases {
+	for name, database := range fleettest.Databases {
 		t.Run(name, func(t *testing.T) {
 			virtualOn(t, database, func(t *testing.T, r *rig) {
 				first := r.serve("one")
@@ -231,8 +232,8 @@ func TestPeersKnowEachOther(t *testing.T) {
 			return pass
 		}
 		now := time.Now()
-		stranger, err := fleet.Open(r.Context(), fleet.Config{Store: r.store, Key: testKey(manifest.RoleServer, "other"),
-			Trust: manifest.Keys{Keys: []manifest.PublicKey{releaseKey.Public()}, Threshold: 1}, URL: "http://127.0.0.1:8443"})
+		stranger, err := fleet.Open(r.Context(), fleet.Config{Store: r.store, Key: fleettest.Key(manifest.RoleServer, "other"),
+			Trust: fleettest.Trust, URL: "http://127.0.0.1:8443"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -267,14 +268,14 @@ func TestPeersSpeakTLS(t *testing.T) {
 	}
 	defer st.Close()
 	open := func(name, url string) *fleet.Server {
-		s, err := fleet.Open(t.Context(), fleet.Config{Store: st, Key: serverKey, Trust: manifest.Keys{Keys: []manifest.PublicKey{releaseKey.Public()}, Threshold: 1},
+		s, err := fleet.Open(t.Context(), fleet.Config{Store: st, Key: fleettest.ServerKey, Trust: fleettest.Trust,
 			URL: "https://updates.example.net", Name: name, PeerURL: url})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return s
 	}
-	for name, key := range map[string]*manifest.PrivateKey{"of the server key": serverKey, "of another": testKey(manifest.RoleServer, "other")} {
+	for name, key := range map[string]*manifest.PrivateKey{"of the server key": fleettest.ServerKey, "of another": fleettest.Key(manifest.RoleServer, "other")} {
 		t.Run(name, func(t *testing.T) {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
@@ -282,7 +283,7 @@ func TestPeersSpeakTLS(t *testing.T) {
 			}
 			url := "https://" + l.Addr().String()
 			lead, other := open("one", url), open("two", "https://127.0.0.1:1")
-			public, err := discovery.ServerTLS(testKey(manifest.RoleServer, "public"), []string{"updates.example.net"}, time.Now()) // as of another authority
+			public, err := discovery.ServerTLS(fleettest.Key(manifest.RoleServer, "public"), []string{"updates.example.net"}, time.Now()) // as of another authority
 			if err == nil {
 				err = fleet.ServePeers(public, key)
 			}
@@ -293,10 +294,10 @@ func TestPeersSpeakTLS(t *testing.T) {
 			go srv.ServeTLS(l, "", "")
 			defer srv.Close()
 			err = other.AskPeer(t.Context(), store.NewOwner("one", url))
-			if key == serverKey && !strings.Contains(err.Error(), "no server leads") {
+			if key == fleettest.ServerKey && !strings.Contains(err.Error(), "no server leads") {
 				t.Errorf("%v, want the answer of the other server", err)
 			}
-			if key != serverKey && !errors.Is(err, discovery.ErrServerCertificate) {
+			if key != fleettest.ServerKey && !errors.Is(err, discovery.ErrServerCertificate) {
 				t.Errorf("%v, want a certificate that is refused", err)
 			}
 			// To others it shows its own certificate.

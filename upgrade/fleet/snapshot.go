@@ -66,11 +66,18 @@ type view struct {
 	fault string
 	begun time.Time // when sending began; zero: it has not
 	at    time.Time
+	old   bool // something has happened to a device since
+	again bool // who was shown what is old will be told to look again
 	snap  Snapshot
 	views []View
 }
 
-const freshTime = 500 * time.Millisecond
+const (
+	freshTime = 500 * time.Millisecond
+	// manyViews is how many targets a campaign has that is not looked through again for each device to which something happens:
+	// there are thousands in a second.
+	manyViews = 1000
+)
 
 // happened notes what the campaign says of itself.
 func (v *view) happened(e upgrade.Event) {
@@ -84,6 +91,9 @@ func (v *view) happened(e upgrade.Event) {
 		}
 	case upgrade.EventTrouble:
 		v.fault = e.Detail
+	case upgrade.EventDevice:
+		v.old = true
+		return
 	case upgrade.EventProgress:
 		return
 	}
@@ -99,7 +109,7 @@ func (s *Server) survey(ctx context.Context, id commit.CampaignID) (Snapshot, []
 	snap := Snapshot{Campaign: id, At: time.Now().UTC(), Phase: c.Phase, Leader: leaderOf(c.Lease).Name(), Restored: c.Restored == store.Unresolved}
 	if l := s.lead(id); l != nil {
 		snap.Group = l.start.Group.String()
-		led, views, err := l.survey(ctx, snap)
+		led, views, err := l.survey(ctx, snap, func() { s.hub.changed(Changes{Campaigns: []commit.CampaignID{id}}) })
 		if !errors.Is(err, upgrade.ErrNotRunning) {
 			return led, views, err
 		}
@@ -140,15 +150,13 @@ func logged(c *commit.Coordinator) upgrade.CampaignStatus {
 	return st
 }
 
-// survey asks the campaign, unless somebody has just done so.
-func (l *lead) survey(ctx context.Context, snap Snapshot) (Snapshot, []View, error) {
+// survey asks the campaign, unless somebody has just done so. If what it returns then is old, changed is called when there
+// is something newer.
+func (l *lead) survey(ctx context.Context, snap Snapshot, changed func()) (Snapshot, []View, error) {
 	v := &l.view
-	v.mu.Lock()
-	if v.snap.Phase == snap.Phase && time.Since(v.at) < freshTime {
-		defer v.mu.Unlock()
-		return v.snap, v.views, nil
+	if snap, views, ok := v.fresh(snap.Phase, changed); ok {
+		return snap, views, nil
 	}
-	v.mu.Unlock()
 	st, err := l.campaign.Status(ctx)
 	if err != nil {
 		return snap, nil, err
@@ -159,6 +167,27 @@ func (l *lead) survey(ctx context.Context, snap Snapshot) (Snapshot, []View, err
 	snap.Step, snap.Trouble = v.step, v.fault
 	v.at, v.snap, v.views = snap.At, snap, views
 	return snap, views, nil
+}
+
+// fresh returns what was seen last, if that is short ago.
+func (v *view) fresh(phase store.CampaignPhase, changed func()) (Snapshot, []View, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	rest := freshTime - time.Since(v.at)
+	if v.snap.Phase != phase || rest <= 0 || v.old && len(v.views) < manyViews {
+		v.old = false // what happens from now on may be in the answer or not
+		return Snapshot{}, nil, false
+	}
+	if v.old && !v.again {
+		v.again = true
+		time.AfterFunc(rest, func() {
+			v.mu.Lock()
+			v.again = false
+			v.mu.Unlock()
+			changed()
+		})
+	}
+	return v.snap, v.views, true
 }
 
 // quietTime is how long after sending began a device need not have said how far it is: they do so every ten seconds or so.

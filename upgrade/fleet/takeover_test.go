@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/internal/fleettest"
 	"github.com/multicast-upgrade/tool/upgrade"
 	"github.com/multicast-upgrade/tool/upgrade/fleet"
 	"github.com/multicast-upgrade/tool/upgrade/store"
@@ -13,7 +14,7 @@ import (
 
 // A leader that dies at any moment is followed by another server, and the campaign ends as it would have.
 func TestLeaderDies(t *testing.T) {
-	for name, database := range databases {
+	for name, database := range fleettest.Databases {
 		t.Run(name, func(t *testing.T) { leaderDies(t, database) })
 	}
 }
@@ -79,7 +80,7 @@ func leaderDies(t *testing.T, database func(testing.TB) string) {
 
 // A leader that was paused while another took over can neither decide nor append.
 func TestPausedLeaderIsFenced(t *testing.T) {
-	for name, database := range databases {
+	for name, database := range fleettest.Databases {
 		t.Run(name, func(t *testing.T) { pausedLeaderIsFenced(t, database) })
 	}
 }

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/discovery"
 	"github.com/multicast-upgrade/tool/upgrade"
+	"github.com/multicast-upgrade/tool/upgrade/store"
 )
 
 func TestShares(t *testing.T) {
@@ -95,4 +97,50 @@ func TestSubscriptionsCoalesce(t *testing.T) {
 			t.Error("a closed subscription holds events")
 		}
 	})
+}
+
+// Of a large campaign the latest view is shown for half a second though devices vote, and then its readers are told to look again.
+func TestViewOfManyIsNotTakenForEachDevice(t *testing.T) {
+	for _, targets := range []int{manyViews - 1, manyViews} {
+		synctest.Test(t, func(t *testing.T) {
+			v := view{at: time.Now(), snap: Snapshot{Phase: store.PhaseRunning}, views: make([]View, targets)}
+			changed := 0
+			fresh := func() bool {
+				_, _, ok := v.fresh(store.PhaseRunning, func() { changed++ })
+				return ok
+			}
+			for range 3 {
+				v.happened(upgrade.Event{Kind: upgrade.EventDevice})
+				if many := targets == manyViews; fresh() != many {
+					t.Fatalf("%d targets: fresh is %t after a vote, want %t", targets, !many, many)
+				}
+				v.at = time.Now()
+			}
+			time.Sleep(freshTime)
+			synctest.Wait()
+			if want := targets / manyViews; changed != want || fresh() {
+				t.Errorf("%d targets: told %d times to look again, want %d", targets, changed, want)
+			}
+			v.at = time.Now()
+			v.happened(upgrade.Event{Kind: upgrade.EventCampaign, State: upgrade.CampaignHeld})
+			if fresh() {
+				t.Errorf("%d targets: fresh after something happened to the campaign", targets)
+			}
+		})
+	}
+}
+
+// Of a crowd that says hello at once some are sent away, before their keys are checked.
+func TestHellosAreBounded(t *testing.T) {
+	s := &Server{greeted: make(chan struct{}, 1)}
+	forged := discovery.Hello{Device: "d", Key: "no key"}
+	for range 2 { // each makes room for the next
+		if err := (backend{s: s}).Hello(t.Context(), forged); err == nil || err == errCrowd {
+			t.Errorf("%v, want a refusal of the key", err)
+		}
+	}
+	s.greeted <- struct{}{}
+	if err := (backend{s: s}).Hello(t.Context(), forged); err != errCrowd {
+		t.Errorf("%v, want %v", err, errCrowd)
+	}
 }

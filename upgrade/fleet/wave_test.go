@@ -16,6 +16,7 @@ import (
 
 	"github.com/multicast-upgrade/tool/commit"
 	"github.com/multicast-upgrade/tool/discovery"
+	"github.com/multicast-upgrade/tool/internal/fleettest"
 	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/upgrade"
 	"github.com/multicast-upgrade/tool/upgrade/fleet"
@@ -115,9 +116,8 @@ func TestWavesShareOneTransmission(t *testing.T) {
 		if got := r.decisions(c.ID); activated(agents) != 4 || got != "0:COMMIT 1:COMMIT" {
 			t.Errorf("%d agents have activated, decided %s", activated(agents), got)
 		}
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if sent, once := r.data, 4*len(r.image); sent < once || sent > once*5/4 {
+		sent, _ := r.net.Sent()
+		if once := 4 * len(r.image); sent < once || sent > once*5/4 {
 			t.Errorf("%d bytes of the image were heard by four devices, want about %d", sent, once)
 		}
 	})
@@ -192,7 +192,7 @@ func TestFailuresStopBeforeTheNextWave(t *testing.T) {
 // A leader that dies between any two steps of the waves is followed by another server, and the campaign ends as it would
 // have, for the same reasons.
 func TestLeaderDiesBetweenWaves(t *testing.T) {
-	for name, database := range databases {
+	for name, database := range fleettest.Databases {
 		t.Run(name, func(t *testing.T) { leaderDiesBetweenWaves(t, database) })
 	}
 }
@@ -297,15 +297,11 @@ func TestPauseStopsSending(t *testing.T) {
 					s = r.serve("two")
 					r.until(2*leaseTime+10*time.Second, "the other server leads", func() bool { return r.snapshot(s, c.ID).Leader == "two" })
 				}
-				r.mu.Lock()
-				heard := r.heard
-				r.mu.Unlock()
+				_, heard := r.net.Sent()
 				time.Sleep(2 * time.Hour) // votes were to end after ten minutes
-				r.mu.Lock()
-				if r.heard != heard {
-					t.Errorf("%d datagrams of the server in a pause", r.heard-heard)
+				if _, now := r.net.Sent(); now != heard {
+					t.Errorf("%d datagrams of the server in a pause", now-heard)
 				}
-				r.mu.Unlock()
 				if got := r.decisions(c.ID); got != "" {
 					t.Errorf("decided %s", got)
 				}
@@ -357,16 +353,16 @@ func TestForgedSeat(t *testing.T) {
 	for name, change := range map[string]func(c commit.CampaignID, n *discovery.Notice){
 		"none": func(_ commit.CampaignID, n *discovery.Notice) { n.Seat = nil },
 		"of the canary": func(c commit.CampaignID, n *discovery.Notice) {
-			n.Seat, _ = commit.Seat{Campaign: c, Device: "phone-00"}.Sign(serverKey)
+			n.Seat, _ = commit.Seat{Campaign: c, Device: "phone-00"}.Sign(fleettest.ServerKey)
 		},
 		"of another campaign": func(_ commit.CampaignID, n *discovery.Notice) {
-			n.Seat, _ = commit.Seat{Campaign: commit.CampaignID{9}, Device: "phone-01"}.Sign(serverKey)
+			n.Seat, _ = commit.Seat{Campaign: commit.CampaignID{9}, Device: "phone-01"}.Sign(fleettest.ServerKey)
 		},
 		"past the last wave": func(c commit.CampaignID, n *discovery.Notice) {
-			n.Seat, _ = commit.Seat{Campaign: c, Device: "phone-01", Wave: 2}.Sign(serverKey)
+			n.Seat, _ = commit.Seat{Campaign: c, Device: "phone-01", Wave: 2}.Sign(fleettest.ServerKey)
 		},
 		"its own": func(c commit.CampaignID, n *discovery.Notice) {
-			n.Seat, _ = commit.Seat{Campaign: c, Device: "phone-01"}.Sign(testKey(manifest.RoleDevice, "phone-01"))
+			n.Seat, _ = commit.Seat{Campaign: c, Device: "phone-01"}.Sign(fleettest.Key(manifest.RoleDevice, "phone-01"))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

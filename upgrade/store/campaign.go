@@ -46,6 +46,7 @@ type Selector struct {
 // A Transport says how the images are sent; see upgrade.CampaignConfig for defaults.
 type Transport struct {
 	Group         netip.AddrPort `json:"group"`
+	RepairGroup   netip.AddrPort `json:"repair_group,omitzero"` // beside a Group that is named here
 	Interface     string         `json:"interface,omitempty"`
 	Source        netip.Addr     `json:"source,omitzero"`
 	TTL           int            `json:"ttl,omitempty"`

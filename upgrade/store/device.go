@@ -296,9 +296,14 @@ func readDevice(ctx context.Context, q querier, id string) (Device, error) {
 	return d, found(err, "device", id)
 }
 
+// DeviceWithoutTags is Device for who asks often, as for each device that says hello.
+func (s *Store) DeviceWithoutTags(ctx context.Context, id string) (Device, error) {
+	return readDevice(ctx, s.readers, id)
+}
+
 // Device returns a device.
 func (s *Store) Device(ctx context.Context, id string) (Device, error) {
-	d, err := readDevice(ctx, s.readers, id)
+	d, err := s.DeviceWithoutTags(ctx, id)
 	if err != nil {
 		return d, err
 	}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -16,9 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/multicast-upgrade/tool/manifest"
-	"github.com/multicast-upgrade/tool/norm/normtest/hub"
-	"github.com/multicast-upgrade/tool/norm/session"
+	"github.com/multicast-upgrade/tool/internal/fleettest"
 	"github.com/multicast-upgrade/tool/upgrade/fleet"
 	"github.com/multicast-upgrade/tool/upgrade/store"
 	"github.com/multicast-upgrade/tool/upgrade/web"
@@ -40,12 +37,7 @@ func BenchmarkPages(b *testing.B) {
 	st, err := store.Open(ctx, "sqlite:"+file)
 	must(err)
 	defer st.Close()
-	var links hub.Hub
-	server, err := fleet.Open(ctx, fleet.Config{Store: st, Key: serverKey, Trust: trust, URL: "http://127.0.0.1:8443", Name: "north",
-		Groups: []netip.AddrPort{netip.MustParseAddrPort("239.192.0.1:6003")},
-		Conn: func(store.Campaign, netip.AddrPort) (session.Conn, error) {
-			return links.Open(netip.MustParseAddrPort("10.0.0.1:6003")), nil
-		}})
+	server, err := fleet.Open(ctx, fleettest.Config(st, new(fleettest.Network)))
 	must(err)
 	site, err := web.New(web.Config{Fleet: server})
 	must(err)
@@ -68,13 +60,7 @@ func BenchmarkPages(b *testing.B) {
 	must(db.Close())
 
 	image := make([]byte, 100_000)
-	im, _, err := manifest.NewImage("fw.bin", bytes.NewReader(image), int64(len(image)))
-	must(err)
-	at := now.UTC().Truncate(time.Second)
-	m := &manifest.Manifest{Product: "phone", Hardware: []string{manifest.AnyHardware}, Version: "2.0", Sequence: 5, Created: at, Expires: at.AddDate(0, 6, 0), Images: []manifest.Image{im}}
-	signed, err := m.Sign(releaseKey)
-	must(err)
-	rel, err := server.AddRelease(ctx, signed, "anna")
+	rel, err := server.AddRelease(ctx, fleettest.Release(b, fleettest.ReleaseKey, "fw.bin", image, nil), "anna")
 	must(err)
 	must(server.AddImage(ctx, rel.ID, "fw.bin", bytes.NewReader(image), "anna"))
 	c, err := server.Create(ctx, "spring", rel.ID, store.CampaignSettings{Targets: store.Selector{Products: []string{"phone"}}, Transport: store.Transport{Rate: 1e6},

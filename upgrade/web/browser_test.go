@@ -69,7 +69,7 @@ func TestBrowser(t *testing.T) {
 	for len(r.image) < 4_000_000 { // some twenty seconds at the rate of the campaign
 		r.image = append(r.image, r.image[:400_000]...)
 	}
-	r.lost = 0.03
+	r.net.Lose(0.03)
 	dir := t.TempDir()
 	manifestFile, imageFile := filepath.Join(dir, "fw.manifest"), filepath.Join(dir, "fw.bin")
 	for name, content := range map[string][]byte{manifestFile: r.signed("2.0", 5), imageFile: r.image} {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/multicast-upgrade/tool/internal/fleettest"
 	"github.com/multicast-upgrade/tool/upgrade/store"
 )
 
@@ -227,7 +228,7 @@ func TestRestored(t *testing.T) {
 		if status, _ := p.get(page + "/" + c.verb); status != http.StatusConflict {
 			t.Errorf("%s before there was a restore: %d", c.verb, status)
 		}
-		if _, err := r.store.MarkRestored(t.Context(), r.by("console")); err != nil {
+		if _, err := r.store.MarkRestored(t.Context(), fleettest.By("console")); err != nil {
 			t.Fatal(err)
 		}
 		if body := p.see("/"); !strings.Contains(body, "The database was restored from a backup") || !strings.Contains(body, "waits after a restore") {

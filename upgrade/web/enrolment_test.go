@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/multicast-upgrade/tool/internal/fleettest"
 	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/upgrade/store"
 )
@@ -41,7 +42,7 @@ func TestEnrolments(t *testing.T) {
 	if left := time.Until(l.Items[0].Expires); left < 6*24*time.Hour || left > 8*24*time.Hour {
 		t.Errorf("good for %v, want a week", left)
 	}
-	if err := r.store.Enrol(t.Context(), made[1], sighting("phone-01"), testKey(manifest.RoleDevice, "phone-01").Public(), time.Now()); err != nil {
+	if err := r.store.Enrol(t.Context(), made[1], fleettest.Sighting("phone-01"), fleettest.Key(manifest.RoleDevice, "phone-01").Public(), time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if body := p.see("/devices/phone-01"); !strings.Contains(body, "approved") || !strings.Contains(body, "berlin") {

@@ -3,17 +3,13 @@ package web_test
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"io"
-	"math/rand/v2"
 	"mime/multipart"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
-	"net/netip"
 	"net/url"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -22,31 +18,13 @@ import (
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/internal/fleettest"
 	"github.com/multicast-upgrade/tool/manifest"
-	"github.com/multicast-upgrade/tool/norm/normtest/hub"
-	"github.com/multicast-upgrade/tool/norm/session"
 	"github.com/multicast-upgrade/tool/upgrade"
 	"github.com/multicast-upgrade/tool/upgrade/fleet"
 	"github.com/multicast-upgrade/tool/upgrade/store"
 	"github.com/multicast-upgrade/tool/upgrade/web"
 )
-
-var (
-	serverKey  = testKey(manifest.RoleServer, "server")
-	releaseKey = testKey(manifest.RoleRelease, "release")
-	trust      = manifest.Keys{Keys: []manifest.PublicKey{releaseKey.Public()}, Threshold: 1}
-)
-
-// testKey makes the key that belongs to a name, so that a failing test fails the same way again.
-func testKey(role manifest.Role, name string) *manifest.PrivateKey {
-	seed := make([]byte, ed25519.SeedSize)
-	copy(seed, name)
-	key, err := manifest.GenerateKey(role, bytes.NewReader(seed))
-	if err != nil {
-		panic(err)
-	}
-	return key
-}
 
 // A rig is a fleet server with its page on loopback, and a network of devices in memory.
 type rig struct {
@@ -55,30 +33,17 @@ type rig struct {
 	fleet *fleet.Server
 	http  *httptest.Server
 	image []byte
+	net   fleettest.Network
 	cut   atomic.Bool // what keeps pages up to date is refused
-
-	mu   sync.Mutex // guards all below
-	hub  hub.Hub
-	last byte
-	rng  *rand.Rand
-	lost float64
 }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	st, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "fleet.db"))
+	st, err := store.Open(t.Context(), fleettest.SQLite(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{T: t, store: st, rng: rand.New(rand.NewPCG(1, 2)), image: make([]byte, 400_000)}
-	for i := range r.image {
-		r.image[i] = byte(r.rng.Uint32())
-	}
-	r.hub.Lose(func(_, _ netip.AddrPort, _ []byte) bool {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return r.rng.Float64() < r.lost
-	})
+	r := &rig{T: t, store: st, image: fleettest.Image(400_000)}
 	mux := http.NewServeMux()
 	ctx, cancel := context.WithCancel(context.Background())
 	r.http = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -89,12 +54,9 @@ func newRig(t *testing.T) *rig {
 	}))
 	r.http.Config.BaseContext = func(net.Listener) context.Context { return ctx }
 	r.http.Start()
-	r.fleet, err = fleet.Open(t.Context(), fleet.Config{
-		Store: st, Key: serverKey, Trust: trust, URL: r.http.URL, Name: "north",
-		Groups: []netip.AddrPort{netip.MustParseAddrPort("239.192.0.1:6003"), netip.MustParseAddrPort("239.192.0.2:6003")},
-		Conn:   func(store.Campaign, netip.AddrPort) (session.Conn, error) { return r.conn(), nil },
-		Lead:   time.Second, Linger: time.Second,
-	})
+	cfg := fleettest.Config(st, &r.net)
+	cfg.URL, cfg.Name, cfg.Lead, cfg.Linger = r.http.URL, "north", time.Second, time.Second
+	r.fleet, err = fleet.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,13 +85,6 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-func (r *rig) conn() session.Conn {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.last++
-	return r.hub.Open(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, r.last}), 6003))
-}
-
 // until waits for something that is done elsewhere.
 func (r *rig) until(what string, ok func() bool) {
 	r.Helper()
@@ -140,23 +95,10 @@ func (r *rig) until(what string, ok func() bool) {
 	}
 }
 
-func (r *rig) by(actor string) store.By { return store.By{Actor: actor, At: time.Now()} }
-
 // signed returns the manifest of a release with the image of the rig.
 func (r *rig) signed(version string, sequence uint64) []byte {
 	r.Helper()
-	im, _, err := manifest.NewImage("fw.bin", bytes.NewReader(r.image), int64(len(r.image)))
-	if err != nil {
-		r.Fatal(err)
-	}
-	now := time.Now().UTC().Truncate(time.Second)
-	m := &manifest.Manifest{Product: "phone", Hardware: []string{manifest.AnyHardware}, Version: version, Sequence: sequence,
-		Created: now, Expires: now.AddDate(0, 6, 0), Images: []manifest.Image{im}}
-	signed, err := m.Sign(releaseKey)
-	if err != nil {
-		r.Fatal(err)
-	}
-	return signed
+	return fleettest.Release(r.T, fleettest.ReleaseKey, "fw.bin", r.image, func(m *manifest.Manifest) { m.Version, m.Sequence = version, sequence })
 }
 
 // upload adds a whole release.
@@ -173,26 +115,15 @@ func (r *rig) upload() store.Release {
 }
 
 // enrol takes devices into the registry with their keys approved.
-func (r *rig) enrol(site string, names ...string) {
-	r.Helper()
-	for _, name := range names {
-		_, secret, err := r.store.CreateEnrolment(r.Context(), store.Enrolment{Device: name, Site: site, Expires: time.Now().Add(time.Hour)}, r.by("anna"))
-		if err == nil {
-			err = r.store.Enrol(r.Context(), secret, sighting(name), testKey(manifest.RoleDevice, name).Public(), time.Now())
-		}
-		if err != nil {
-			r.Fatal(err)
-		}
-	}
-}
+func (r *rig) enrol(site string, names ...string) { fleettest.Enrol(r.T, r.store, site, names...) }
 
 // show has devices show keys that nobody has approved.
 func (r *rig) show(names ...string) {
 	r.Helper()
 	for _, name := range names {
-		err := r.store.SeeDevices(r.Context(), sighting(name))
+		err := r.store.SeeDevices(r.Context(), fleettest.Sighting(name))
 		if err == nil {
-			err = r.store.ShowKey(r.Context(), name, testKey(manifest.RoleDevice, name).Public(), time.Now())
+			err = r.store.ShowKey(r.Context(), name, fleettest.Key(manifest.RoleDevice, name).Public(), time.Now())
 		}
 		if err != nil {
 			r.Fatal(err)
@@ -200,18 +131,12 @@ func (r *rig) show(names ...string) {
 	}
 }
 
-func sighting(name string) store.Sighting {
-	return store.Sighting{Device: name, Product: "phone", Hardware: "rev-a", Version: "1.0", At: time.Now()}
-}
-
 // agent runs a device until its campaign has ended.
 func (r *rig) agent(name string) {
 	r.Helper()
-	device, err := upgrade.NewAgent(upgrade.AgentConfig{
-		Server: r.http.URL, Trust: trust, TrustServer: serverKey.Public(), Product: "phone", Hardware: "rev-a", Device: name,
-		Key: testKey(manifest.RoleDevice, name), Dir: filepath.Join(r.TempDir(), name), Boot: "boot-1", Once: true,
-		Conn: func(*manifest.Session) (session.Conn, error) { return r.conn(), nil },
-	})
+	cfg := fleettest.Agent(r.T, &r.net, r.http.URL, name)
+	cfg.Once = true
+	device, err := upgrade.NewAgent(cfg)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -226,7 +151,7 @@ func (r *rig) agent(name string) {
 
 func (r *rig) token(name string, role store.Role) string {
 	r.Helper()
-	_, secret, err := r.store.CreateToken(r.Context(), name, role, r.by("setup"))
+	_, secret, err := r.store.CreateToken(r.Context(), name, role, fleettest.By("setup"))
 	if err != nil {
 		r.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/multicast-upgrade/tool/internal/fleettest"
 	"github.com/multicast-upgrade/tool/upgrade/store"
 	"github.com/multicast-upgrade/tool/upgrade/web"
 )
@@ -149,7 +150,7 @@ func TestLogin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.store.RevokeToken(t.Context(), tokens.Items[0].ID, r.by("anna")); err != nil {
+	if err := r.store.RevokeToken(t.Context(), tokens.Items[0].ID, fleettest.By("anna")); err != nil {
 		t.Fatal(err)
 	}
 	if _, body := v.get("/"); !strings.Contains(body, "<h1>Log in</h1>") {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/multicast-upgrade/tool/internal/fleettest"
 	"github.com/multicast-upgrade/tool/upgrade/store"
 )
 
@@ -69,7 +70,7 @@ func TestDraftOfWaves(t *testing.T) {
 	// What the form has no room for is not lost by it.
 	set := c.Settings
 	set.Policy.Waves[0].Quorum = 50
-	if _, err := r.store.ChangeCampaign(t.Context(), store.Campaign{ID: c.ID, Revision: c.Revision, Name: c.Name, Release: c.Release, Settings: set}, r.by("otto")); err != nil {
+	if _, err := r.store.ChangeCampaign(t.Context(), store.Campaign{ID: c.ID, Revision: c.Revision, Name: c.Name, Release: c.Release, Settings: set}, fleettest.By("otto")); err != nil {
 		t.Fatal(err)
 	}
 	change := form

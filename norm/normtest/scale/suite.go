@@ -29,7 +29,7 @@ var Suites = map[string][]Config{
 }
 
 // noParity is the [norm.SenderConfig].AutoParity of a sender that sends no parity unasked.
-const noParity = 0
+const noParity = -1
 
 // transfer is a session of an object to be had by all.
 func transfer(receivers int, size int64, rate float64, loss Loss, parity int) Config {

@@ -1078,6 +1078,9 @@ type Transport struct {
 	// Rate bits per second, as the next three
 	Rate float64 `json:"rate,omitempty,omitzero"`
 
+	// RepairGroup beside a group that is given: where repairs go, which devices listen to only while they lack something
+	RepairGroup string `json:"repair_group,omitempty,omitzero"`
+
 	// SegmentSize bytes
 	SegmentSize int `json:"segment_size,omitempty,omitzero"`
 

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package udp
+
+import "testing"
+
+func (*socket) attach(*testing.T) {}
