@@ -60,7 +60,7 @@ var rooms = map[string]room{
 	}},
 	"upgrade/api/rest": {may: []string{"github.com/oapi-codegen/runtime"}},
 	"upgrade/api": {may: []string{
-		module + "manifest", module + "commit", module + "upgrade", module + "upgrade/api/rest", module + "upgrade/fleet", module + "upgrade/store",
+		module + "norm", module + "manifest", module + "commit", module + "upgrade", module + "upgrade/api/rest", module + "upgrade/fleet", module + "upgrade/store",
 		"golang.org/x/time/rate",
 	}},
 	"upgrade/web": {may: []string{module + "manifest", module + "commit", module + "upgrade/api", module + "upgrade/fleet", module + "upgrade/store"}},
