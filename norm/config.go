@@ -28,8 +28,8 @@ type SenderConfig struct {
 	// FTI says which messages carry the EXT_FTI of their object.
 	FTI FTIPolicy
 	// AutoParity is the number of parity symbols sent behind each block unasked (RFC 5740, Section 2.1). If zero, as many as
-	// nearly every block of late turned out to need, at most half as many as source symbols; none in a group without loss. If
-	// negative, none.
+	// nearly every block of late turned out to need, at most half as many as source symbols; none in a group without loss, and
+	// none beside a RepairGroup, as receivers on clean links would have to hear it. If negative, none.
 	AutoParity int
 	// RepeatInfo sends the NORM_INFO of an object again ahead of each of its blocks, for receivers that cannot ask for it.
 	RepeatInfo bool
@@ -283,6 +283,9 @@ func (c SenderConfig) resolve() (SenderConfig, error) {
 	c.MaxObjects = cmp.Or(c.MaxObjects, 256)
 	c.MaxTracked = cmp.Or(c.MaxTracked, 1024)
 	c.FlowControl = cmp.Or(c.FlowControl, defaultFlowControl)
+	if c.AutoParity == 0 && c.RepairGroup.IsValid() {
+		c.AutoParity = -1
+	}
 	c.Buffer = cmp.Or(c.Buffer, defaultBuffer)
 	c.Burst = cmp.Or(c.Burst, defaultBurst(c.Rate, c.maxDatagram()))
 

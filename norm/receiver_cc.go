@@ -22,7 +22,7 @@ type path struct {
 	cc.Receiver
 	listed    bool      // a cc_node_list had receivers in it
 	starting  bool      // and NORM_FLAG_CC_START
-	told      time.Time // when a cc_node_list last told our RTT
+	told      int64     // when a cc_node_list last told our RTT, in nanoseconds since 1970
 	slowSince time.Time // our rate is below MinRate; zero: it is not
 	tooSlow   bool      // for so long that the application was told
 }
@@ -49,15 +49,15 @@ func (p *path) observe(now time.Time, seq wire.Sequence, d Datagram) {
 func (r *Receiver) follow(now time.Time, s *remote, nodes wire.CCNodeList, rate float64, told bool) {
 	p := s.probe.path
 	if p == nil {
-		p = &path{Receiver: *cc.NewReceiver(s.grtt, rate), told: now}
+		p = &path{Receiver: *cc.NewReceiver(s.grtt, rate), told: now.UnixNano()}
 		s.probe.path = p
 	}
 	p.Advertised(rate)
 	p.Group(s.grtt)
 	switch {
 	case told:
-		p.told = now
-	case now.Sub(p.told) > oldRTT:
+		p.told = now.UnixNano()
+	case now.Sub(time.Unix(0, p.told)) > oldRTT:
 		s.probe.hasRTT = false
 	}
 	if s.probe.hasRTT {

@@ -51,7 +51,7 @@ func TestNewSenderRefuses(t *testing.T) {
 		"BackoffFactor 1": func(c *SenderConfig) { c.BackoffFactor = 1 }, // N-5.3-06
 		"Buffer":          func(c *SenderConfig) { c.Buffer = 1000 },
 		"FEC":             func(c *SenderConfig) { c.FEC = fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 250, MaxParity: 10} },
-		"AutoParity":      func(c *SenderConfig) { c.AutoParity = 33 },
+		"AutoParity":      func(c *SenderConfig) { c.AutoParity = 128 },
 		"SegmentSize":     func(c *SenderConfig) { c.SegmentSize = 20 },
 		"Rate":            func(c *SenderConfig) { c.Rate = math.NaN() },
 		"Rate -1":         func(c *SenderConfig) { c.Rate = -1 },
@@ -84,7 +84,7 @@ func TestSenderDefaults(t *testing.T) {
 	if sh.GRTT != 0x9d || sh.Backoff != 4 || sh.GroupSize != 3 || s.cfg.RobustFactor != 20 { // N-6-06
 		t.Errorf("%+v, robust factor %d", sh, s.cfg.RobustFactor)
 	}
-	if p := s.cfg.FEC; p.ID != fec.ReedSolomonGF8 || p.MaxBlockLen != 64 || p.MaxParity != 32 || p.SegmentSize != 1400 { // B-1-01
+	if p := s.cfg.FEC; p.ID != fec.ReedSolomonGF8 || p.MaxBlockLen != 128 || p.MaxParity != 127 || p.SegmentSize != 1400 { // B-1-01
 		t.Errorf("FEC %v", p)
 	}
 	for group, want := range map[string]int{ // N-5.3-06 N-6-09 N-5.4.1-01 B-3.2.2-03 X4607-1-01
