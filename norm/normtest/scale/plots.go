@@ -111,7 +111,7 @@ func tailPlot(rows []Row) Plot {
 		Name: "scale-tail", Title: "How long the last receivers wait",
 		XLabel: "seconds after all was sent once (1 % independent loss, 10 Mbit/s, GRTT 100 ms)", YLabel: "receivers still incomplete",
 		X: Axis{Max: 4, Marks: []float64{0, 1, 2, 3, 4}},
-		Y: Axis{Min: 0.00005, Max: 1, Log: true, Marks: []float64{0.0001, 0.001, 0.01, 0.1, 1},
+		Y: Axis{Min: 0.000008, Max: 1, Log: true, Marks: []float64{0.00001, 0.0001, 0.001, 0.01, 0.1, 1},
 			Format: func(v float64) string { return fmt.Sprintf("%g %%", 100*v) }},
 	}
 	for i, r := range of(rows, "transfer") {
