@@ -24,7 +24,6 @@ type room struct {
 }
 
 var rooms = map[string]room{
-<<<<<<< HEAD
 	"norm/wire":              {sansIO: true},
 	"norm/fec":               {may: []string{"github.com/klauspost/reedsolomon"}, sansIO: true},
 	"norm/auth":              {may: []string{module + "norm/wire"}, sansIO: true},
@@ -37,6 +36,7 @@ var rooms = map[string]room{
 	"norm/normtest":          {may: []string{module + "norm", module + "norm/auth", module + "norm/wire", module + "norm/fec"}},
 	"norm/normtest/overhead": {may: []string{module + "norm", module + "norm/fec", module + "norm/normtest"}},
 	"norm/normtest/hub":      {may: []string{module + "norm/udp"}},
+	"norm/normtest/scale":    {may: []string{module + "norm", module + "norm/normtest", module + "norm/wire", module + "norm/fec"}},
 	"merkle":                 {sansIO: true},
 	"manifest":               {may: []string{module + "merkle", "github.com/fxamacker/cbor/v2", "github.com/veraison/go-cose"}},
 	"commit":                 {may: []string{module + "manifest", "github.com/fxamacker/cbor/v2"}, sansIO: true},
@@ -47,30 +47,6 @@ var rooms = map[string]room{
 	"discovery/sap":          {may: []string{module + "discovery/sdp"}, sansIO: true},
 	"discovery":              {may: []string{module + "manifest", module + "discovery/sap", module + "discovery/sdp", module + "norm/udp", "github.com/fxamacker/cbor/v2"}},
 	"interop":                {},
-=======
-	"norm/wire":             {sansIO: true},
-	"norm/fec":              {may: []string{"github.com/klauspost/reedsolomon"}, sansIO: true},
-	"norm/auth":             {may: []string{module + "norm/wire"}, sansIO: true},
-	"norm":                  {may: []string{module + "norm/wire", module + "norm/fec", module + "norm/cc", module + "norm/auth"}, sansIO: true},
-	"norm/cc":               {sansIO: true},
-	"norm/udp":              {may: []string{"golang.org/x/net", "golang.org/x/sys"}},
-	"norm/session":          {may: []string{module + "norm", module + "norm/udp"}},
-	"norm/trace":            {may: []string{module + "norm/udp", module + "norm/wire"}},
-	"norm/doctor":           {may: []string{module + "norm/udp", module + "norm/wire", "golang.org/x/net", "golang.org/x/sys"}},
-	"norm/normtest":         {may: []string{module + "norm", module + "norm/auth", module + "norm/wire", module + "norm/fec"}},
-	"norm/normtest/hub":     {may: []string{module + "norm/udp"}},
-	"norm/normtest/scale":   {may: []string{module + "norm", module + "norm/normtest", module + "norm/wire", module + "norm/fec"}},
-	"merkle":                {sansIO: true},
-	"manifest":              {may: []string{module + "merkle", "github.com/fxamacker/cbor/v2", "github.com/veraison/go-cose"}},
-	"commit":                {may: []string{module + "manifest", "github.com/fxamacker/cbor/v2"}, sansIO: true},
-	"commit/disk":           {may: []string{"golang.org/x/sys", "github.com/gofrs/flock"}},
-	"commit/disk/diskfault": {may: []string{module + "commit/disk"}},
-	"commit/filestore":      {may: []string{module + "commit", module + "commit/disk"}},
-	"discovery/sdp":         {sansIO: true},
-	"discovery/sap":         {may: []string{module + "discovery/sdp"}, sansIO: true},
-	"discovery":             {may: []string{module + "manifest", module + "discovery/sap", module + "discovery/sdp", module + "norm/udp", "github.com/fxamacker/cbor/v2"}},
-	"interop":               {},
->>>>>>> main
 	"upgrade": {may: []string{
 		module + "norm", module + "norm/auth", module + "norm/fec", module + "norm/session", module + "norm/udp", module + "merkle",
 		module + "manifest", module + "commit", module + "commit/disk", module + "commit/filestore", module + "discovery",

@@ -30,14 +30,11 @@ var examples = map[string][]string{
 		`^ +0s  object-offered$`, `^ *[0-9.]+m?s  object-complete$`,
 		`^643 segments sent, [1-9][0-9]* datagrams lost, [1-9][0-9]* NACKs, [1-9][0-9]* repairs; content equal: true$`,
 	},
-<<<<<<< HEAD
 	"overhead": {`^\| adaptive \| 4 \| 5 % \| 1\.07[0-9]+ \| `, `^\| on demand \| 4 \| 5 % \| 1\.07[0-9]+ \| .* \| 0\.00 \| `},
-=======
 	"scale": {
 		`^session   1000 receivers, 2 MB at 10 Mbit/s, GRTT 100ms, K 4, gsize 1000`, `^complete  1000 of 1000, each symbol verified$`,
 		`^NACKs     [1-9][0-9]* in [1-9] repair events: `,
 	},
->>>>>>> main
 	"signsend": {
 		`^signed    fw\.bin, 2250000 bytes, with SHA256:`, `^sending   object 1, 2250000 bytes, to 239\.255\.`,
 		`^verified  router 2\.1\.0, 2250000 bytes, SHA-256 [0-9a-f]{64}$`,
