@@ -34,8 +34,8 @@ var rooms = map[string]room{
 	"norm/trace":             {may: []string{module + "norm/udp", module + "norm/wire"}},
 	"norm/doctor":            {may: []string{module + "norm/udp", module + "norm/wire", "golang.org/x/net", "golang.org/x/sys"}},
 	"norm/normtest":          {may: []string{module + "norm", module + "norm/auth", module + "norm/wire", module + "norm/fec"}},
-	"norm/normtest/overhead": {may: []string{module + "norm", module + "norm/fec", module + "norm/normtest"}},
 	"norm/normtest/hub":      {may: []string{module + "norm/udp"}},
+	"norm/normtest/overhead": {may: []string{module + "norm", module + "norm/fec", module + "norm/normtest"}},
 	"norm/normtest/scale":    {may: []string{module + "norm", module + "norm/normtest", module + "norm/wire", module + "norm/fec"}},
 	"merkle":                 {sansIO: true},
 	"manifest":               {may: []string{module + "merkle", "github.com/fxamacker/cbor/v2", "github.com/veraison/go-cose"}},
@@ -60,7 +60,7 @@ var rooms = map[string]room{
 	}},
 	"upgrade/api/rest": {may: []string{"github.com/oapi-codegen/runtime"}},
 	"upgrade/api": {may: []string{
-		module + "manifest", module + "commit", module + "upgrade", module + "upgrade/api/rest", module + "upgrade/fleet", module + "upgrade/store",
+		module + "norm", module + "manifest", module + "commit", module + "upgrade", module + "upgrade/api/rest", module + "upgrade/fleet", module + "upgrade/store",
 		"golang.org/x/time/rate",
 	}},
 	"upgrade/web": {may: []string{module + "manifest", module + "commit", module + "upgrade/api", module + "upgrade/fleet", module + "upgrade/store"}},
