@@ -13,7 +13,7 @@ import (
 // excess is how many bytes may leave, in any stretch of time, above what the rate gives: a burst, or what late wake-ups
 // left behind and the datagram that uses it up.
 func (s *Sender) excess() float64 {
-	return max(float64(s.cfg.Burst), s.cfg.Rate/8*catchUp.Seconds()+float64(s.cfg.maxDatagram()))
+	return max(float64(s.cfg.Burst), s.cfg.Rate/8*excess)
 }
 
 // TestRateIsKeptInEverySecond is for a driver that is woken up late: what leaves in any second is what the rate gives, to

@@ -175,8 +175,8 @@ func watch(t *testing.T, net *normtest.Net, sc scene) {
 	asked := make(map[*normtest.Host]time.Time) // when a receiver sent its last NACK
 	numbered := make(map[*normtest.Host]wire.Sequence)
 	grtt := wire.DecodeRTT(wire.EncodeRTT(sc.sender.GRTT))
-	level, last := 0.0, net.Now()      // of the bucket that drains at the sender's rate
-	late := sc.sender.Rate / 8 * 0.008 // what the sender makes up for when it is woken up late
+	level, last := 0.0, net.Now()     // of the bucket that drains at the sender's rate
+	late := sc.sender.Rate / 8 * 0.02 // what the sender makes up for when it is woken up late
 
 	net.OnDeliver = func(p *normtest.Packet, to *normtest.Host) {
 		var at place

@@ -28,7 +28,7 @@ func main() {
 	flag.DurationVar(&cfg.Sender.GRTT, "grtt", 0, "greatest round trip time; packets take half of it (default 100ms)")
 	flag.IntVar(&cfg.Sender.BackoffFactor, "k", 4, "K_sender, which scales the backoff of NACKs")
 	flag.IntVar(&cfg.Sender.GroupSize, "gsize", 0, "how many receivers the sender says there are (default as many as there are)")
-	flag.IntVar(&cfg.Sender.AutoParity, "parity", 0, "parity symbols sent behind each block unasked")
+	flag.IntVar(&cfg.Sender.AutoParity, "parity", 0, "parity symbols sent behind each block unasked; 0 leaves it to the sender, -1 is none")
 	flag.TextVar(&loss, "loss", loss, "none, event, or group, tree, independent or burst with a percentage, as in independent:1%")
 	flag.BoolVar(&cfg.Unicast, "unicast", false, "feedback goes to the sender alone, which repeats it by NORM_CMD(REPAIR_ADV)")
 	flag.BoolVar(&cfg.Record, "sender", false, "measure the sender by itself, too")

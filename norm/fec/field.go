@@ -1,5 +1,7 @@
 package fec
 
+import "math/bits"
+
 // A field is GF(2^m): every element but 0 is a power of α.
 type field struct {
 	order int      // how many powers there are, 2^m - 1; also the longest code's length
@@ -40,12 +42,14 @@ func newField(m int, polynomial int) *field {
 // of a product of differences that leaves out x - x.
 func (f *field) logDiff(a, b uint16) int { return int(f.log[a^b]) }
 
-// power returns α^n, for n within twice the order of 0. It does not branch, as nothing could predict which way: n>>63 is -1 for
+const sign = bits.UintSize - 1
+
+// power returns α^n, for n within twice the order of 0. It does not branch, as nothing could predict which way: n>>sign is -1 for
 // a negative n, else 0.
 func (f *field) power(n int) uint16 {
-	n += f.order & (n >> 63)
-	n += f.order & (n >> 63)
-	n -= f.order &^ ((n - f.order) >> 63)
+	n += f.order & (n >> sign)
+	n += f.order & (n >> sign)
+	n -= f.order &^ ((n - f.order) >> sign)
 	return f.exp[n]
 }
 

@@ -277,7 +277,7 @@ func TestSites(t *testing.T) {
 			t.Errorf("%s lacks %q:\n%s", device, want, body)
 		}
 	}
-	if body := p.see(page); !strings.Contains(body, "239.192.0.") {
+	if body := p.see(page); !strings.Contains(body, "239.1.2.") {
 		t.Errorf("the group is not told:\n%s", body)
 	}
 	site := func(name string, columns ...string) string {

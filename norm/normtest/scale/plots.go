@@ -85,7 +85,7 @@ func senderPlot(rows []Row) Plot {
 	p := Plot{
 		Name: "scale-sender", Title: "What the sender does and holds, compared with a group of ten",
 		XLabel: "receivers, with equal need for repair", YLabel: "times that of 10 receivers",
-		X: receiversAxis, Y: Axis{Max: 2, Marks: []float64{0, 0.5, 1, 1.5, 2}},
+		X: receiversAxis, Y: Axis{Max: 1.5, Marks: []float64{0, 0.5, 1, 1.5}},
 	}
 	rows = of(rows, "sender")
 	for i, s := range []struct {
@@ -108,10 +108,10 @@ func senderPlot(rows []Row) Plot {
 // tailPlot is who waits how long for the last repairs.
 func tailPlot(rows []Row) Plot {
 	p := Plot{
-		Name: "scale-tail", Title: "How long the last receivers wait (1 % independent loss, 10 Mbit/s, GRTT 100 ms)",
-		XLabel: "seconds after all was sent once", YLabel: "receivers still incomplete",
+		Name: "scale-tail", Title: "How long the last receivers wait",
+		XLabel: "seconds after all was sent once (1 % independent loss, 10 Mbit/s, GRTT 100 ms)", YLabel: "receivers still incomplete",
 		X: Axis{Max: 4, Marks: []float64{0, 1, 2, 3, 4}},
-		Y: Axis{Min: 0.00005, Max: 1, Log: true, Marks: []float64{0.0001, 0.001, 0.01, 0.1, 1},
+		Y: Axis{Min: 0.000008, Max: 1, Log: true, Marks: []float64{0.00001, 0.0001, 0.001, 0.01, 0.1, 1},
 			Format: func(v float64) string { return fmt.Sprintf("%g %%", 100*v) }},
 	}
 	for i, r := range of(rows, "transfer") {

@@ -167,10 +167,13 @@ func parityTable(rows []Row) string {
 	var lines []string
 	for _, r := range rows {
 		parity := fmt.Sprintf("%d a block", r.Parity)
-		if r.Parity == noParity {
+		switch r.Parity {
+		case noParity:
 			parity = "none"
+		case 0:
+			parity = "adaptive"
 		}
-		lines = append(lines, fmt.Sprintf("| %s | %s | %d | %d | %.1f | %.3f | %.2f s | %.2f s |", thousands(r.Receivers), parity, r.Nacks,
+		lines = append(lines, fmt.Sprintf("| %s × %g MB | %s | %d | %d | %.1f | %.3f | %.2f s | %.2f s |", thousands(r.Receivers), float64(r.Size)/1e6, parity, r.Nacks,
 			r.Events, r.PerEvent, r.Overhead, r.Tail[2], r.Tail[len(r.Tail)-1]))
 	}
 	return markdown("| Receivers | Proactive parity | NACKs | Events | NACKs per event | Sent per segment | 99 % complete | Last |", lines)
