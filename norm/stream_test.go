@@ -359,8 +359,7 @@ func TestStreamsForADay(t *testing.T) {
 	p := newStreamPair(t, StreamConfig{Buffer: 16 * 2 * 28, FirstBlock: 1<<16 - 100, FirstOffset: 1<<32 - 5000},
 		SenderConfig{
 			FEC: fec.Params{ID: fec.ReedSolomon, M: 16, MaxBlockLen: 2, MaxParity: 1}, SegmentSize: 28, Rate: 1800, FirstObject: 1<<16 - 2,
-			GRTT: 10 * time.Millisecond, MaxGRTT: 20 * time.Millisecond, BackoffFactor: 2, MaxObjects: 3, FlowControl: 8,
-			Burst: 3 * 68, // at this rate a datagram takes two GRTT, and one alone would hold up repairs for longer than flow control waits
+			GRTT: 10 * time.Millisecond, MaxGRTT: 20 * time.Millisecond, BackoffFactor: 2, MaxObjects: 3, FlowControl: 16, // segments of 28 bytes have room for one request, and receivers ask first for what was before a new stream
 		}, ReceiverConfig{MaxObjects: 4, Join: JoinStream})
 	p.lose = func(wire.Message) bool { return rng.IntN(100) == 0 }
 	var read int64
