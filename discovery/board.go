@@ -21,6 +21,9 @@ const (
 	maxPolls = 4
 	// returnRate is how many devices that are sent away are asked to come back in a second.
 	returnRate = 2000
+	// newsRate is how many devices that are told something are asked to poll again in a second: what they take of the server
+	// then, others wait for that are yet to be told.
+	newsRate = 10_000
 )
 
 // A Seat is what one device is told beside what all are.
@@ -234,6 +237,28 @@ func away(waiters int) error {
 		retryAfter: 1 + rand.IntN(10+waiters/returnRate)}
 }
 
+// spreadHeader is a field of an answer that tells news: over how many seconds those who are told it together poll again, each
+// at a moment of its own.
+const spreadHeader = "Poll-Spread"
+
+const maxPollSpread = 10 // seconds
+
+// spread returns what the field says now.
+func (b *board) spread() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return min(1+b.waiters/newsRate, maxPollSpread)
+}
+
+// pollSpread returns what the field says, at most maxPollSpread and, without it, as long as after any other poll.
+func pollSpread(answer http.Header) time.Duration {
+	seconds, err := strconv.ParseUint(answer.Get(spreadHeader), 10, 16)
+	if err != nil {
+		return maxJitter
+	}
+	return max(time.Duration(min(seconds, maxPollSpread))*time.Second, maxJitter)
+}
+
 // SendAway answers a device that it should come back later, at a moment that is spread out over as much time as so many
 // devices need.
 func SendAway(w http.ResponseWriter, devices int) { problem(w, away(devices)) }
@@ -272,6 +297,7 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request) {
 			fresh.Seat = seat.Signed()
 		}
 		w.Header().Set("Content-Type", "application/cbor")
+		w.Header().Set(spreadHeader, strconv.Itoa(h.board.spread()))
 		w.Write(fresh.Encode())
 	}
 }

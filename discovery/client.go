@@ -21,8 +21,7 @@ const (
 	minBackoff  = time.Second
 	lostBackoff = 4 * time.Second // over which devices spread that lose a server together
 	maxBackoff  = time.Minute
-	maxJitter   = time.Second     // so that devices whose patience ends together do not ask together
-	newsJitter  = 3 * time.Second // nor those that are told together, while the server still tells others
+	maxJitter   = time.Second // so that devices whose patience ends together do not ask together
 )
 
 // A Client is a device's side of the rendezvous. It talks to one origin only and follows no redirect.
@@ -151,6 +150,7 @@ func (c *Client) poll(ctx context.Context, etag string, wait time.Duration) (*No
 	if err != nil {
 		return nil, etag, err
 	}
+	n.spread = pollSpread(resp.Header)
 	return &n, resp.Header.Get("ETag"), nil
 }
 
@@ -191,7 +191,7 @@ func (c *Client) Follow(ctx context.Context, f func(*Notice), trouble func(error
 			etag, backoff = tag, lostBackoff
 			if n != nil {
 				f(n)
-				pause = rand.N(newsJitter)
+				pause = rand.N(n.spread)
 			}
 		}
 		c.Hints.rest(ctx.Done(), pause, err != nil)

@@ -8,7 +8,8 @@
 //
 //	POST /v1/hello                               Hello: the device shows itself
 //	GET  /v1/notice?device=ID&wait=25            Notice: what is announced, to this device or to all; a long poll with
-//	                                             ETag and 304. 503 with Retry-After: come back later
+//	                                             ETag and 304. 503 with Retry-After: come back later; Poll-Spread:
+//	                                             poll again within so many seconds
 //	POST /v1/status                              Status: how far the device is, unsigned
 //	POST /v1/vote, /v1/outcome                   Statement: a vote or outcome for the commit
 //	GET  /v1/campaigns/{id}/decision/{wave}      the signed decision; 204 not decided; 404 unknown, which never means ABORT

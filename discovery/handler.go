@@ -40,16 +40,17 @@ type Handler struct {
 	backend Backend
 	mux     *http.ServeMux
 	board   *board
+	turns   turns
 }
 
 // NewHandler returns a Handler that has nothing to announce yet.
 func NewHandler(b Backend) *Handler {
-	h := &Handler{backend: b, mux: http.NewServeMux(), board: newBoard()}
+	h := &Handler{backend: b, mux: http.NewServeMux(), board: newBoard(), turns: make(turns, atOnce)}
 	h.mux.HandleFunc("GET /v1/notice", h.poll)
-	h.mux.HandleFunc("POST /v1/hello", take(b.Hello))
-	h.mux.HandleFunc("POST /v1/status", take(b.Status))
-	h.mux.HandleFunc("POST /v1/vote", take(b.Vote))
-	h.mux.HandleFunc("POST /v1/outcome", take(b.Outcome))
+	h.mux.HandleFunc("POST /v1/hello", take(h, b.Hello))
+	h.mux.HandleFunc("POST /v1/status", take(h, b.Status))
+	h.mux.HandleFunc("POST /v1/vote", take(h, b.Vote))
+	h.mux.HandleFunc("POST /v1/outcome", take(h, b.Outcome))
 	h.mux.HandleFunc("POST /v1/groupkey", h.groupKey)
 	h.mux.HandleFunc("GET /v1/campaigns/{campaign}/decision/{wave}", h.decision)
 	h.mux.HandleFunc("POST /v1/campaigns/{campaign}/decision/{wave}", h.adopt)
@@ -91,9 +92,10 @@ func (h *Handler) Waiting() int {
 // groupKey answers with a secret, which nobody on the way may keep.
 func (h *Handler) groupKey(w http.ResponseWriter, r *http.Request) {
 	q, ok := read[KeyRequest](w, r)
-	if !ok {
+	if !ok || !h.turns.take(r.Context()) {
 		return
 	}
+	defer h.turns.end()
 	key, err := h.backend.GroupKey(r.Context(), q)
 	if err != nil {
 		problem(w, err)
@@ -104,12 +106,15 @@ func (h *Handler) groupKey(w http.ResponseWriter, r *http.Request) {
 	w.Write(key)
 }
 
-// take returns a handler that reads a message and gives it to f.
-func take[M message](f func(context.Context, M) error) http.HandlerFunc {
+// take returns a handler that reads a message and, when it is its turn, gives it to f.
+func take[M message](h *Handler, f func(context.Context, M) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if m, ok := read[M](w, r); ok {
-			done(w, f(r.Context(), m))
+		m, ok := read[M](w, r)
+		if !ok || !h.turns.take(r.Context()) {
+			return
 		}
+		defer h.turns.end()
+		done(w, f(r.Context(), m))
 	}
 }
 

@@ -3,6 +3,7 @@ package discovery
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -20,6 +21,8 @@ type Notice struct {
 	Timestamp []byte   `cbor:"5,keyasint,omitempty"` // the server's time, signed; not part of the ETag
 	Seat      []byte   `cbor:"7,keyasint,omitempty"` // which wave the device is in, signed; of a campaign of several
 	Node      uint32   `cbor:"6,keyasint,omitempty"` // the device's NormNodeId, if the server gives one; not signed, as its own traffic alone depends on it
+
+	spread time.Duration // over which those that are told it poll again
 }
 
 // A Hello is how a device shows itself.

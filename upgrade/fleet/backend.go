@@ -21,19 +21,8 @@ type backend struct {
 
 var _ discovery.Backend = backend{}
 
-// maxGreeted is how many devices say hello at once; one more is to try again later. Checking its key is most of the work:
-// when a whole fleet comes, devices that have to wait for longer than they have patience would have it done for nothing,
-// again and again.
-const maxGreeted = 1000
-
 func (b backend) Hello(ctx context.Context, h discovery.Hello) error {
 	if !b.here {
-		select {
-		case b.s.greeted <- struct{}{}:
-			defer func() { <-b.s.greeted }()
-		default:
-			return errCrowd
-		}
 		key, err := h.OpenKey()
 		if err == nil {
 			err = b.s.greet(ctx, h, key)
@@ -82,7 +71,6 @@ func (b backend) statement(ctx context.Context, st discovery.Statement, f func(d
 }
 
 var (
-	errCrowd  = &discovery.Refusal{Status: http.StatusServiceUnavailable, Reason: "busy", Detail: "many devices say hello; come back later"}
 	errClosed = &discovery.Refusal{Status: http.StatusConflict, Reason: "closed", Detail: "the campaign is closed"}
 	// errElsewhere has the device try again: no server has the campaign, or none that answers, or this one will in a moment.
 	errElsewhere = &discovery.Refusal{Status: http.StatusServiceUnavailable, Reason: "busy", Detail: "the campaign has no leader here"}

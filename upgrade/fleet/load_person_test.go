@@ -22,10 +22,28 @@ type outlook struct{ URL, Token, Page, REST string }
 // personInterval is how often each of both is asked for.
 const personInterval = 100 * time.Millisecond
 
-// A sight is how long answers took that a person waited for.
-type sight struct {
-	Asked             int
-	Median, Most, Max time.Duration // half of them within, 99 %, and all
+// A sight is the answers that a person waited for, as they came.
+type sight []glance
+
+// A glance is one of them.
+type glance struct {
+	Asked time.Time
+	Took  time.Duration
+}
+
+// within returns how long the answers took that were under way at some time between two moments: half of them, 99 %, and all.
+func (s sight) within(from, to time.Time) (took [3]time.Duration) {
+	var all []time.Duration
+	for _, g := range s {
+		if g.Asked.Before(to) && g.Asked.Add(g.Took).After(from) {
+			all = append(all, g.Took)
+		}
+	}
+	if n := len(all); n > 0 {
+		slices.Sort(all)
+		took = [3]time.Duration{all[n/2], all[n*99/100], all[n-1]}
+	}
+	return took
 }
 
 // runPerson is the process of a person: it asks for the page and for the REST answer of a campaign until standard input ends,
@@ -71,20 +89,19 @@ func runPerson(in *json.Decoder, out *json.Encoder) error {
 func look(client *http.Client, url, token string, end <-chan struct{}) (sight, error) {
 	tick := time.NewTicker(personInterval)
 	defer tick.Stop()
-	var took []time.Duration
+	var s sight
 	for {
 		select {
 		case <-tick.C:
 		case <-end:
-			if len(took) == 0 {
-				return sight{}, errors.New("nobody looked")
+			if len(s) == 0 {
+				return nil, errors.New("nobody looked")
 			}
-			slices.Sort(took)
-			return sight{len(took), took[len(took)/2], took[len(took)*99/100], took[len(took)-1]}, nil
+			return s, nil
 		}
 		r, err := http.NewRequest("GET", url, nil)
 		if err != nil {
-			return sight{}, err
+			return nil, err
 		}
 		if token != "" {
 			r.Header.Set("Authorization", "Bearer "+token)
@@ -95,9 +112,9 @@ func look(client *http.Client, url, token string, end <-chan struct{}) (sight, e
 			err = read(answer)
 		}
 		if err != nil {
-			return sight{}, err
+			return nil, err
 		}
-		took = append(took, time.Since(begun))
+		s = append(s, glance{begun, time.Since(begun)})
 	}
 }
 

@@ -106,7 +106,6 @@ type Server struct {
 	tally   tally
 	kicks   chan struct{} // buffered, one: look at the campaigns now
 	hellos  chan hello
-	greeted chan struct{} // holds one for each device that says hello
 	done    chan struct{} // closed when Run has returned
 
 	mu       sync.Mutex // guards all below
@@ -131,7 +130,7 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, store: cfg.Store, owner: store.NewOwner(cfg.Name, cfg.PeerURL), clock: upgrade.NewSignedClock(cfg.Key),
-		kicks: make(chan struct{}, 1), hellos: make(chan hello), greeted: make(chan struct{}, maxGreeted), done: make(chan struct{}),
+		kicks: make(chan struct{}, 1), hellos: make(chan hello), done: make(chan struct{}),
 		leads: map[commit.CampaignID]*lead{}, follows: map[commit.CampaignID]*follow{}, byDevice: map[string][]*place{}, waits: map[commit.CampaignID]*wait{},
 		trouble: map[commit.CampaignID]failure{}, twins: map[string][2]instance{},
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
-	"github.com/multicast-upgrade/tool/discovery"
 	"github.com/multicast-upgrade/tool/upgrade"
 	"github.com/multicast-upgrade/tool/upgrade/store"
 )
@@ -127,20 +126,5 @@ func TestViewOfManyIsNotTakenForEachDevice(t *testing.T) {
 				t.Errorf("%d targets: fresh after something happened to the campaign", targets)
 			}
 		})
-	}
-}
-
-// Of a crowd that says hello at once some are sent away, before their keys are checked.
-func TestHellosAreBounded(t *testing.T) {
-	s := &Server{greeted: make(chan struct{}, 1)}
-	forged := discovery.Hello{Device: "d", Key: "no key"}
-	for range 2 { // each makes room for the next
-		if err := (backend{s: s}).Hello(t.Context(), forged); err == nil || err == errCrowd {
-			t.Errorf("%v, want a refusal of the key", err)
-		}
-	}
-	s.greeted <- struct{}{}
-	if err := (backend{s: s}).Hello(t.Context(), forged); err != errCrowd {
-		t.Errorf("%v, want %v", err, errCrowd)
 	}
 }

@@ -1,0 +1,87 @@
+package discovery
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// busy is a backend that takes a minute for each hello.
+type busy struct {
+	backend
+	mu                  sync.Mutex // guards all below
+	working, most, done int
+}
+
+func (b *busy) Hello(context.Context, Hello) error {
+	b.count(1)
+	time.Sleep(time.Minute)
+	b.count(-1)
+	return nil
+}
+
+func (b *busy) count(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.working += n; n < 0 {
+		b.done++
+	}
+	b.most = max(b.most, b.working)
+}
+
+// Of a fleet that says hello at once so many are worked on, others have their turn later, and nothing is done for those who
+// went away while they waited.
+func TestMessagesTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &busy{}
+		h, answers := NewHandler(b), make(chan error)
+		crowd := func(ctx context.Context) {
+			for i := range atOnce {
+				c, err := NewClient("http://server", inMemory{h})
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.Timeout = time.Hour
+				go func() { answers <- c.Hello(ctx, Hello{Device: fmt.Sprint("d-", i), Product: "p", Hardware: "h"}) }()
+			}
+			synctest.Wait()
+		}
+		begun := time.Now()
+		crowd(t.Context())
+		impatient, leave := context.WithCancel(t.Context())
+		crowd(impatient)
+		crowd(t.Context())
+		leave()
+		gone := 0
+		for range 3 * atOnce {
+			if err := <-answers; err != nil {
+				gone++
+			}
+		}
+		if took := time.Since(begun); took != 2*time.Minute || gone != atOnce || b.most != atOnce || b.done != 2*atOnce {
+			t.Errorf("%d at once, %d in all, %d gone, in %v; want %d, %d, %d and 2m", b.most, b.done, gone, took, atOnce, 2*atOnce, atOnce)
+		}
+	})
+}
+
+// The more devices wait, the longer those who are told stay away; a server that says nothing, or nonsense, is asked as ever.
+func TestPollsThatFollowNewsAreSpread(t *testing.T) {
+	for waiters, want := range map[int]time.Duration{0: time.Second, 25_000: 3 * time.Second, 1_000_000: 10 * time.Second} {
+		h, c := start(t, &backend{})
+		h.board.waiters = waiters
+		h.Publish(Notice{Manifest: []byte("m")})
+		n, _, err := c.Poll(t.Context(), "")
+		if err != nil || n.spread != want {
+			t.Errorf("%d waiters: %v, spread over %v, want %v", waiters, err, n.spread, want)
+		}
+	}
+	for said, want := range map[string]time.Duration{"": maxJitter, "-1": maxJitter, "soon": maxJitter, "0": maxJitter, "9999": maxPollSpread * time.Second} {
+		if got := pollSpread(http.Header{spreadHeader: {said}}); got != want {
+			t.Errorf("%q: %v, want %v", said, got, want)
+		}
+	}
+}
