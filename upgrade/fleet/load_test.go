@@ -38,9 +38,9 @@ var (
 )
 
 const (
-	// pollsPerConn is how many devices share a connection in the large crowd: fewer than the 250 streams that a server takes,
-	// so that there is room for what they say while their polls are held.
-	pollsPerConn = 200
+	// pollsPerConn is how many devices share a connection in the large crowd. A server takes 250 streams of one, but net/http looks
+	// through all of them for each frame that it writes.
+	pollsPerConn = 50
 	// pollTime is how long a poll waits: as long as a server lets it.
 	pollTime = time.Minute
 	// spareFiles is how many files a process may have open beside its connections.

@@ -70,6 +70,10 @@ type view struct {
 	again bool // who was shown what is old will be told to look again
 	snap  Snapshot
 	views []View
+
+	taking chan struct{} // closed when what is being asked for is there; nil: nothing is
+	err    error         // of the last time
+	late   bool          // somebody did not wait for it
 }
 
 const (
@@ -97,7 +101,7 @@ func (v *view) happened(e upgrade.Event) {
 	case upgrade.EventProgress:
 		return
 	}
-	v.at = time.Time{}
+	v.at, v.taking = time.Time{}, nil
 }
 
 // survey returns a campaign and its targets by name.
@@ -151,22 +155,80 @@ func logged(c *commit.Coordinator) upgrade.CampaignStatus {
 }
 
 // survey asks the campaign, unless somebody has just done so. If what it returns then is old, changed is called when there
-// is something newer.
+// is something newer. Of a campaign that is too busy to say at once it returns what was seen last: people look at many
+// things, and devices come first.
 func (l *lead) survey(ctx context.Context, snap Snapshot, changed func()) (Snapshot, []View, error) {
 	v := &l.view
-	if snap, views, ok := v.fresh(snap.Phase, changed); ok {
-		return snap, views, nil
+	if seen, views, ok := v.fresh(snap.Phase, changed); ok {
+		return seen, views, nil
 	}
-	st, err := l.campaign.Status(ctx)
-	if err != nil {
-		return snap, nil, err
+	taken, started := v.take()
+	if started {
+		go l.look(snap, taken, changed)
+	}
+	patience := time.NewTimer(busyTime)
+	defer patience.Stop()
+	select {
+	case <-taken:
+	case <-patience.C:
+		if seen, views, ok := v.last(snap.Phase); ok {
+			return seen, views, nil
+		}
+		snap.Targets = len(l.start.Targets)
+		return snap, nil, nil // it has started this very moment
+	case <-ctx.Done():
+		return snap, nil, context.Cause(ctx)
 	}
 	v.mu.Lock()
+	seen, views, err := v.snap, v.views, v.err
+	v.mu.Unlock()
+	if err == nil && seen.Phase != snap.Phase { // somebody else has asked anew
+		return l.survey(ctx, snap, changed)
+	}
+	return seen, views, err
+}
+
+// busyTime is how long people wait for a campaign to say how it is.
+const busyTime = 150 * time.Millisecond
+
+// look has the campaign say how it is, for all who wait for that.
+func (l *lead) look(snap Snapshot, taken chan struct{}, changed func()) {
+	v := &l.view
+	st, err := l.campaign.Status(context.Background()) // until it answers or ends
+	v.mu.Lock()
 	defer v.mu.Unlock()
-	views := snap.take(st, v.begun.IsZero() || snap.At.Sub(v.begun) < quietTime)
-	snap.Step, snap.Trouble = v.step, v.fault
-	v.at, v.snap, v.views = snap.At, snap, views
-	return snap, views, nil
+	defer close(taken)
+	if v.taking != taken {
+		return // somebody has asked anew, as something has happened since
+	}
+	v.taking = nil
+	if v.err = err; err == nil {
+		views := snap.take(st, v.begun.IsZero() || snap.At.Sub(v.begun) < quietTime)
+		snap.Step, snap.Trouble = v.step, v.fault
+		v.at, v.snap, v.views = snap.At, snap, views
+	}
+	if v.late {
+		v.late = false
+		go changed()
+	}
+}
+
+// take returns a channel that is closed when the campaign has said how it is, and whether the caller is to ask it.
+func (v *view) take() (taken chan struct{}, start bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if start = v.taking == nil; start {
+		v.taking = make(chan struct{})
+	}
+	return v.taking, start
+}
+
+// last returns what was seen last in a phase, if anything was. Who is shown that will be told to look again.
+func (v *view) last(phase store.CampaignPhase) (Snapshot, []View, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.late = true
+	return v.snap, v.views, v.snap.Phase == phase
 }
 
 // fresh returns what was seen last, if that is short ago.

@@ -128,3 +128,20 @@ func TestViewOfManyIsNotTakenForEachDevice(t *testing.T) {
 		})
 	}
 }
+
+// While a campaign is being asked others wait for the same answer, not for one each; after something has happened to it they
+// ask anew, and an answer from before is not shown to them.
+func TestViewIsTakenOnceForAll(t *testing.T) {
+	v := view{}
+	first, start := v.take()
+	if second, again := v.take(); !start || again || second != first {
+		t.Error("two ask at once")
+	}
+	v.happened(upgrade.Event{Kind: upgrade.EventCampaign, State: upgrade.CampaignHeld})
+	if third, start := v.take(); !start || third == first {
+		t.Error("what was asked before something happened is waited for after it")
+	}
+	if _, _, ok := v.last(store.PhaseRunning); ok || !v.late {
+		t.Error("something is shown that was never seen")
+	}
+}
