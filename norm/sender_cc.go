@@ -100,7 +100,13 @@ func (s *Sender) identified() bool {
 // handleCC takes the congestion control feedback in a NORM_ACK or NORM_NACK.
 func (s *Sender) handleCC(now time.Time, from NodeID, rtt time.Duration, ext wire.Extensions, unicast bool) {
 	x, ok := ext.CC()
-	if s.controller == nil || !ok {
+	switch {
+	case !ok:
+		return
+	case s.controller == nil: // probes are for GRTT alone; their answers are to be suppressed as ever
+		if s.advice.add(x, false); unicast {
+			s.advertiseSoon(now)
+		}
 		return
 	}
 	clr, limited := s.controller.Limiting()
