@@ -37,10 +37,13 @@ type device struct {
 	args     []string // of all its lives
 }
 
-// hook is a program for all hooks: it writes down the step and the activation, and fails if a file of the step's name
-// says so.
+// hook is a program for all hooks: it writes down the step and the activation, waits for hooks of other devices to have been
+// called if a file of the step's name lists them, and fails if another file says so.
 const hook = `#!/bin/sh
 echo "$1 $UPGRADE_ACTIVATION_ID" >>"$2/calls"
+if [ -e "$2/after-$1" ]; then
+	while read -r other; do until [ -s "$other/calls" ]; do sleep 0.05; done; done <"$2/after-$1"
+fi
 test ! -e "$2/fail-$1"
 `
 
@@ -145,6 +148,21 @@ func (d *device) fail(step string, on bool) {
 	if err != nil {
 		d.fleet.t.Fatal(err)
 	}
+}
+
+// failLast makes a hook fail after a hook of each other device was called.
+func (d *device) failLast(step string) {
+	d.fleet.t.Helper()
+	var others strings.Builder
+	for _, other := range d.fleet.devices {
+		if other != d {
+			fmt.Fprintln(&others, other.hooks)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(d.hooks, "after-"+step), []byte(others.String()), 0o644); err != nil {
+		d.fleet.t.Fatal(err)
+	}
+	d.fail(step, true)
 }
 
 // calls returns the steps that hooks were called for, in order, and how many activations they name.

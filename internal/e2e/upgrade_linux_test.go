@@ -59,7 +59,7 @@ func TestUpgradeBehindARouter(t *testing.T) {
 // One verify hook says no where all are asked: nobody activates, and what is staged serves the next try only.
 func TestUpgradeAbortsWhenOneDeviceRefuses(t *testing.T) {
 	f := newFleet(t, 4, fleetImage)
-	f.devices[2].fail("verify", true)
+	f.devices[2].failLast("verify")
 	f.join()
 	f.serve().wantExit(1)
 	for i, d := range f.devices {
