@@ -92,29 +92,38 @@ func (h *Handler) Waiting() int {
 // groupKey answers with a secret, which nobody on the way may keep.
 func (h *Handler) groupKey(w http.ResponseWriter, r *http.Request) {
 	q, ok := read[KeyRequest](w, r)
-	if !ok || !h.turns.take(r.Context()) {
+	if !ok {
+		return
+	}
+	h.inTurn(w, r, func() {
+		key, err := h.backend.GroupKey(r.Context(), q)
+		if err != nil {
+			problem(w, err)
+			return
+		}
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("Content-Type", "application/octet-stream")
+		w.Write(key)
+	})
+}
+
+// inTurn answers a request when it is its turn. One that is given up meanwhile, by the device or because this server ends, must
+// not look like one that was done, which an answer without anything in it would.
+func (h *Handler) inTurn(w http.ResponseWriter, r *http.Request, answer func()) {
+	if !h.turns.take(r.Context()) {
+		SendAway(w, 0)
 		return
 	}
 	defer h.turns.end()
-	key, err := h.backend.GroupKey(r.Context(), q)
-	if err != nil {
-		problem(w, err)
-		return
-	}
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Content-Type", "application/octet-stream")
-	w.Write(key)
+	answer()
 }
 
 // take returns a handler that reads a message and, when it is its turn, gives it to f.
 func take[M message](h *Handler, f func(context.Context, M) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		m, ok := read[M](w, r)
-		if !ok || !h.turns.take(r.Context()) {
-			return
+		if m, ok := read[M](w, r); ok {
+			h.inTurn(w, r, func() { done(w, f(r.Context(), m)) })
 		}
-		defer h.turns.end()
-		done(w, f(r.Context(), m))
 	}
 }
 

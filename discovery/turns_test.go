@@ -1,9 +1,11 @@
 package discovery
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -83,5 +85,22 @@ func TestPollsThatFollowNewsAreSpread(t *testing.T) {
 		if got := pollSpread(http.Header{spreadHeader: {said}}); got != want {
 			t.Errorf("%q: %v, want %v", said, got, want)
 		}
+	}
+}
+
+// What nobody waits for any more is not done, and is not answered as if it were: the device is another server's in the next moment.
+func TestAbandonedMessageIsNotConfirmed(t *testing.T) {
+	b := &backend{}
+	h := NewHandler(b)
+	for range atOnce {
+		h.turns <- struct{}{}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r := httptest.NewRequestWithContext(ctx, "POST", "/v1/hello", bytes.NewReader(must(encoding.Marshal(Hello{Device: "d", Product: "p", Hardware: "h"}))))
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if w.Code != http.StatusServiceUnavailable || b.hello.Device != "" {
+		t.Errorf("answer %d, the backend has %+v; want 503 and nothing", w.Code, b.hello)
 	}
 }
