@@ -126,6 +126,9 @@ func TestWavesShareOneTransmission(t *testing.T) {
 // Two of four devices of the first wave are not well with the image: the campaign stops, says why, and the second wave,
 // which is READY, is not decided; by a person's word, it goes on or ends.
 func TestFailuresStopBeforeTheNextWave(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes minutes with the race detector")
+	}
 	for name, tt := range map[string]struct {
 		end       func(r *rig, s *server, id commit.CampaignID) error
 		decisions string
@@ -273,6 +276,9 @@ func leaderDiesBetweenWaves(t *testing.T, database func(testing.TB) string) {
 // is silent because it wants to be, and do not fetch by HTTP. A server that is killed meanwhile is followed by one that is
 // silent as well.
 func TestPauseStopsSending(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes minutes with the race detector")
+	}
 	for _, killed := range []bool{false, true} {
 		t.Run(fmt.Sprint("killed ", killed), func(t *testing.T) {
 			virtual(t, func(t *testing.T, r *rig) {
@@ -350,6 +356,9 @@ func (m meddler) RoundTrip(req *http.Request) (*http.Response, error) {
 // A device that is handed the seat of another, of another campaign, one that it made itself, or none, takes no part: it
 // would vote in the wave of the canaries, and activate by their COMMIT.
 func TestForgedSeat(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes minutes with the race detector")
+	}
 	for name, change := range map[string]func(c commit.CampaignID, n *discovery.Notice){
 		"none": func(_ commit.CampaignID, n *discovery.Notice) { n.Seat = nil },
 		"of the canary": func(c commit.CampaignID, n *discovery.Notice) {
