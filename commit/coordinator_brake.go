@@ -9,10 +9,7 @@ func (c *Coordinator) Hold(now time.Time) error {
 
 // Pause stops all that can be stopped: nothing is decided and nothing is to be sent, deadlines stand still, and devices hold
 // as with Hold. Votes and reports are taken. When every wave is decided it is no more than Hold.
-func (c *Coordinator) Pause(now time.Time) error {
-	_, open := c.Open()
-	return c.setBrake(now, Brake{Hold: true, Pause: open}, ReasonOperator)
-}
+func (c *Coordinator) Pause(now time.Time) error { return c.stop(now, ReasonOperator) }
 
 // Resume lets all go on. A person who resumes a campaign which the results of a wave have stopped accepts them: if the wave
 // cannot succeed any more, or not in time, it counts as passed.
@@ -63,7 +60,7 @@ func (c *Coordinator) brakeForFailures(now time.Time) error {
 	return c.stop(now, ReasonMaxFailures)
 }
 
-// stop puts the brake on without a person: what waves are left wait for one.
+// stop pauses the campaign: what waves are left wait for a person.
 func (c *Coordinator) stop(now time.Time, reason Reason) error {
 	_, open := c.Open()
 	return c.setBrake(now, Brake{Hold: true, Pause: open}, reason)

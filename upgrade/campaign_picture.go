@@ -54,9 +54,18 @@ func (c *Campaign) reported(device string) {
 		Bytes: p.Bytes, Total: p.Total, Received: p.received, Lost: p.lost, Overruns: p.overruns, ByHTTP: p.byHTTP})
 }
 
+// StateOf returns what the log has of a device.
+func StateOf(d commit.DeviceStatus) DeviceState {
+	return DeviceState{Device: d.Device, Site: d.Site, Wave: d.Wave, State: d.State, Reason: d.Reason, Unsigned: d.Unsigned, Duplicate: d.Duplicate}
+}
+
 // Report fills in what the device has said of how far it is.
 func (d *DeviceState) Report(s discovery.Status) {
-	p := progressOf(s)
+	d.take(progressOf(s))
+}
+
+// take fills in what is known of that.
+func (d *DeviceState) take(p progress) {
 	of := p.explain(commit.DeviceStatus{State: d.State, Reason: d.Reason})
 	d.State, d.Reason = of.State, of.Reason
 	d.Bytes, d.Total = p.Bytes, p.Total

@@ -313,11 +313,10 @@ func campaignStatus(f frozen, m *manifest.Manifest, coordinator *commit.Coordina
 	s.TakeWaves(of)
 	s.Devices = make([]DeviceState, 0, s.Targets)
 	for d := range coordinator.Devices() {
-		p := progress[d.Device]
-		d = p.explain(d)
-		s.Counts[cmp.Or(d.State, notHeard)]++
-		s.Devices = append(s.Devices, DeviceState{d.Device, d.Site, d.Wave, d.State, d.Reason, p.Bytes, p.Total, d.Unsigned, d.Duplicate,
-			p.received, p.loss(), p.overruns, p.byHTTP})
+		state := StateOf(d)
+		state.take(progress[d.Device])
+		s.Counts[cmp.Or(state.State, notHeard)]++
+		s.Devices = append(s.Devices, state)
 	}
 	return s
 }

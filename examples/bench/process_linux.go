@@ -9,14 +9,13 @@ import (
 	"os/exec"
 	"regexp"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/multicast-upgrade/tool/internal/netns"
+	"github.com/multicast-upgrade/tool/internal/resident"
 )
 
 // A process is a program at work on a host.
@@ -89,7 +88,7 @@ func (p *process) watch() {
 }
 
 func (p *process) weigh() {
-	if n := peakResident(p.cmd.Process.Pid); n > p.resident.Load() {
+	if n, err := resident.Peak(p.cmd.Process.Pid); err == nil && n > p.resident.Load() { // it may have ended
 		p.resident.Store(n)
 	}
 }
@@ -178,19 +177,4 @@ func (p *process) stop() usage {
 	}
 	p.input.Close()
 	return usage{p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime(), p.resident.Load()}
-}
-
-// peakResident is the most memory a process has ever had resident, in bytes, 0 if it has ended.
-func peakResident(pid int) int64 {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0
-	}
-	for l := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(l, "VmHWM:"); ok {
-			kib, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
-			return kib << 10
-		}
-	}
-	return 0
 }

@@ -1,18 +1,16 @@
 package e2e
 
 import (
-	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/multicast-upgrade/tool/internal/netns"
+	"github.com/multicast-upgrade/tool/internal/resident"
 )
 
 // maxResident is what a receiver may take, in bytes, however large the file.
@@ -41,27 +39,6 @@ func sparse(t testing.TB, path string, size int64) (sum string) {
 	return hex.EncodeToString(hash.Sum(nil))
 }
 
-// peakResident is the most memory a process has ever had resident, in bytes.
-func peakResident(t testing.TB, pid int) int64 {
-	t.Helper()
-	f, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if rest, ok := strings.CutPrefix(lines.Text(), "VmHWM:"); ok {
-			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return kib << 10
-		}
-	}
-	t.Fatal("/proc has no VmHWM")
-	return 0
-}
-
 // TestReceiverOfAGigabyteStaysSmall has a receiver lose 1 % of a large file that comes as fast as it can be taken.
 func TestReceiverOfAGigabyteStaysSmall(t *testing.T) {
 	if testing.Short() {
@@ -83,7 +60,10 @@ func TestReceiverOfAGigabyteStaysSmall(t *testing.T) {
 	if e["sha256"] != sum || e["size"] != float64(size) {
 		t.Errorf("complete: %v; want %d bytes, SHA-256 %s", e, size, sum)
 	}
-	peak := peakResident(t, receiver.cmd.Process.Pid)
+	peak, err := resident.Peak(receiver.cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Logf("%.1f MiB resident at the peak; %.1f s", float64(peak)/(1<<20), e["seconds"])
 	if peak > maxResident {
 		t.Errorf("%d bytes resident at the peak, more than %d", peak, maxResident)

@@ -21,6 +21,9 @@ type backend struct {
 
 var _ discovery.Backend = backend{}
 
+// asks reports whether a campaign may be asked: what another server has passed on is not passed on again.
+func (b backend) asks(p *place) bool { return !b.here || !p.elsewhere() }
+
 func (b backend) Hello(ctx context.Context, h discovery.Hello) error {
 	if !b.here {
 		key, err := h.OpenKey()
@@ -32,7 +35,7 @@ func (b backend) Hello(ctx context.Context, h discovery.Hello) error {
 		}
 	}
 	for _, p := range b.s.placesOf(h.Device) {
-		if b.here && p.elsewhere() {
+		if !b.asks(p) {
 			continue
 		}
 		if err := p.answers.Hello(ctx, h); err != nil && err != errElsewhere { // a leader that is away hears of the device when that has news
@@ -60,7 +63,7 @@ func (b backend) statement(ctx context.Context, st discovery.Statement, f func(d
 		return b.to(ctx, st.Campaign, f)
 	}
 	for _, p := range b.s.placesOf(st.Device) {
-		if b.here && p.elsewhere() {
+		if !b.asks(p) {
 			continue
 		}
 		if err := f(p.answers); !errors.Is(err, discovery.ErrUnknown) {
@@ -82,7 +85,7 @@ func (b backend) to(ctx context.Context, campaign string, f func(discovery.Backe
 	if err != nil {
 		return discovery.ErrUnknown
 	}
-	if p := b.s.place(id); p != nil && !(b.here && p.elsewhere()) {
+	if p := b.s.place(id); p != nil && b.asks(p) {
 		return f(p.answers)
 	}
 	c, err := b.s.store.Campaign(ctx, id)

@@ -119,8 +119,11 @@ func (p *peers) admits(pass string, now time.Time) bool {
 // errAway is wrapped when the leader cannot be asked.
 var errAway = errors.New("fleet: the server that leads the campaign does not answer")
 
-// enter takes a place among the requests that are under way.
-func (p *peers) enter() (leave func(), err error) {
+// enter takes a place among the requests that are under way, for one to a server whose address is known.
+func (p *peers) enter(to store.Owner) (leave func(), err error) {
+	if to.URL() == "" {
+		return nil, fmt.Errorf("%w: its address is not known", errAway)
+	}
 	select {
 	case p.passed <- struct{}{}:
 		return func() { <-p.passed }, nil
@@ -131,14 +134,11 @@ func (p *peers) enter() (leave func(), err error) {
 
 // device asks the leader for a device. What the leader refuses is told as it was; that it cannot be asked is [errAway].
 func (p *peers) device(to store.Owner, f func(*discovery.Client) error) error {
-	leave, err := p.enter()
+	leave, err := p.enter(to)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	if to.URL() == "" {
-		return fmt.Errorf("%w: its address is not known", errAway)
-	}
 	c, err := discovery.NewClient(to.URL()+"/peer", p.http.Transport)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errAway, err)
@@ -158,14 +158,11 @@ func (p *peers) device(to store.Owner, f func(*discovery.Client) error) error {
 
 // ask makes a request to the leader and reads its answer into v, if that is not nil.
 func (p *peers) ask(ctx context.Context, to store.Owner, method, path string, body, v any) error {
-	leave, err := p.enter()
+	leave, err := p.enter(to)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	if to.URL() == "" {
-		return fmt.Errorf("%w: its address is not known", errAway)
-	}
 	ctx, cancel := context.WithTimeout(ctx, peerTimeout)
 	defer cancel()
 	var b []byte

@@ -149,7 +149,7 @@ func logged(c *commit.Coordinator) upgrade.CampaignStatus {
 	st := upgrade.CampaignStatus{Closed: of.Closed, Unsigned: of.Unsigned, Counts: of.Devices}
 	st.TakeWaves(of)
 	for d := range c.Devices() {
-		st.Devices = append(st.Devices, upgrade.DeviceState{Device: d.Device, Site: d.Site, Wave: d.Wave, State: d.State, Reason: d.Reason, Unsigned: d.Unsigned, Duplicate: d.Duplicate})
+		st.Devices = append(st.Devices, upgrade.StateOf(d))
 	}
 	return st
 }

@@ -121,10 +121,7 @@ func TestCommitAndAbort(t *testing.T) {
 	r := newRig(t)
 	rel := r.upload()
 	names := []string{"phone-01", "phone-02"}
-	r.enrol("berlin", names...)
-	for _, name := range names {
-		r.agent(name)
-	}
+	r.agents("berlin", names...)
 	c := r.draft(rel, "spring", nil)
 	page := "/campaigns/" + c.ID.String()
 	anna, bert := r.person("anna", store.RoleOperator), r.person("bert", store.RoleOperator)

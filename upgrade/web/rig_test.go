@@ -117,6 +117,15 @@ func (r *rig) upload() store.Release {
 // enrol takes devices into the registry with their keys approved.
 func (r *rig) enrol(site string, names ...string) { fleettest.Enrol(r.T, r.store, site, names...) }
 
+// agents enrols devices of a site, and has them work.
+func (r *rig) agents(site string, names ...string) {
+	r.Helper()
+	r.enrol(site, names...)
+	for _, name := range names {
+		r.agent(name)
+	}
+}
+
 // show has devices show keys that nobody has approved.
 func (r *rig) show(names ...string) {
 	r.Helper()

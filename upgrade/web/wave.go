@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"reflect"
@@ -60,9 +61,7 @@ func (p campaignPage) Waves() []waveLine {
 	for i, w := range p.Snap.Waves {
 		l := waveLine{WaveState: w, Number: i + 1, Text: waveSteps[w.Step]}
 		if i < len(p.Settings.Policy.Waves) {
-			if l.Part = fleet.PartText(p.Settings.Policy.Waves[i]); l.Part == "" {
-				l.Part = "the rest"
-			}
+			l.Part = sayPart(p.Settings.Policy.Waves[i])
 		}
 		if w.Asking {
 			l.Text = "somebody has to agree to COMMIT"
@@ -195,6 +194,9 @@ func putWaves(waves []store.Wave, put func(name, value string), number func(name
 	span("soak", wave.Soak)
 }
 
+// sayPart says which devices a wave has.
+func sayPart(w store.Wave) string { return cmp.Or(fleet.PartText(w), "the rest") }
+
 // sayWaves says in which order devices activate; nothing if all do at once.
 func sayWaves(p store.Policy) string {
 	if len(p.Waves) < 2 {
@@ -202,11 +204,7 @@ func sayWaves(p store.Policy) string {
 	}
 	var parts []string
 	for _, w := range p.Waves {
-		part := fleet.PartText(w)
-		if part == "" {
-			part = "the rest"
-		}
-		parts = append(parts, part)
+		parts = append(parts, sayPart(w))
 	}
 	return strings.Join(parts, ", then ")
 }

@@ -86,10 +86,7 @@ func TestPageOfWaves(t *testing.T) {
 	r := newRig(t)
 	rel := r.upload()
 	names := []string{"phone-01", "phone-02"}
-	r.enrol("berlin", names...)
-	for _, name := range names {
-		r.agent(name)
-	}
+	r.agents("berlin", names...)
 	c := r.draft(rel, "spring", func(set *store.CampaignSettings) {
 		set.Policy.Waves = []store.Wave{{Targets: store.Selector{Devices: names[:1]}, Ask: true}, {Ask: true}}
 	})

@@ -1,6 +1,7 @@
 package scale
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -69,12 +70,7 @@ func lossPlot(rows []Row) Plot {
 				s.Points = append(s.Points, Point{X: r.Loss.Share, Y: r.PerEvent})
 			}
 		}
-		slices.SortFunc(s.Points, func(a, b Point) int {
-			if a.X < b.X {
-				return -1
-			}
-			return 1
-		})
+		slices.SortFunc(s.Points, func(a, b Point) int { return cmp.Compare(a.X, b.X) })
 		p.Series = append(p.Series, s)
 	}
 	return p
