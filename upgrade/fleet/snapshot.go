@@ -49,7 +49,7 @@ type Snapshot struct {
 // MaxLaggards bounds the list in a [Snapshot]; [Server.CampaignDevices] has all.
 const MaxLaggards = 100
 
-// Snapshot returns where a campaign is. That of a running one is at most half a second old.
+// Snapshot returns where a campaign is. That of a running one is at most half a second old, of a large one that is busy some more.
 // Of one that another server leads, that one is asked; if it does not answer, what the store has is told.
 func (s *Server) Snapshot(ctx context.Context, id commit.CampaignID) (Snapshot, error) {
 	if f := s.followed(id); f != nil {
@@ -155,8 +155,8 @@ func logged(c *commit.Coordinator) upgrade.CampaignStatus {
 }
 
 // survey asks the campaign, unless somebody has just done so. If what it returns then is old, changed is called when there
-// is something newer. Of a campaign that is too busy to say at once it returns what was seen last: people look at many
-// things, and devices come first.
+// is something newer. Of a large campaign that is too busy to say at once it returns what was seen last, unless something has
+// happened to the campaign itself since: people look at many things, and devices come first.
 func (l *lead) survey(ctx context.Context, snap Snapshot, changed func()) (Snapshot, []View, error) {
 	v := &l.view
 	if seen, views, ok := v.fresh(snap.Phase, changed); ok {
@@ -166,29 +166,36 @@ func (l *lead) survey(ctx context.Context, snap Snapshot, changed func()) (Snaps
 	if started {
 		go l.look(snap, taken, changed)
 	}
-	patience := time.NewTimer(busyTime)
-	defer patience.Stop()
-	select {
-	case <-taken:
-	case <-patience.C:
-		if seen, views, ok := v.last(snap.Phase); ok {
-			return seen, views, nil
+	var late <-chan time.Time
+	if len(l.start.Targets) >= manyViews {
+		patience := time.NewTimer(busyTime)
+		defer patience.Stop()
+		late = patience.C
+	}
+	for waits := true; waits; {
+		select {
+		case <-taken:
+			waits = false
+		case <-late:
+			if seen, views, ok := v.last(snap); ok {
+				seen.Targets = len(l.start.Targets)
+				return seen, views, nil
+			}
+		case <-ctx.Done():
+			return snap, nil, context.Cause(ctx)
 		}
-		snap.Targets = len(l.start.Targets)
-		return snap, nil, nil // it has started this very moment
-	case <-ctx.Done():
-		return snap, nil, context.Cause(ctx)
 	}
 	v.mu.Lock()
 	seen, views, err := v.snap, v.views, v.err
+	again := err == nil && (v.at.IsZero() || seen.Phase != snap.Phase)
 	v.mu.Unlock()
-	if err == nil && seen.Phase != snap.Phase { // somebody else has asked anew
+	if again { // something has happened meanwhile, and it is not the answer to that
 		return l.survey(ctx, snap, changed)
 	}
 	return seen, views, err
 }
 
-// busyTime is how long people wait for a campaign to say how it is.
+// busyTime is how long people wait for a large campaign to say how it is.
 const busyTime = 150 * time.Millisecond
 
 // look has the campaign say how it is, for all who wait for that.
@@ -223,12 +230,20 @@ func (v *view) take() (taken chan struct{}, start bool) {
 	return v.taking, start
 }
 
-// last returns what was seen last in a phase, if anything was. Who is shown that will be told to look again.
-func (v *view) last(phase store.CampaignPhase) (Snapshot, []View, bool) {
+// last returns what was seen last, if nothing has happened to the campaign since, or if nothing was ever seen what is known of
+// it otherwise. Who is shown that will be told to look again.
+func (v *view) last(known Snapshot) (Snapshot, []View, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.late = true
-	return v.snap, v.views, v.snap.Phase == phase
+	switch {
+	case v.snap.Campaign != known.Campaign:
+		v.late = true
+		return known, nil, true
+	case v.snap.Phase == known.Phase && !v.at.IsZero():
+		v.late = true
+		return v.snap, v.views, true
+	}
+	return known, nil, false
 }
 
 // fresh returns what was seen last, if that is short ago.

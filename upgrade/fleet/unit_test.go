@@ -141,7 +141,25 @@ func TestViewIsTakenOnceForAll(t *testing.T) {
 	if third, start := v.take(); !start || third == first {
 		t.Error("what was asked before something happened is waited for after it")
 	}
-	if _, _, ok := v.last(store.PhaseRunning); ok || !v.late {
-		t.Error("something is shown that was never seen")
+}
+
+// Of a busy campaign the last view is shown, but not once it is decided, held or the like since.
+func TestLastViewIsShownUntilSomethingHappens(t *testing.T) {
+	running := Snapshot{Campaign: commit.CampaignID{1}, Phase: store.PhaseRunning}
+	v := view{}
+	if seen, _, ok := v.last(running); !ok || seen.Phase != store.PhaseRunning || !v.late {
+		t.Errorf("%+v, %t: want what is known, as nothing was seen yet", seen, ok)
+	}
+	v = view{at: time.Now(), snap: running, views: make([]View, manyViews)}
+	v.happened(upgrade.Event{Kind: upgrade.EventDevice})
+	if _, views, ok := v.last(running); !ok || len(views) != manyViews {
+		t.Error("the last view is not shown though only devices have changed")
+	}
+	if _, _, ok := v.last(Snapshot{Campaign: running.Campaign, Phase: store.PhasePaused}); ok {
+		t.Error("the view of another phase is shown")
+	}
+	v.happened(upgrade.Event{Kind: upgrade.EventDecision})
+	if _, _, ok := v.last(running); ok {
+		t.Error("a view from before the decision is shown after it")
 	}
 }
