@@ -17,6 +17,7 @@ type remote struct {
 	ended    bool // NORM_CMD(EOT) was received
 	heardAt  time.Time
 	at       whereabouts
+	origins  *origins // nil: its symbols come from one address
 
 	// What it advertises in each message: GRTT_sender, K_sender and GSIZE_sender.
 	grtt      time.Duration
@@ -120,6 +121,6 @@ func (s *remote) formerly(instance InstanceID) bool {
 func (s *remote) restart(instance InstanceID) {
 	*s = remote{
 		id: s.id, instance: instance, former: [2]InstanceID{s.instance, s.former[0]}, formerN: min(s.formerN+1, 2),
-		heard: true, presets: s.presets, mode: s.mode, fecID: s.fecID, segmentSize: s.segmentSize,
+		heard: true, presets: s.presets, mode: s.mode, fecID: s.fecID, segmentSize: s.segmentSize, origins: s.origins,
 	}
 }
