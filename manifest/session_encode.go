@@ -35,6 +35,13 @@ type wireSession struct {
 	Waves        uint32      `cbor:"20,keyasint,omitempty"`
 	Repairs      []byte      `cbor:"21,keyasint,omitempty"`
 	RepairPort   uint16      `cbor:"22,keyasint,omitempty"`
+
+	Segments *wireSegments `cbor:"23,keyasint,omitempty"`
+}
+
+type wireSegments struct {
+	Object uint16 `cbor:"0,keyasint"`
+	Digest []byte `cbor:"1,keyasint"`
 }
 
 // repairFormat is the version of session descriptions with a repair group. A device whose program knows version 1 only would
@@ -70,8 +77,13 @@ func (s *Session) encode() ([]byte, error) {
 	if err := s.validate(); err != nil {
 		return nil, fmt.Errorf("manifest: session: %w", err)
 	}
+	var segments *wireSegments
+	if s.Segments.Digest != (Digest{}) {
+		segments = &wireSegments{s.Segments.Object, s.Segments.Digest[:]}
+	}
 	return encMode.Marshal(&wireSession{
-		Format: s.format(), Campaign: s.Campaign[:], Serial: s.Serial,
+		Segments: segments,
+		Format:   s.format(), Campaign: s.Campaign[:], Serial: s.Serial,
 		Issued: s.Issued.Unix(), Expires: s.Expires.Unix(),
 		Manifest: s.Manifest[:], Targets: s.Targets[:], Target: s.Target,
 		Group: s.Group.Addr().AsSlice(), Port: s.Group.Port(), Source: s.Source.AsSlice(), NodeID: s.NodeID,
@@ -107,6 +119,12 @@ func decodeSession(payload []byte) (*Session, error) {
 		Objects: Objects(w.Objects), FEC: FEC(w.FEC),
 		Start: moment(w.Start), MinRate: w.MinRate, VoteDeadline: moment(w.VoteDeadline),
 		Hold: duration(w.Hold), Report: w.Report, Auth: w.Auth, Waves: w.Waves,
+	}
+	if w.Segments != nil {
+		if len(w.Segments.Digest) != len(Digest{}) || Digest(w.Segments.Digest) == (Digest{}) {
+			return nil, fmt.Errorf("%w: digest of segment hashes", ErrMalformed)
+		}
+		s.Segments = Segments{w.Segments.Object, Digest(w.Segments.Digest)}
 	}
 	if ok {
 		s.Repairs = netip.AddrPortFrom(repairs, w.RepairPort)

@@ -61,6 +61,7 @@ type settings struct {
 	Advertise     string        `flag:"--advertise"`
 	Auth          string        `flag:"--auth"`
 	SAP           bool          `flag:"--sap"`
+	SegmentHashes bool          `flag:"--segment-hashes" json:",omitempty"`
 }
 
 // settings returns the settings as they are given, zero where they are not.
@@ -72,7 +73,7 @@ func (cfg CampaignConfig) settings() (settings, error) {
 		Interface: cfg.Interface, Source: cfg.Source, TTL: cfg.TTL, Rate: cfg.Rate, Burst: cfg.Burst, SegmentSize: cfg.SegmentSize,
 		AutoRate: cfg.AutoRate, StartRate: cfg.StartRate, MinRate: cfg.MinRate, MaxRate: cfg.MaxRate,
 		FEC: cfg.FEC, AutoParity: cfg.AutoParity, GRTT: cfg.GRTT, BackoffFactor: cfg.BackoffFactor, GroupSize: cfg.GroupSize,
-		Listen: cfg.Listen, Advertise: cfg.Advertise, Auth: cfg.Auth, SAP: cfg.SAP,
+		Listen: cfg.Listen, Advertise: cfg.Advertise, Auth: cfg.Auth, SAP: cfg.SAP, SegmentHashes: cfg.SegmentHashes,
 	}
 	s.FEC.SegmentSize = 0
 	if len(cfg.Targets) > 0 {
