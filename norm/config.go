@@ -71,8 +71,10 @@ type SenderConfig struct {
 	// in our memory.
 	MaxBytes int64
 	// FlowControl holds what was sent or asked for until FlowControl*(K_sender+1)*GRTT_sender later, at least 20 ms, before
-	// it is purged: the time in which a NACK for it may come. If zero, 2, as NRL's implementation has it; if negative, what
-	// is sent may be purged at once. Acknowledgments that are asked for ([Sender.SetWatermark]) hold objects in either case.
+	// it is purged: the time in which a NACK for it may come. That is (2*K_sender+3)*GRTT_sender of a receiver that is in the
+	// hold-off of its last one, and as much again if that one or its repair is lost. If zero, 5, which is enough for both where
+	// K_sender is 4 (NRL's implementation has 2, by which a stream in a group that loses 5 % now and then breaks); if negative,
+	// what is sent may be purged at once. Acknowledgments that are asked for ([Sender.SetWatermark]) hold objects in either case.
 	FlowControl float64
 
 	// Track says which nodes are asked for acknowledgments where the application names none. If zero, none are.
@@ -242,7 +244,7 @@ const (
 	defaultBackoffSSM   = 6
 	defaultGroupSize    = 10_000 // RFC 5740, Section 5.5.4
 	defaultRobustFactor = 20     // RFC 5740, Section 6
-	defaultFlowControl  = 2
+	defaultFlowControl  = 5
 	defaultBuffer       = 8 << 20
 	maxHeldObjects      = 1<<15 - 1
 	maxRate             = 1e15 // bits per second
