@@ -425,6 +425,20 @@ func TestAttackReplayedDatagrams(t *testing.T) {
 	}}.both(t)
 }
 
+// TestAttackReplayedRepairs: likewise, as repairs, which tell that the sender has gone back and will come to what is missing.
+func TestAttackReplayedRepairs(t *testing.T) {
+	assault{every: 10 * time.Millisecond, harm: 3, most: 1.6, say: func(f *fleet) func(int) message {
+		var recorded []message
+		for _, b := range f.heard {
+			if m := new(wire.Data); m.Parse(b) == nil {
+				m.Flags |= wire.FlagRepair
+				recorded = append(recorded, m)
+			}
+		}
+		return func(n int) message { return recorded[n%len(recorded)] }
+	}}.both(t)
+}
+
 // TestAttackForeignObject: content of objects that the signed description does not know fills the receivers' windows.
 func TestAttackForeignObject(t *testing.T) {
 	a := assault{setting: campaign{spoofed: true}, every: 20 * time.Millisecond, most: 1.1, say: func(f *fleet) func(int) message {

@@ -189,14 +189,16 @@ func (r *Receiver) nackTimeout(now time.Time, s *remote) {
 		c.state = nackIdle
 		return
 	}
+	if s.standing != nil && s.insists(r.cfg.MaxSuppressed) && s.earlier(c.limit, s.position) == s.position {
+		s.position = c.limit // it did not go back to repair what we lack, or not for so long
+	}
 	switch {
 	case !s.lacks(c.limit) && !(c.advertised && s.lacks(s.position)): // repaired for the sake of others
 		c.state = nackIdle
 	case !c.guard.IsZero() && !s.heardAt.After(c.guard):
 		r.suppress(now, s)
 	// "1. The sender's current transmit position [...] exceeds the earliest repair position of the receiver."
-	// Where the position may be forged, not for ever.
-	case !s.lacks(s.earlier(c.limit, s.position)) && !(s.standing != nil && s.insists(r.cfg.MaxSuppressed)):
+	case !s.lacks(s.earlier(c.limit, s.position)):
 		s.starved()
 		r.suppress(now, s)
 	// "2. The repair state accumulated from NORM_NACK and NORM_CMD(REPAIR_ADV) messages does not equal or supersede
