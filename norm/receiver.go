@@ -86,7 +86,7 @@ func (r *Receiver) Handle(now time.Time, d Datagram) {
 		r.stats.Drops.Foreign++
 	default:
 		err := r.handleSender(now, d)
-		if s := r.senders[h.Source]; s != nil && err != errForeign {
+		if s := r.senders[h.Source]; s != nil && err != errForeign && err != errDisbelieved {
 			r.arrived(now, s, h.Sequence, d)
 			if err == nil {
 				r.locate(now, s, d.From)
@@ -101,6 +101,9 @@ func (r *Receiver) handleSender(now time.Time, d Datagram) error {
 	h, sh, err := wire.PeekSender(d.B)
 	if err != nil {
 		return err
+	}
+	if !r.believes(now, h.Source, sh.Instance, d) {
+		return errDisbelieved
 	}
 	switch h.Type {
 	case wire.TypeData:
@@ -179,6 +182,8 @@ var (
 	errForeign = errors.New("norm: foreign")
 	errUseless = errors.New("norm: useless")
 	errRefused = errors.New("norm: refused")
+
+	errDisbelieved = errors.New("norm: disbelieved")
 )
 
 // count counts a dropped message.
@@ -189,6 +194,8 @@ func (r *Receiver) count(err error) {
 		r.stats.Drops.Foreign++
 	case errRefused:
 		r.stats.Drops.Refused++
+	case errDisbelieved:
+		r.stats.Drops.Disbelieved++
 	case errUseless, wire.ErrType, wire.ErrCmdType, wire.ErrFECID, wire.ErrAckType:
 		r.stats.Drops.Useless++
 	default:
@@ -213,6 +220,9 @@ func (r *Receiver) Advance(now time.Time) {
 		}
 		if due(s.repairs.deadline(), now) {
 			r.repairsTimeout(now, s)
+		}
+		if due(s.standing.deadline(), now) {
+			r.end(s)
 		}
 	}
 	r.purgeSenders(now)

@@ -2,6 +2,7 @@ package norm
 
 import (
 	"errors"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -38,6 +39,7 @@ func FuzzReceiver(f *testing.F) {
 		r, err := NewReceiver(ReceiverConfig{
 			Node: rigReceiver, Group: rigGroup, Join: JoinPolicy(seed % 3), Patience: seed&8 != 0,
 			MaxSenders: 2, MaxObjects: 3, Buffer: 600, MaxObjectSize: 4000, Seed: seed,
+			Evidence: map[bool]*EvidencePolicy{true: {Trial: time.Second}}[seed&16 != 0],
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -133,7 +135,9 @@ func (z *fuzzer) application() {
 	}
 	h := z.handles[z.next(len(z.handles))]
 	at := Range{int64(z.next(256)), int64(z.next(256))}
-	switch z.next(6) {
+	switch z.next(7) {
+	case 6:
+		_ = z.r.Vouch(z.now, h)
 	case 0:
 		_ = z.r.Accept(z.now, h)
 	case 1:
@@ -162,7 +166,7 @@ func (z *fuzzer) send(m wire.Message) {
 	if err != nil {
 		return // a block or symbol that this code cannot name
 	}
-	z.r.Handle(z.now, Datagram{From: rigSource, B: b})
+	z.r.Handle(z.now, Datagram{From: []netip.AddrPort{rigSource, rigSource, rigSource, rigPeer}[z.next(4)], B: b})
 }
 
 // drain takes what the receiver wants done. Requests stay pending.
