@@ -79,10 +79,10 @@ func (r *release) checkNew(now time.Time) error {
 	return nil
 }
 
-// imagePath returns the path that has the image's name, or else the one in its place.
+// imagePath returns the path that has the image's name, or that of the file it is sealed in, or else the one in its place.
 func imagePath(paths []string, name string, i int) string {
 	for _, path := range paths {
-		if filepath.Base(path) == name {
+		if base := filepath.Base(path); base == name || base == name+manifest.SealedSuffix {
 			return path
 		}
 	}
