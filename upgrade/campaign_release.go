@@ -64,6 +64,9 @@ func openRelease(f frozen, open func(name string) (Content, error)) (_ *release,
 		}
 		r.images = append(r.images, content)
 		if leaves[i], err = matchImage(im, content); err != nil {
+			if im.Sealed != nil {
+				err = fmt.Errorf("%w; the image is sealed: what is sent is %s%s, which normsend sign has written", err, im.Name, manifest.SealedSuffix)
+			}
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
