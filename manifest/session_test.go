@@ -234,7 +234,7 @@ func TestForeignSessionRefused(t *testing.T) {
 		change func(map[int]any)
 		want   error
 	}{
-		{"version 3", func(f map[int]any) { f[0], f[70] = 3, true }, ErrUnsupported},
+		{"version 4", func(f map[int]any) { f[0], f[70] = 4, true }, ErrUnsupported},
 		{"version 0", func(f map[int]any) { f[0] = 0 }, ErrUnsupported},
 		{"version 2 without a repair group", func(f map[int]any) { f[0] = 2 }, ErrMalformed},
 		{"version 1 with one", func(f map[int]any) { f[21], f[22] = []byte{239, 1, 2, 4}, 6003 }, ErrMalformed},
