@@ -109,6 +109,11 @@ type RateControl struct {
 	// Near is how many receivers more become PLRs because their feedback says that they bear hardly more than the current
 	// limiting receiver does, at most 15: when one of them takes its place, what it bears is known at once. If zero, none.
 	Near int
+	// Patience is how long the rate may stay at MinRate for the sake of receivers that report to bear less; then they are not
+	// reckoned with any more, nor is less than MinRate that is reported from their addresses. RFC 5740, Section 5.2 lets a sender
+	// "exclude exceptionally poorly performing (or otherwise badly behaving) receivers"; what one that is excluded bears is
+	// exceeded, so it should leave ([ReceiverConfig].MinRate). If zero, there is no limit.
+	Patience time.Duration
 	// Withhold keeps content back while no receiver answers probes: from the start until the first feedback, and when none came
 	// for RobustFactor probes. It is for groups in which somebody answers.
 	Withhold bool
@@ -137,6 +142,9 @@ type ReceiverConfig struct {
 	// Sender, unless zero, is the only sender listened to; SenderAddr, unless zero, the only address it is heard from.
 	Sender     NodeID
 	SenderAddr netip.Addr
+
+	// Evidence, unless nil, makes us doubt what only a sender can say; see there.
+	Evidence *EvidencePolicy
 
 	// Join says what is asked for that was sent before we came. If zero, JoinCurrent.
 	Join JoinPolicy
@@ -362,6 +370,8 @@ func (c RateControl) resolve(rate float64, segmentSize int) (RateControl, error)
 		return c, fmt.Errorf("norm: MaxRate %g: want bits per second, at most %g", c.MaxRate, maxRate)
 	case !(c.StartRate >= c.MinRate && c.StartRate <= c.MaxRate):
 		return c, fmt.Errorf("norm: StartRate %g: want it between the least and the greatest rate", c.StartRate)
+	case c.Patience < 0:
+		return c, fmt.Errorf("norm: Patience %v: want a time", c.Patience)
 	case c.Near < 0 || c.Near >= maxListed:
 		return c, fmt.Errorf("norm: Near %d: want at most %d receivers", c.Near, maxListed-1)
 	case len(c.Potential) > maxPotential:
@@ -394,6 +404,12 @@ func defaultBurst(rate float64, maxDatagram int) int {
 func (c ReceiverConfig) resolve() (ReceiverConfig, error) {
 	if err := cmp.Or(checkNode(c.Node, c.Group), CheckRepairGroup(c.RepairGroup, c.Group)); err != nil {
 		return c, err
+	}
+	if c.Evidence != nil {
+		var err error
+		if c.Evidence, err = c.Evidence.resolve(c.Group.Addr()); err != nil {
+			return c, err
+		}
 	}
 	c.RobustFactor = cmp.Or(c.RobustFactor, defaultRobustFactor)
 	c.MinGRTT = cmp.Or(c.MinGRTT, time.Millisecond)

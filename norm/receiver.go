@@ -95,7 +95,7 @@ func (r *Receiver) Handle(now time.Time, d Datagram) {
 			r.vigil.from = d.From
 		}
 		err := r.handleSender(now, d)
-		if s := r.senders[h.Source]; s != nil && err != errForeign {
+		if s := r.senders[h.Source]; s != nil && err != errForeign && err != errDisbelieved {
 			r.arrived(now, s, h.Sequence, d)
 			if err == nil {
 				r.locate(now, s, d.From)
@@ -110,6 +110,9 @@ func (r *Receiver) handleSender(now time.Time, d Datagram) error {
 	h, sh, err := wire.PeekSender(d.B)
 	if err != nil {
 		return err
+	}
+	if !r.believes(now, h.Source, sh.Instance, d) {
+		return errDisbelieved
 	}
 	switch h.Type {
 	case wire.TypeData:
@@ -189,6 +192,8 @@ var (
 	errUseless = errors.New("norm: useless")
 	errRefused = errors.New("norm: refused")
 	errForged  = errors.New("norm: forged")
+
+	errDisbelieved = errors.New("norm: disbelieved")
 )
 
 // count counts a dropped message.
@@ -199,6 +204,8 @@ func (r *Receiver) count(err error) {
 		r.stats.Drops.Foreign++
 	case errRefused:
 		r.stats.Drops.Refused++
+	case errDisbelieved:
+		r.stats.Drops.Disbelieved++
 	case errForged:
 		r.stats.Drops.Forged++
 	case errUseless, wire.ErrType, wire.ErrCmdType, wire.ErrFECID, wire.ErrAckType:
@@ -225,6 +232,9 @@ func (r *Receiver) Advance(now time.Time) {
 		}
 		if due(s.repairs.deadline(), now) {
 			r.repairsTimeout(now, s)
+		}
+		if due(s.standing.deadline(), now) {
+			r.end(s)
 		}
 	}
 	r.purgeSenders(now)

@@ -2,6 +2,7 @@ package norm
 
 import (
 	"errors"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -38,10 +39,11 @@ func FuzzReceiver(f *testing.F) {
 		cfg := ReceiverConfig{
 			Node: rigReceiver, Group: rigGroup, Join: JoinPolicy(seed % 3), Patience: seed&8 != 0,
 			MaxSenders: 2, MaxObjects: 3, Buffer: 600, MaxObjectSize: 4000, Seed: seed, Locate: seed&16 != 0,
+			Evidence: map[bool]*EvidencePolicy{true: {Trial: time.Second}}[seed&64 != 0],
 		}
 		if seed&32 != 0 { // somebody knows something of symbols
 			cfg.Check = func(_ Handle, at int64, symbol []byte) Verdict {
-				return Verdict((at + int64(seed>>6) + int64(len(symbol))) % 3)
+				return Verdict((at + int64(seed>>7) + int64(len(symbol))) % 3)
 			}
 		}
 		r, err := NewReceiver(cfg)
@@ -139,7 +141,9 @@ func (z *fuzzer) application() {
 	}
 	h := z.handles[z.next(len(z.handles))]
 	at := Range{int64(z.next(256)), int64(z.next(256))}
-	switch z.next(6) {
+	switch z.next(7) {
+	case 6:
+		_ = z.r.Vouch(z.now, h)
 	case 0:
 		_ = z.r.Accept(z.now, h)
 	case 1:
@@ -168,7 +172,7 @@ func (z *fuzzer) send(m wire.Message) {
 	if err != nil {
 		return // a block or symbol that this code cannot name
 	}
-	z.r.Handle(z.now, Datagram{From: rigSource, B: b})
+	z.r.Handle(z.now, Datagram{From: []netip.AddrPort{rigSource, rigSource, rigSource, rigPeer}[z.next(4)], B: b})
 }
 
 // drain takes what the receiver wants done. Requests stay pending.

@@ -102,6 +102,7 @@ func (r *reception) event(ctx context.Context, e norm.Event) {
 			r.checkHashes(ctx, span{e.Range.Offset, e.Range.Length})
 		default:
 			events, err := r.stage.images[i].stored(e.Range.Offset, e.Range.Length)
+			r.vouch(ctx, i, events)
 			r.leaves(ctx, i, events)
 			r.failed(err)
 		}
@@ -156,6 +157,7 @@ func (r *reception) checkHashes(ctx context.Context, came span) {
 		hashes, ok := list.confirm(i)
 		switch {
 		case ok:
+			r.net.vouch(ctx, hashObject)
 			r.expect(ctx, piece, hashes)
 		case all:
 			r.reject(ctx, part{hashObject, i}, span{piece.Offset, piece.Length})
