@@ -1,6 +1,9 @@
 package norm
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // A Memory is what [Receiver]s in one process may share instead of each having its own ([ReceiverConfig].Memory): buffers
 // and state of blocks being received, requests for reads and writes, the room that decoding takes. What one receiver is
@@ -13,8 +16,8 @@ type stock struct {
 	freed   []*block // to be used again
 	freedIO []*IO    // likewise
 	decoder *decoder // made when first needed
-	extra   int      // bytes of pool for symbols of suspect blocks beyond k
-	keep    int      // bytes of each symbol; 0: all
+	extra   int32    // bytes of pool for symbols of suspect blocks beyond k
+	keep    int32    // bytes of each symbol; 0: all
 }
 
 // NewMemory returns a Memory of at most limit bytes of buffers for all that share it, which is in place of
@@ -25,10 +28,10 @@ type stock struct {
 // read back as ever: B of an [IO] is then the kept bytes of the symbols from Offset on, one behind the other. Streams are
 // refused. The error says which number cannot work.
 func NewMemory(limit, keep int) (*Memory, error) {
-	if limit < 1 || keep < 0 || keep%2 != 0 {
+	if limit < 1 || keep < 0 || keep > math.MaxUint16 || keep%2 != 0 {
 		return nil, fmt.Errorf("norm: Memory of %d bytes that keeps %d of a symbol: want bytes, and an even number", limit, keep)
 	}
-	return &Memory{stock{pool: bufferPool{limit: limit}, keep: keep}}, nil
+	return &Memory{stock{pool: bufferPool{limit: limit}, keep: int32(keep)}}, nil
 }
 
 // width returns how many bytes of each symbol of an object are in memory.
@@ -36,5 +39,5 @@ func (m *stock) width(l *layout) int {
 	if m.keep == 0 {
 		return l.E
 	}
-	return min(m.keep, l.E)
+	return min(int(m.keep), l.E)
 }

@@ -213,7 +213,7 @@ func TestAttackForgedParitySegment(t *testing.T) {
 		t.Fatal("nothing wrong was rebuilt")
 	}
 	p.finish(3)
-	if s := p.Stats(); s.Suspected != 1 || s.Located != 1 || s.Forsaken != 0 {
+	if s := p.Forgeries(); s.Suspected != 1 || s.Located != 1 || s.Forsaken != 0 {
 		t.Errorf("%+v", s)
 	}
 }
@@ -241,8 +241,8 @@ func TestAttackForgedSourceSegmentIsRefused(t *testing.T) {
 	p := poison(t, checked(o), o, 100)
 	p.honest(0)
 	p.forge(rigLiar, 1, 0, 1, 2, 3, 4, 5)
-	if s := p.Stats(); s.Drops.Forged != ignoreAfter || s.Drops.Ignored != 2 {
-		t.Errorf("%d refused, %d ignored", s.Drops.Forged, s.Drops.Ignored)
+	if s := p.Forgeries(); s.Refused != ignoreAfter || s.Ignored != 2 {
+		t.Errorf("%d refused, %d ignored", s.Refused, s.Ignored)
 	}
 	p.wantLiars(Liar{Sender: rigSender, From: rigLiar, Forged: ignoreAfter, Ignored: p.now.Add(ignoreFor)})
 	for n := range uint32(3) {
@@ -251,7 +251,7 @@ func TestAttackForgedSourceSegmentIsRefused(t *testing.T) {
 	p.finish(0)
 	p.run(ignoreFor)
 	p.forge(rigLiar, 1, 0)
-	if s := p.Stats(); s.Drops.Ignored != 2 {
+	if s := p.Forgeries(); s.Ignored != 2 {
 		t.Error("it is ignored for longer than it should")
 	}
 }
@@ -277,8 +277,8 @@ func TestAttackForgedFromTheSendersAddress(t *testing.T) {
 				cost = 11 * 2
 			}
 			p.finish(cost)
-			if s := p.Stats(); s.Drops.Ignored != 0 || s.Forged != 11 {
-				t.Errorf("%d datagrams of the sender ignored, %d forged", s.Drops.Ignored, s.Forged)
+			if s := p.Forgeries(); s.Ignored != 0 || s.Forged != 11 {
+				t.Errorf("%d datagrams of the sender ignored, %d forged", s.Ignored, s.Forged)
 			}
 			p.wantLiars(Liar{Sender: rigSender, From: rigSource, Forged: 11})
 		})
@@ -293,8 +293,8 @@ func TestAttackForgedFromTheSendersAddress(t *testing.T) {
 		}
 		for p.answer() {
 		}
-		if s := p.Stats(); s.Drops.Ignored != 0 {
-			t.Errorf("%d datagrams of the sender ignored", s.Drops.Ignored)
+		if s := p.Forgeries(); s.Ignored != 0 {
+			t.Errorf("%d datagrams of the sender ignored", s.Ignored)
 		}
 	})
 }
@@ -336,7 +336,7 @@ func TestAttackLiarFloodsOneBlock(t *testing.T) {
 	p.honest(1)
 	p.honest(2)
 	p.finish(4 + 8) // all parity, then all source symbols
-	if s := p.Stats(); s.Suspected != 1 || s.Forsaken != 1 {
+	if s := p.Forgeries(); s.Suspected != 1 || s.Forsaken != 1 {
 		t.Errorf("%d blocks suspected, %d forsaken", s.Suspected, s.Forsaken)
 	}
 
@@ -361,7 +361,7 @@ func TestAttackWorkIsBounded(t *testing.T) {
 		p.honest(n)
 		p.repair(o, n, 8, 9, 10, 11)
 	}
-	if s := p.Stats(); s.Located != searches || s.Suspected <= searches {
+	if s := p.Forgeries(); s.Located != searches || s.Suspected <= searches {
 		t.Errorf("%d of %d blocks were searched within a second, want %d", s.Located, s.Suspected, searches)
 	}
 	r := p.senders[rigSender]

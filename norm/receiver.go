@@ -89,7 +89,7 @@ func (r *Receiver) Handle(now time.Time, d Datagram) {
 	case r.cfg.Sender != 0 && h.Source != r.cfg.Sender, r.cfg.SenderAddr.IsValid() && d.From.Addr() != r.cfg.SenderAddr:
 		r.stats.Drops.Foreign++
 	case r.ignores(now, h.Source, d.From):
-		r.stats.Drops.Ignored++
+		r.vigil.stats.Ignored++
 	default:
 		if r.vigil != nil {
 			r.vigil.from = d.From
@@ -207,7 +207,7 @@ func (r *Receiver) count(err error) {
 	case errDisbelieved:
 		r.stats.Drops.Disbelieved++
 	case errForged:
-		r.stats.Drops.Forged++
+		r.vigil.stats.Refused++
 	case errUseless, wire.ErrType, wire.ErrCmdType, wire.ErrFECID, wire.ErrAckType:
 		r.stats.Drops.Useless++
 	default:

@@ -310,7 +310,7 @@ func (z *fuzzer) check() {
 	if r.pool.taken > r.cfg.Buffer || r.pool.taken-r.pool.idle != buffers {
 		z.t.Fatalf("%d bytes taken, %d idle, %d in blocks", r.pool.taken, r.pool.idle, buffers)
 	}
-	if r.extra != extra {
+	if int(r.extra) != extra {
 		z.t.Fatalf("%d bytes counted as extra, %d in blocks", r.extra, extra)
 	}
 	for b := r.held.oldest; b != nil; b = b.newer {

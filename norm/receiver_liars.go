@@ -152,7 +152,7 @@ func (r *Receiver) accuse(b *block, esi int) { r.blame(b.object.remote, b.from(e
 
 // blame notes that a forged symbol came from an address.
 func (r *Receiver) blame(s *remote, from int) {
-	r.stats.Forged++
+	r.vigil.stats.Forged++
 	if s.origins == nil {
 		s.origins = &origins{[]sourceAddress{{addr: cmp.Or(s.at.addr, r.vigil.from), heard: s.heardAt}}}
 	}

@@ -20,6 +20,8 @@ const (
 	maxSuspicions = 3
 	// firstExtra is how many symbols more a block waits for when it is suspect for the first time.
 	firstExtra = 2
+	// maxExtra is how many bytes of symbols beyond k are kept at the most, however large the buffer is.
+	maxExtra = 1 << 28
 	// maxRemembered is of how many blocks of an object it is remembered that they were suspect.
 	maxRemembered = 1024
 	// maxSearch bounds what searching wrong symbols takes in a second, in additions of a symbol: 32 searches in blocks of 128
@@ -32,9 +34,10 @@ const (
 type vigil struct {
 	from     netip.AddrPort // of the datagram being handled
 	ignoring bool           // there was an address that is ignored
-	ledger   *ledger        // nil: nothing is remembered of blocks
-	since    time.Time      // when the work of searching was counted from
-	work     int            // since then, in additions of a symbol
+	stats    ForgeryStats
+	ledger   *ledger   // nil: nothing is remembered of blocks
+	since    time.Time // when the work of searching was counted from
+	work     int       // since then, in additions of a symbol
 }
 
 // A suspicion is what a suspect block has beside its symbols.
@@ -106,16 +109,16 @@ func (r *Receiver) suspect(b *block, n int) bool {
 	if n = min(n, b.object.layout.usableParity(b.number)); n < firstExtra || x != nil && n <= x.want {
 		return false
 	}
-	if r.extra+n*b.width > (r.pool.limit-b.k*b.width)/2 {
+	if int(r.extra)+n*b.width > min((r.pool.limit-b.k*b.width)/2, maxExtra) {
 		return false
 	}
 	buf := r.pool.get(n * b.width)
 	if buf == nil {
 		return false
 	}
-	r.extra += cap(buf)
+	r.extra += int32(cap(buf))
 	if x == nil {
-		r.stats.Suspected++
+		r.vigil.stats.Suspected++
 		x = new(suspicion)
 		b.suspect = x
 	} else {
@@ -143,7 +146,7 @@ func (r *Receiver) trust(b *block) {
 }
 
 func (r *Receiver) putExtra(buf []byte) {
-	r.extra -= cap(buf)
+	r.extra -= int32(cap(buf))
 	r.pool.put(buf)
 }
 
@@ -184,7 +187,7 @@ func (r *Receiver) takeBack(o *incoming, n uint32) {
 
 // forsake drops a suspect block of which nobody can tell what is wrong.
 func (r *Receiver) forsake(b *block) {
-	r.stats.Forsaken++
+	r.vigil.stats.Forsaken++
 	b.object.unsetDone(b.number)
 	r.discard(b)
 }
@@ -212,7 +215,7 @@ func (r *Receiver) judge(b *block) bool {
 	wrong, err := r.locateWrong(b)
 	switch {
 	case err == nil:
-		r.stats.Located++
+		r.vigil.stats.Located++
 		r.creditAll(b, wrong)
 		for _, esi := range wrong {
 			r.accuse(b, esi)

@@ -23,7 +23,7 @@ type poisonRun struct {
 	whole  bool          // all receivers had the object within 5 s, of which sending it takes 0.9
 	took   time.Duration // until then
 	forged int
-	stats  norm.ReceiverStats // of the first receiver
+	stats  norm.ForgeryStats // of the first receiver
 }
 
 func runPoison(t *testing.T, seed uint64, inject bool, cfg norm.ReceiverConfig) (run poisonRun) {
@@ -91,7 +91,7 @@ func runPoison(t *testing.T, seed uint64, inject bool, cfg norm.ReceiverConfig) 
 		return true
 	}
 	run.whole = n.RunUntil(5*time.Second, all)
-	run.bytes, run.took, run.stats = s.Core.Stats().Bytes, n.Elapsed(), receivers[0].Core.Stats()
+	run.bytes, run.took, run.stats = s.Core.Stats().Bytes, n.Elapsed(), receivers[0].Core.Forgeries()
 	return run
 }
 
@@ -187,7 +187,7 @@ func TestAttackTenPercentForged(t *testing.T) {
 			run := runPoison(t, seed, true, test.cfg)
 			sent, took := float64(run.bytes)/float64(alone.bytes), run.took.Seconds()/alone.took.Seconds()
 			t.Logf("seed %d, %s: %d forged; whole %v; %.3f times the bytes in %.3f times the %v; %d forged symbols found, %d blocks suspected, %d forsaken, %d ignored",
-				seed, test.name, run.forged, run.whole, sent, took, alone.took, run.stats.Forged, run.stats.Suspected, run.stats.Forsaken, run.stats.Drops.Ignored)
+				seed, test.name, run.forged, run.whole, sent, took, alone.took, run.stats.Forged, run.stats.Suspected, run.stats.Forsaken, run.stats.Ignored)
 			if run.whole != test.whole || sent < test.least || sent > test.most || test.whole && took > 2 {
 				t.Errorf("want %g to %g times the bytes, in at most twice the time", test.least, test.most)
 			}

@@ -49,6 +49,13 @@ func openSegments(s *stage, session *manifest.Session) (*segmentHashes, error) {
 		discard: func() error { return s.fs.Remove(name) },
 	}
 	h.begin()
+	have, total := s.progress()
+	switch free, err := s.fs.Free(); {
+	case err != nil:
+		return nil, err
+	case free < total-have+h.list.Size()+spaceMargin: // the images come first
+		return nil, errNoSpace
+	}
 	var err error
 	if h.file, err = s.fs.OpenFile(name, openReadWrite, 0o600); err != nil {
 		return nil, err
