@@ -53,6 +53,7 @@ type Agent struct {
 	ended     []*campaign   // whose stages are to be put aside
 	receiver  chan struct{} // closed when the latest reception has ended; nil: there was none
 	status    statusBox     // for the server
+	examining examining
 }
 
 // NewAgent returns an Agent that has its directory locked and its log open. Run or Close ends that.
