@@ -221,7 +221,7 @@ func (d *crashDevice) activating(job commit.Job) bool {
 
 // askBrake asks the server just before activation; it may be out of reach.
 func (d *crashDevice) askBrake(round commit.Round) {
-	d.w.rules.asked(d, false)
+	d.w.rules.asks(d, round)
 	if d.w.chance(d.w.loss) {
 		return
 	}
@@ -229,7 +229,7 @@ func (d *crashDevice) askBrake(round commit.Round) {
 		if len(a.Brake) > 0 {
 			d.agent.brake(d.reading(), a.Brake)
 		}
-		d.w.rules.asked(d, d.w.server.find(round.Campaign).coordinator.Status().Held)
+		d.w.rules.answered(d, d.w.server.find(round.Campaign).coordinator.Status().Held)
 	}
 }
 

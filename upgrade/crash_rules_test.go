@@ -144,7 +144,16 @@ func (r *crashRules) hooked(d *crashDevice, c HookContext) {
 	r.w.broken("%s: the activate hook is run under the unknown id %s", d.name, c.Activation)
 }
 
-func (r *crashRules) asked(d *crashDevice, held bool) { r.of(d).held = held }
+// asks: a device asks for the brake just before it activates, and not before its time.
+func (r *crashRules) asks(d *crashDevice, round commit.Round) {
+	clock := d.agent.p.Clock()
+	if v, _ := r.decision(round); v.Timed() && (!clock.Known() || clock.UTC(d.reading()).Before(v.NotBefore)) {
+		r.w.broken("%s is about to activate before its time", d.name)
+	}
+	r.of(d).held = false
+}
+
+func (r *crashRules) answered(d *crashDevice, held bool) { r.of(d).held = held }
 
 // says: what has left a device is never unsaid, and a counter never says two things.
 func (r *crashRules) says(d *crashDevice, m commit.Message) {
@@ -192,7 +201,6 @@ func (r *crashRules) noteEnd(d *crashDevice, o commit.Outcome) {
 // changed: what a device says of itself is true.
 func (r *crashRules) changed(d *crashDevice, c commit.Change) {
 	r.w.logf("%s: %s %s", d.name, c.State, c.Reason)
-	s := r.of(d)
 	v, _ := r.decision(c.Round)
 	switch c.State {
 	case commit.StateStaged:
@@ -205,8 +213,8 @@ func (r *crashRules) changed(d *crashDevice, c commit.Change) {
 			r.w.broken("%s is %s, and the decision is %s", d.name, c.State, v.Verdict)
 		}
 	case commit.StateCommitted:
-		if v.Verdict != commit.Commit || s.ids[c.Round] == "" {
-			r.w.broken("%s is %s without COMMIT or activation", d.name, c.State)
+		if v.Verdict != commit.Commit {
+			r.w.broken("%s is %s without COMMIT", d.name, c.State)
 		}
 		if !r.runsNew(d, c.Round) {
 			r.w.broken("%s is %s, and the new images do not run", d.name, c.State)

@@ -70,10 +70,10 @@ func (c *crashDraw) count(number uint64, s crashScenario, at uint64, trace func(
 }
 
 // report runs a seed again that has broken a rule, and says what happened.
-func (c *crashDraw) report(t *testing.T, seed uint64, m mutant, err error) {
+func (c *crashDraw) report(t *testing.T, seed uint64, err error) {
 	t.Helper()
 	t.Errorf("seed %d: %v\nthe one command that repeats it: go test ./upgrade -run 'TestCrashes$' -crash.runs 1 -crash.seed %d", seed, err, seed)
-	c.run(seed, m, func(line string) { t.Log(line) })
+	c.run(seed, "", func(line string) { t.Log(line) })
 }
 
 func TestCrashes(t *testing.T) {
@@ -86,12 +86,12 @@ func TestCrashes(t *testing.T) {
 	var draw crashDraw
 	begun, bad := time.Now(), 0
 	for seed := *crashSeed; seed < *crashSeed+uint64(runs); seed++ {
-		synctest.Test(t, func(t *testing.T) {
+		synctest.Test(t, func(*testing.T) {
 			count, err := draw.run(seed, "", nil)
 			all.add(count)
 			if err != nil {
 				bad++
-				draw.report(t, seed, "", err)
+				draw.report(t, seed, err)
 			}
 		})
 		if bad == 3 {
