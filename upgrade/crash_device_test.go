@@ -590,6 +590,9 @@ func (h crashHooks) Run(_ context.Context, s Step, c HookContext) error {
 		}
 		return nil
 	case StepHealth:
+		if d.runs != c.Digest && d.w.mutant == healthCannotTell {
+			return errors.New("the old image runs")
+		}
 		if d.runs != c.Digest {
 			return ErrNotActive
 		}

@@ -25,10 +25,11 @@ const (
 	stageNotReadBack     mutant = "a device votes without reading its stage back"
 	stageReadFromMemory  mutant = "a device reads its stage back from memory"
 	stageNotPromoted     mutant = "a device votes before its stage has its durable name"
+	healthCannotTell     mutant = "a health hook cannot say that the old image still runs"
 )
 
 var mutants = []mutant{serverLogNotSynced, signedBeforeLogged, deviceLogNotSynced, logNotSyncedAtOpen, tornAtFirstSight,
-	stageNotSynced, directoriesNotSynced, stageNotReadBack, stageReadFromMemory, stageNotPromoted}
+	stageNotSynced, directoriesNotSynced, stageNotReadBack, stageReadFromMemory, stageNotPromoted, healthCannotTell}
 
 func (m mutant) serverDisk(d disk.FS) disk.FS {
 	switch m {
@@ -40,7 +41,7 @@ func (m mutant) serverDisk(d disk.FS) disk.FS {
 
 func (m mutant) deviceDisk(d disk.FS) disk.FS {
 	switch m {
-	case "", serverLogNotSynced, signedBeforeLogged:
+	case "", serverLogNotSynced, signedBeforeLogged, healthCannotTell:
 		return d
 	}
 	return mutantFS{d, m}
