@@ -81,11 +81,15 @@ func wantEvents(t testing.TB, v *Verifier, want ...Event) {
 	}
 }
 
-// TestAnyOrderOfGoodAndForgedBytes is the property that all of this is for:
+func TestAnyOrderOfGoodAndForgedBytes(t *testing.T) { rapid.Check(t, anyOrder()) }
+
+func FuzzVerifier(f *testing.F) { fuzz(f, anyOrder()) }
+
+// anyOrder is the property that all of this is for:
 // whatever is written in whatever order, what counts as verified is on the
 // store as it should be, and when all true bytes have come, all is verified.
-func TestAnyOrderOfGoodAndForgedBytes(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+func anyOrder() func(t *rapid.T) {
+	return func(t *rapid.T) {
 		const leafSize = 8
 		image := testImage(rapid.IntRange(1, 120).Draw(t, "size"), 1)
 		leaves, _, _ := HashImage(bytes.NewReader(image), leafSize)
@@ -161,7 +165,7 @@ func TestAnyOrderOfGoodAndForgedBytes(t *testing.T) {
 		if len(v.have) != 0 {
 			t.Fatalf("all is verified, yet ranges %v are remembered", v.have)
 		}
-	})
+	}
 }
 
 func TestSequentialLeavesAreNotReadBack(t *testing.T) {
@@ -563,4 +567,14 @@ func TestStoredBytesAreReadBack(t *testing.T) {
 	if err := v.Stored(int64(len(image))-1, 2); err != ErrBounds {
 		t.Errorf("beyond the end: %v", err)
 	}
+}
+
+// fuzz lets a fuzzer draw what a property is tried on.
+func fuzz(f *testing.F, property func(*rapid.T)) {
+	for n := range byte(8) {
+		in := make([]byte, 4<<10)
+		rand.NewChaCha8([32]byte{n}).Read(in)
+		f.Add(in)
+	}
+	f.Fuzz(rapid.MakeFuzz(property))
 }
