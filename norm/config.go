@@ -193,6 +193,16 @@ type ReceiverConfig struct {
 	// Memory, unless nil, is shared with other receivers, and Buffer then only what a block must fit in.
 	Memory *Memory
 
+	// Locate makes [Receiver.RejectRange] keep the blocks it is about, and ask for parity, two symbols for each wrong one, that
+	// tells which of their symbols are wrong; only those are missing then. So a forged datagram costs about its like, not a
+	// block. It takes an address for each symbol that does not come from where others do, and memory once something is wrong.
+	Locate bool
+	// Check, unless nil, says what the application knows of a source symbol: the bytes of an object from offset on. A symbol
+	// that it calls Forged takes no place in a block, and none that was rebuilt of forged parity reaches the sink. It is
+	// called for each source symbol that is new, for those rebuilt, and for those of blocks found wrong; it must not keep the
+	// symbol nor call methods of the Receiver.
+	Check func(h Handle, offset int64, symbol []byte) Verdict
+
 	// Auth, unless nil, authenticates all packets (RFC 6584): ours are sealed, what is not authentic is dropped unseen.
 	Auth *auth.Config
 	// StreamBuffer is how much of Buffer one stream may use, in bytes; less if its sender announces a smaller buffer. If zero,

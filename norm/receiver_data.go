@@ -202,6 +202,8 @@ func (r *Receiver) store(o *incoming, n uint32, esi int, payload []byte) error {
 	case b != nil && (b.phase != collecting || b.rejected):
 		r.stats.NoBuffer++
 		return nil
+	case r.refuses(o, n, esi, payload):
+		return errForged
 	case b == nil:
 		b = r.newBlock(o, n)
 	}
@@ -211,13 +213,18 @@ func (r *Receiver) store(o *incoming, n uint32, esi int, payload []byte) error {
 		r.dropEmpty(b)
 		return nil
 	}
-	b.put(esi, payload)
+	if b.held < b.k {
+		b.put(esi, payload)
+	} else {
+		b.putExtra(esi, payload)
+	}
+	r.note(b, esi)
 	o.remote.standing.came()
 	r.stats.Data++
 	if o.stream != nil && esi < b.k {
 		r.storedSegment(b, esi)
 	}
-	if b.held == b.k && o.state == accepted {
+	if b.enough() && o.state == accepted {
 		r.finish(b)
 	}
 	if o.stream != nil {

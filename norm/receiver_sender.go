@@ -18,6 +18,7 @@ type remote struct {
 	heardAt  time.Time
 	at       whereabouts
 	standing *standing // nil without an EvidencePolicy
+	origins  *origins // nil: its symbols come from one address
 
 	// What it advertises in each message: GRTT_sender, K_sender and GSIZE_sender.
 	grtt      time.Duration
@@ -128,6 +129,6 @@ func (s *remote) restart(instance InstanceID) {
 	*s = remote{
 		id: s.id, instance: instance, former: [2]InstanceID{s.instance, s.former[0]}, formerN: min(s.formerN+1, 2),
 		heard: true, presets: s.presets, mode: s.mode, fecID: s.fecID, segmentSize: s.segmentSize,
-		standing: s.standing, heardAt: s.heardAt, grtt: s.grtt, groupSize: s.groupSize,
+		standing: s.standing, origins: s.origins, heardAt: s.heardAt, grtt: s.grtt, groupSize: s.groupSize,
 	}
 }

@@ -12,6 +12,8 @@ type Drops struct {
 	Foreign     uint64 `json:"foreign"`     // another sender, another instance, another address, or our own echo
 	Useless     uint64 `json:"useless"`     // of a type or code we do not use, or naming content that cannot exist
 	Refused     uint64 `json:"refused"`     // announced something beyond our limits, or came from an address beyond its own
+	Forged      uint64 `json:"forged"`      // source symbols that [ReceiverConfig].Check refused
+	Ignored     uint64 `json:"ignored"`     // from addresses that nothing but forged symbols came from
 	Unauthentic uint64 `json:"unauthentic"` // without EXT_AUTH where the session has it, forged, or replayed
 	Disbelieved uint64 `json:"disbelieved"` // in the name of a sender, but nothing speaks for it (EvidencePolicy)
 }
@@ -87,5 +89,9 @@ type ReceiverStats struct {
 	Reports         uint64 `json:"reports"`   // NORM_REPORT heard
 	Spilled         uint64 `json:"spilled"`   // blocks written out incomplete because Buffer was full
 	NoBuffer        uint64 `json:"no_buffer"` // symbols that found no buffer and count as not received
+	Forged          uint64 `json:"forged"`    // symbols found to be, on arrival or in their block; [Receiver.Liars] has the addresses
+	Suspected       uint64 `json:"suspected"` // blocks found to be wrong, and kept
+	Located         uint64 `json:"located"`   // those of them whose wrong symbols, if any, were found by parity
+	Forsaken        uint64 `json:"forsaken"`  // those of which nobody could tell, so that all was asked for again
 	Drops           Drops  `json:"drops"`
 }

@@ -111,6 +111,9 @@ func (r *reception) event(ctx context.Context, e norm.Event) {
 		} else {
 			r.failed(e.Err)
 		}
+	case norm.SymbolForged:
+		r.a.tell.tell(Event{Kind: EventTrouble, Campaign: r.c.round.Campaign.String(), Group: r.s.Group.String(),
+			Detail: fmt.Sprintf("forged data comes from %v in the name of the server", e.From)})
 	case norm.SenderEnded:
 		r.fallBack(time.Now(), "the sender has ended")
 	}
