@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"reflect"
 	"testing"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/internal/fuzztest"
 )
 
 // openC opens a coordinator in a property test.
@@ -25,7 +25,7 @@ func openC(t *rapid.T, log *memoryLog) *commit.Coordinator {
 
 func TestCoordinatorProperties(t *testing.T) { rapid.Check(t, coordinatorProperties()) }
 
-func FuzzCoordinator(f *testing.F) { fuzz(f, coordinatorProperties()) }
+func FuzzCoordinator(f *testing.F) { fuzztest.Property(f, coordinatorProperties()) }
 
 // coordinatorProperties drives a coordinator with arbitrary input and compares it with a simple model.
 func coordinatorProperties() func(t *rapid.T) {
@@ -215,7 +215,7 @@ func brakeOf(c *commit.Coordinator, now time.Time) []byte {
 
 func TestParticipantProperties(t *testing.T) { rapid.Check(t, participantProperties()) }
 
-func FuzzParticipant(f *testing.F) { fuzz(f, participantProperties()) }
+func FuzzParticipant(f *testing.F) { fuzztest.Property(f, participantProperties()) }
 
 // participantProperties drives a device with arbitrary input, results and restarts, and holds what it never does.
 func participantProperties() func(t *rapid.T) {
@@ -387,14 +387,4 @@ func participantProperties() func(t *rapid.T) {
 			},
 		})
 	}
-}
-
-// fuzz lets a fuzzer draw what a property is tried on.
-func fuzz(f *testing.F, property func(*rapid.T)) {
-	for n := range byte(8) {
-		in := make([]byte, 4<<10)
-		rand.NewChaCha8([32]byte{n}).Read(in)
-		f.Add(in)
-	}
-	f.Fuzz(rapid.MakeFuzz(property))
 }

@@ -12,11 +12,12 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/internal/fuzztest"
 )
 
 func TestWaveProperties(t *testing.T) { rapid.Check(t, waveProperties()) }
 
-func FuzzWaves(f *testing.F) { fuzz(f, waveProperties()) }
+func FuzzWaves(f *testing.F) { fuzztest.Property(f, waveProperties()) }
 
 // waveProperties drives two servers with the same arbitrary input, of which one is killed after any write to its log
 // and opened again. Both come to the same, and what they come to obeys the rules of waves.

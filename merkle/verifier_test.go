@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/multicast-upgrade/tool/internal/fuzztest"
 )
 
 // memStore is a Store in memory that can fail.
@@ -83,7 +85,7 @@ func wantEvents(t testing.TB, v *Verifier, want ...Event) {
 
 func TestAnyOrderOfGoodAndForgedBytes(t *testing.T) { rapid.Check(t, anyOrder()) }
 
-func FuzzVerifier(f *testing.F) { fuzz(f, anyOrder()) }
+func FuzzVerifier(f *testing.F) { fuzztest.Property(f, anyOrder()) }
 
 // anyOrder is the property that all of this is for:
 // whatever is written in whatever order, what counts as verified is on the
@@ -567,14 +569,4 @@ func TestStoredBytesAreReadBack(t *testing.T) {
 	if err := v.Stored(int64(len(image))-1, 2); err != ErrBounds {
 		t.Errorf("beyond the end: %v", err)
 	}
-}
-
-// fuzz lets a fuzzer draw what a property is tried on.
-func fuzz(f *testing.F, property func(*rapid.T)) {
-	for n := range byte(8) {
-		in := make([]byte, 4<<10)
-		rand.NewChaCha8([32]byte{n}).Read(in)
-		f.Add(in)
-	}
-	f.Fuzz(rapid.MakeFuzz(property))
 }
