@@ -39,6 +39,7 @@ var rooms = map[string]room{
 	"norm/normtest/scale":    {may: []string{module + "norm", module + "norm/normtest", module + "norm/wire", module + "norm/fec"}},
 	"merkle":                 {sansIO: true},
 	"manifest":               {may: []string{module + "merkle", "github.com/fxamacker/cbor/v2", "github.com/veraison/go-cose"}},
+	"seal":                   {may: []string{module + "manifest", "filippo.io/age"}},
 	"commit":                 {may: []string{module + "manifest", "github.com/fxamacker/cbor/v2"}, sansIO: true},
 	"commit/disk":            {may: []string{"golang.org/x/sys", "github.com/gofrs/flock"}},
 	"commit/disk/diskfault":  {may: []string{module + "commit/disk"}},
@@ -75,6 +76,22 @@ func TestAgentLinksNoSQL(t *testing.T) {
 	for line := range strings.Lines(string(out)) {
 		if pkg := strings.TrimSpace(line); pkg == "database/sql" || pkg == module+"upgrade/store" {
 			t.Errorf("normrecv links %s", pkg)
+		}
+	}
+}
+
+// TestOnlyCommandsLinkAge holds that what opens sealed images is linked by commands, and by the server of a fleet, and that agents
+// of others which are built on these packages need not.
+func TestOnlyCommandsLinkAge(t *testing.T) {
+	for _, pkg := range []string{"./upgrade", "./examples/embedded", "./examples/quickstart"} {
+		out, err := exec.Command("go", "list", "-deps", pkg).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(out)) {
+			if dep := strings.TrimSpace(line); dep == module+"seal" || strings.HasPrefix(dep, "filippo.io/") {
+				t.Errorf("%s links %s", pkg, dep)
+			}
 		}
 	}
 }

@@ -148,6 +148,8 @@ func (a *Agent) resume() {
 		// The log promises a stage that is not there. Whatever is asked of it fails, and is reported so.
 		a.log.Error("the stage of the current round cannot be read", "round", round, "error", err)
 		c = &campaign{round: round, err: err}
+	} else if c.keyring, err = a.newKeyring(c.session, c.release, round); err != nil {
+		a.log.Error("the images of the current round are sealed, and cannot be opened any more", "round", round, "error", err)
 	}
 	a.held = c
 }

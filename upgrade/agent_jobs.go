@@ -120,6 +120,9 @@ func (a *Agent) perform(ctx context.Context, job commit.Job, c *campaign) commit
 
 // verify proves from storage that the stage is the release, asks the verify hook, and makes the stage durable.
 func (a *Agent) verify(ctx context.Context, c *campaign) (commit.Result, error) {
+	if r, err := a.unseal(ctx, c); err != nil {
+		return r, err
+	}
 	r, err := a.rehashStage(ctx, c, commit.ReasonVerifyFailed)
 	if err != nil {
 		return r, err
@@ -134,16 +137,34 @@ func (a *Agent) verify(ctx context.Context, c *campaign) (commit.Result, error) 
 	return r, nil
 }
 
+// unseal decrypts what is sealed of the stage, so that a key which does not open it is found out before the vote.
+func (a *Agent) unseal(ctx context.Context, c *campaign) (commit.Result, error) {
+	if len(c.release.Sealed()) == 0 {
+		return commit.Result{}, nil
+	}
+	keys, err := c.keyring.get(ctx)
+	if err != nil {
+		return commit.Result{Reason: commit.ReasonNoKey}, err
+	}
+	err = unseal(ctx, a.stageFS(ctx, c.release), stageDir(c.release.Digest()), c.release, keys, a.cfg.Unsealer)
+	return commit.Result{Reason: stageReason(err, commit.ReasonVerifyFailed)}, err
+}
+
 func (a *Agent) rehashStage(ctx context.Context, c *campaign, wrong commit.Reason) (commit.Result, error) {
 	dir, fsys := stageDir(c.release.Digest()), a.stageFS(ctx, c.release)
 	roots, err := rehash(ctx, fsys, c.release, func(image string) string { return locate(fsys, dir, image) })
+	return commit.Result{Roots: roots, Reason: stageReason(err, wrong)}, err
+}
+
+// stageReason returns why a stage cannot be used: wrong, if it is not what was signed.
+func stageReason(err error, wrong commit.Reason) commit.Reason {
 	switch {
+	case err == nil:
+		return commit.ReasonNone
 	case errors.Is(err, errStageWrong), errors.Is(err, errSlotRuns):
-		return commit.Result{Reason: wrong}, err
-	case err != nil:
-		return commit.Result{Reason: storageReason(err)}, err
+		return wrong
 	}
-	return commit.Result{Roots: roots}, nil
+	return storageReason(err)
 }
 
 // activate runs the activate hook; without one the images are renamed into DIR/current.
