@@ -49,14 +49,14 @@ var rooms = map[string]room{
 	"discovery":              {may: []string{module + "manifest", module + "discovery/sap", module + "discovery/sdp", module + "norm/udp", "github.com/fxamacker/cbor/v2"}},
 	"interop":                {},
 	"upgrade": {may: []string{
-		module + "norm", module + "norm/auth", module + "norm/fec", module + "norm/session", module + "norm/udp", module + "merkle",
+		module + "norm", module + "norm/auth", module + "norm/doctor", module + "norm/fec", module + "norm/session", module + "norm/udp", module + "merkle",
 		module + "manifest", module + "commit", module + "commit/disk", module + "commit/filestore", module + "discovery",
 		"golang.org/x/net/netutil", "golang.org/x/sys",
 	}},
 	"upgrade/tftp":  {},
 	"upgrade/store": {may: []string{module + "manifest", module + "commit", "github.com/jackc/pgx/v5", "modernc.org/sqlite"}},
 	"upgrade/fleet": {may: []string{
-		module + "norm", module + "norm/fec", module + "norm/session", module + "manifest", module + "commit", module + "discovery",
+		module + "norm", module + "norm/doctor", module + "norm/fec", module + "norm/session", module + "norm/udp", module + "manifest", module + "commit", module + "discovery",
 		module + "seal", module + "upgrade", module + "upgrade/store",
 	}},
 	"upgrade/api/rest": {may: []string{"github.com/oapi-codegen/runtime"}},

@@ -60,6 +60,7 @@ func NewHandler(b Backend) *Handler {
 	h.mux.HandleFunc("POST /v1/campaigns/{campaign}/decision/{wave}", h.adopt)
 	h.mux.HandleFunc("GET /v1/campaigns/{campaign}/brake", h.brake)
 	h.mux.HandleFunc("GET /v1/campaigns/{campaign}/objects/{toi}", h.object)
+	h.serveExaminer()
 	return h
 }
 

@@ -63,7 +63,7 @@ func TestSessionRoundTrip(t *testing.T) {
 	}
 }
 
-func TestOnlyHigherSerialReplaces(t *testing.T) {
+func TestAttackReplayedSession(t *testing.T) {
 	key := testKey(t, RoleServer, 1)
 	current := testSession(t)
 	current.Serial = 5
@@ -105,7 +105,7 @@ func TestExpiredSessionRefused(t *testing.T) {
 	}
 }
 
-func TestSessionByOtherKeyRefused(t *testing.T) {
+func TestAttackSessionOfAnotherKey(t *testing.T) {
 	server, release := testKey(t, RoleServer, 1), testKey(t, RoleRelease, 2)
 	s := testSession(t)
 	if _, err := s.Sign(release); !errors.Is(err, ErrKeyRole) {
@@ -125,7 +125,7 @@ func TestSessionByOtherKeyRefused(t *testing.T) {
 	}
 }
 
-func TestSessionBitFlipsRefused(t *testing.T) {
+func TestAttackAlteredSession(t *testing.T) {
 	key := testKey(t, RoleServer, 1)
 	signed := signSession(t, testSession(t), key)
 	for i := range signed {

@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"github.com/multicast-upgrade/tool/commit/filestore"
 	"github.com/multicast-upgrade/tool/discovery"
 	"github.com/multicast-upgrade/tool/manifest"
+	"github.com/multicast-upgrade/tool/norm/doctor"
 	"github.com/multicast-upgrade/tool/norm/session"
 	"github.com/multicast-upgrade/tool/norm/udp"
 )
@@ -86,6 +88,8 @@ type AgentConfig struct {
 	Trace session.Tracer
 	// Conn opens the sockets of a session. If nil, UDP.
 	Conn func(*manifest.Session) (session.Conn, error)
+	// Examine finds out how multicast reaches the device, when the server asks. If nil, [doctor.Examine].
+	Examine func(context.Context, doctor.Config) (*doctor.Report, error)
 	// SAPConns opens a socket in each group where sessions are announced. If nil, UDP.
 	SAPConns func() ([]discovery.PacketConn, error)
 }

@@ -53,30 +53,40 @@ func (a *Agent) offerStage(now time.Time) error {
 
 // startJob begins the job that the commit asks for, one at a time.
 func (a *Agent) startJob(now time.Time) {
-	if a.job.busy {
-		return
-	}
-	job, ok := a.p.Next(now)
+	ctx, job, c, ok := a.nextJob(now)
 	if !ok {
 		return
 	}
-	c := a.held
-	if c == nil || c.round != job.Round {
+	a.work.Go(func() {
+		r := a.perform(ctx, job, c)
+		a.do(func(now time.Time) { a.finishJob(now, job, r) })
+	})
+}
+
+// nextJob takes the job that the commit asks for, with the campaign that it is about, if none is being done.
+func (a *Agent) nextJob(now time.Time) (ctx context.Context, job commit.Job, c *campaign, ok bool) {
+	if a.job.busy {
+		return nil, job, nil, false
+	}
+	if job, ok = a.p.Next(now); !ok {
+		return nil, job, nil, false
+	}
+	if c = a.held; c == nil || c.round != job.Round {
 		c = &campaign{round: job.Round, err: errors.New("its stage is not known")}
 	}
 	ctx, cancel := context.WithCancel(a.ctx)
 	a.job = runningJob{true, job.Round, cancel}
-	a.work.Go(func() {
-		defer cancel()
-		r := a.perform(ctx, job, c)
-		a.do(func(now time.Time) {
-			a.job = runningJob{}
-			if err := a.p.Finish(now, job, r); err != nil && !errors.Is(err, commit.ErrStale) {
-				a.log.Error("the result of a step cannot be logged", "step", job.Task, "error", err)
-			}
-			a.tidy()
-		})
-	})
+	return ctx, job, c, true
+}
+
+// finishJob takes the result of the job.
+func (a *Agent) finishJob(now time.Time, job commit.Job, r commit.Result) {
+	a.job.stop()
+	a.job = runningJob{}
+	if err := a.p.Finish(now, job, r); err != nil && !errors.Is(err, commit.ErrStale) {
+		a.log.Error("the result of a step cannot be logged", "step", job.Task, "error", err)
+	}
+	a.tidy()
 }
 
 // perform does a job. If Run ends meanwhile nobody hears of the result, and the job is done again after the next start.
@@ -100,7 +110,7 @@ func (a *Agent) perform(ctx context.Context, job commit.Job, c *campaign) commit
 	case commit.TaskHealth:
 		r, err = a.health(ctx, job, c)
 	case commit.TaskRollback:
-		r, err = a.hook(ctx, StepRollback, job, c)
+		r, err = a.rollBack(ctx, job, c)
 	}
 	if err != nil {
 		a.log.Error("a step failed", "step", job.Task.String(), "campaign", c.round.Campaign, "reason", r.Reason, "error", err)
@@ -183,6 +193,20 @@ func (a *Agent) health(ctx context.Context, job commit.Job, c *campaign) (commit
 	}
 	if err != nil {
 		return commit.Result{Reason: storageReason(err)}, err
+	}
+	return commit.Result{}, nil
+}
+
+// rollBack runs the rollback hook. Without hooks there is nothing to go back to: an image that has its place in DIR/current has
+// taken that of the old one, and then activation has failed.
+func (a *Agent) rollBack(ctx context.Context, job commit.Job, c *campaign) (commit.Result, error) {
+	if a.cfg.Hooks.Has(StepActivate) {
+		return a.hook(ctx, StepRollback, job, c)
+	}
+	for _, im := range c.release.Images {
+		if !exists(a.fs, imageName(stageDir(c.release.Digest()), im.Name)) {
+			return commit.Result{Reason: commit.ReasonStorage}, fmt.Errorf("%s has taken the place of the old image", im.Name)
+		}
 	}
 	return commit.Result{}, nil
 }

@@ -96,6 +96,10 @@ func (a *Agent) notice(now time.Time, n *discovery.Notice) {
 	for _, d := range n.Decisions {
 		a.decide(now, d)
 	}
+	if len(n.Examination) > 0 {
+		a.examine(now, n.Examination)
+		return
+	}
 	var known *manifest.Session
 	if a.following != nil {
 		known = a.following.session
@@ -162,6 +166,7 @@ func (a *Agent) accept(now time.Time, n *discovery.Notice, s *manifest.Session, 
 		return
 	}
 	a.stopReceiving()
+	a.stopExamining()
 	a.following = &campaign{round: round, session: s, release: m, node: n.Node, keyring: keys,
 		signed: discovery.Notice{Manifest: n.Manifest, Session: n.Session}}
 	a.outcome = commit.StateNone

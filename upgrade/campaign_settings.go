@@ -147,12 +147,16 @@ func (s settings) resolve() (settings, error) {
 	return s, nil
 }
 
+// laggardPatience is how long a campaign goes at its minimum rate for devices that bear less: as long as a device that is
+// given a minimum waits until it leaves.
+const laggardPatience = 30 * time.Second
+
 // control returns what congestion control is told, nil if the rate is fixed.
 func (s settings) control() *norm.RateControl {
 	if !s.AutoRate {
 		return nil
 	}
-	return &norm.RateControl{StartRate: s.StartRate, MinRate: s.MinRate, MaxRate: s.MaxRate}
+	return &norm.RateControl{StartRate: s.StartRate, MinRate: s.MinRate, MaxRate: s.MaxRate, Patience: laggardPatience}
 }
 
 // code returns the FEC parameters of every object.

@@ -392,6 +392,8 @@ func describe(e upgrade.Event) string {
 		return "FAILED" + reason
 	case upgrade.EventReleased:
 		return "the stage was given up" + reason
+	case upgrade.EventExamined:
+		return fmt.Sprintf("examined the network by %s for the server: %s", e.Group, e.Detail)
 	case upgrade.EventTrouble:
 		if e.Server != "" && e.Reason != "" {
 			return "the server refuses this device, and is asked again" + reason
