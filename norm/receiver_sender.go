@@ -18,7 +18,7 @@ type remote struct {
 	heardAt  time.Time
 	at       whereabouts
 	standing *standing // nil without an EvidencePolicy
-	origins  *origins // nil: its symbols come from one address
+	origins  *origins  // nil: its symbols come from one address
 
 	// What it advertises in each message: GRTT_sender, K_sender and GSIZE_sender.
 	grtt      time.Duration
