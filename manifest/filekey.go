@@ -21,8 +21,8 @@ func (k FileKey) GoString() string { return k.String() }
 func (k FileKey) Format(f fmt.State, _ rune) { fmt.Fprint(f, k.String()) }
 
 const (
-	roleFileKeys Role = "file-keys"
-	algFileKeys       = "age"
+	roleFileKeys Role   = "file-keys"
+	algFileKeys  string = "age"
 )
 
 // WriteFileKeys writes the file keys of a release, in the order of its sealed images, to a file readable by its owner only:
