@@ -24,7 +24,7 @@ type runningJob struct {
 // offerStage offers a stage that has become whole to the commit. While another round is being activated it waits.
 func (a *Agent) offerStage(now time.Time) error {
 	c := a.following
-	if c == nil || !c.whole || c.offered {
+	if c == nil || !c.whole || c.offered || a.frozen(now) != nil {
 		return nil
 	}
 	var roots []commit.Digest
@@ -71,6 +71,9 @@ func (a *Agent) startJob(now time.Time) {
 		r := a.perform(ctx, job, c)
 		a.do(func(now time.Time) {
 			a.job = runningJob{}
+			if job.Task == commit.TaskVerify && r.Reason == commit.ReasonNone {
+				r.Reason = a.mayVote(now, c)
+			}
 			if err := a.p.Finish(now, job, r); err != nil && !errors.Is(err, commit.ErrStale) {
 				a.log.Error("the result of a step cannot be logged", "step", job.Task, "error", err)
 			}

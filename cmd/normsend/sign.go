@@ -53,13 +53,9 @@ type signer struct {
 }
 
 func (s *signer) run(c *cobra.Command, images []string) error {
-	var keys []*manifest.PrivateKey
-	for _, path := range s.keys {
-		key, err := manifest.LoadPrivateKey(path, manifest.RoleRelease)
-		if err != nil {
-			return cli.Usage(err)
-		}
-		keys = append(keys, key)
+	keys, err := loadReleaseKeys(s.keys)
+	if err != nil {
+		return cli.Usage(err)
 	}
 	signed, err := s.sign(c, keys, images)
 	if err != nil {
