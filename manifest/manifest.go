@@ -34,6 +34,17 @@ type Digest [sha256.Size]byte
 // String returns the digest in hexadecimal.
 func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 
+// ParseDigest reads the form of String.
+func ParseDigest(s string) (d Digest, err error) {
+	if len(s) != 2*len(d) {
+		return d, fmt.Errorf("manifest: a digest has %d hexadecimal digits", 2*len(d))
+	}
+	if _, err := hex.Decode(d[:], []byte(s)); err != nil {
+		return Digest{}, fmt.Errorf("manifest: digest: %w", err)
+	}
+	return d, nil
+}
+
 // A Manifest is a release: which images may run, on what, and until when they may be installed.
 type Manifest struct {
 	Product  string   // a name (ValidName)

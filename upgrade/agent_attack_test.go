@@ -201,3 +201,72 @@ func TestAttackTimeOfCheckTimeOfUse(t *testing.T) {
 		}
 	})
 }
+
+// TestAttackStolenServerKeyWithoutApprovals: where people have to agree he decides without them, with what they have agreed to
+// elsewhere, or with people whom the root has left out. Only the approvals of enough who are asked activate anything.
+func TestAttackStolenServerKeyWithoutApprovals(t *testing.T) {
+	anna, bert, carl := testKey(manifest.RoleApprover, "anna"), testKey(manifest.RoleApprover, "bert"), testKey(manifest.RoleApprover, "carl")
+	keys := func(all ...*manifest.PrivateKey) (public []manifest.PublicKey) {
+		for _, k := range all {
+			public = append(public, k.Public())
+		}
+		return public
+	}
+	for name, asks := range map[string]struct {
+		release func(*manifest.Manifest)
+		root    func(*manifest.Root)
+	}{
+		"by the release": {release: func(m *manifest.Manifest) { m.Approvers, m.Approvals = keys(anna, bert), 2 }},
+		"by the root":    {root: func(r *manifest.Root) { r.Approvers, r.Approvals = keys(anna, bert), 2 }},
+		"by both, carl being left out": {release: func(m *manifest.Manifest) { m.Approvers, m.Approvals = keys(anna, bert, carl), 2 },
+			root: func(r *manifest.Root) { r.Approvers, r.Approvals = keys(anna, bert), 1 }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rel := makeRelease(t, asks.release, testImage(1000, 1))
+				s := newServer(t, rel, commit.Policy{Ask: true}, "d1")
+				dir, w := t.TempDir(), new(watcher)
+				agent, err := NewAgent(s.rooted(dir, "d1", w, makeRoot(t, 1, asks.root)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				a := start(t, agent, w)
+				s.publish()
+				eventually(t, 2*time.Minute, "READY", w.has(EventReady))
+				round := commit.Round{Campaign: commit.CampaignID(s.sess.Campaign), Manifest: commit.Digest(s.sess.Manifest)}
+				approve := func(key *manifest.PrivateKey, change func(*commit.Approval)) []byte {
+					approval := commit.Approval{Round: round, Targets: commit.Digest(s.sess.Targets)}
+					if change != nil {
+						change(&approval)
+					}
+					signed, err := approval.Sign(key)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return signed
+				}
+				for name, approvals := range map[string][][]byte{
+					"nobody's":             nil,
+					"one person's, twice":  {approve(anna, nil), approve(anna, nil)},
+					"his own":              {approve(anna, nil), approve(testKey(manifest.RoleApprover, "mallory"), nil)},
+					"of somebody left out": {approve(anna, nil), approve(carl, nil)},
+					"of another campaign":  {approve(anna, nil), approve(bert, func(a *commit.Approval) { a.Campaign[0]++ })},
+					"of another wave":      {approve(anna, nil), approve(bert, func(a *commit.Approval) { a.Wave++ })},
+					"of another release":   {approve(anna, nil), approve(bert, func(a *commit.Approval) { a.Manifest[0]++ })},
+					"of other devices":     {approve(anna, nil), approve(bert, func(a *commit.Approval) { a.Targets[0]++ })},
+				} {
+					force(agent, s.signDecision(t, func(d *commit.Decision) { d.Approvals = approvals }))
+					if w.has(EventDecision)() {
+						t.Fatalf("%s: the decision counts", name)
+					}
+				}
+				time.Sleep(10 * time.Minute)
+				wantNotInstalled(t, dir)
+				force(agent, s.signDecision(t, func(d *commit.Decision) { d.Approvals = [][]byte{approve(bert, nil), approve(anna, nil)} }))
+				eventually(t, time.Minute, "activation", w.has(EventActivated))
+				a.stop()
+				wantInstalled(t, dir, rel)
+			})
+		})
+	}
+}

@@ -52,9 +52,6 @@ func TestAttackStolenServerKey(t *testing.T) {
 		{name: "lower epoch", change: func(m *manifest.Manifest) { m.Sequence, m.Epoch = 6, 2 }, reason: commit.ReasonEpoch, floors: true},
 		{name: "other product", change: func(m *manifest.Manifest) { m.Product = "phone" }, reason: commit.ReasonProduct},
 		{name: "other hardware", change: func(m *manifest.Manifest) { m.Hardware = []string{"r2"} }, reason: commit.ReasonHardware},
-		{name: "approvals", change: func(m *manifest.Manifest) {
-			m.Approvers, m.Approvals = []manifest.PublicKey{testKey(manifest.RoleApprover, "boss").Public()}, 1
-		}, reason: commit.ReasonUnimplemented},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -29,7 +29,11 @@ func (a *Agent) decide(now time.Time, signed []byte) {
 		}
 	}
 	if held := a.held; held != nil && held.round == d.Round && held.release != nil && d.Verdict == commit.Commit {
-		if err := held.release.Activation.Check(d.NotBefore, d.NotAfter, d.Spread); err != nil {
+		err := held.release.Activation.Check(d.NotBefore, d.NotAfter, d.Spread)
+		if err == nil {
+			err = d.CheckApprovals(a.trust().ApproversOf(held.release))
+		}
+		if err != nil {
 			a.log.Error("the decision is beyond what the release allows; it does not count", "error", err)
 			return
 		}

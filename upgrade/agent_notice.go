@@ -185,9 +185,6 @@ func (a *Agent) openRelease(now time.Time, signed []byte, s *manifest.Session) (
 		Product: a.cfg.Product, Hardware: a.cfg.Hardware, Now: a.utc(now),
 		Floor: manifest.Floor{Sequence: floors.Sequence, Epoch: floors.Epoch},
 	})
-	if err == nil && m.Approvals > 0 {
-		err = errApprovals
-	}
 	if err == nil {
 		err = s.Describes(m)
 	}
@@ -197,14 +194,9 @@ func (a *Agent) openRelease(now time.Time, signed []byte, s *manifest.Session) (
 	return m, err
 }
 
-// errApprovals: a decision does not carry approvals, so none could satisfy such a release.
-var errApprovals = errors.New("the release asks for approvals, which this version cannot check")
-
 // refusalReason returns what a device that refuses a document tells the server.
 func refusalReason(err error, epoch uint64, floors commit.Floors) commit.Reason {
 	switch {
-	case errors.Is(err, errApprovals):
-		return commit.ReasonUnimplemented
 	case errors.Is(err, manifest.ErrSignature), errors.Is(err, manifest.ErrKeyRole):
 		return commit.ReasonSignature
 	case errors.Is(err, manifest.ErrProduct):

@@ -241,7 +241,11 @@ func (c *Campaign) open(now time.Time) error {
 		}
 		return nil
 	}
-	plan, err := c.frozen.plan(c.cfg.Targets, c.release.manifest, now)
+	approvers, err := c.approvers()
+	if err != nil {
+		return err
+	}
+	plan, err := c.frozen.plan(c.cfg.Targets, c.release.manifest, approvers, now)
 	if err != nil {
 		return err
 	}
