@@ -59,5 +59,10 @@ func TestApproversDecideFromOutside(t *testing.T) {
 		}
 		r.wantVerdict(got, commit.Commit, commit.ReasonNone, upgrade.ExitCommitted)
 		r.wantActivations(1, 1)
+		trusted := &manifest.Root{Release: manifest.Keys{Keys: []manifest.PublicKey{releaseKey.Public()}, Threshold: 1}, Servers: []manifest.PublicKey{serverKey.Public()}}
+		audit, _, err := openControl(t, r.cfg.State).Audit(trusted)
+		if err != nil || !audit.Holds() || audit.Waves()[0].Approvals != commit.ProofVerified || audit.Devices()[1].Result != commit.ProofVerified {
+			t.Errorf("audit: %v, %+v", err, audit)
+		}
 	})
 }
