@@ -23,6 +23,8 @@ type Notice struct {
 	Root      []byte   `cbor:"9,keyasint,omitempty"` // the newest signed root document, if the server has any; see [Client.Root]
 	Node      uint32   `cbor:"6,keyasint,omitempty"` // the device's NormNodeId, if the server gives one; not signed, as its own traffic alone depends on it
 
+	Examination []byte `cbor:"8,keyasint,omitempty"` // a signed [Examination], in place of Manifest and Session
+
 	spread time.Duration // over which those that are told it poll again
 }
 

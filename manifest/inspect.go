@@ -97,6 +97,10 @@ func (m *Manifest) describe(w io.Writer) {
 		line("image", "%s, %d bytes, %d leaves of %d bytes", im.Name, im.Size, im.Leaves(), im.LeafSize)
 		line("  sha256", "%s", im.SHA256)
 		line("  root", "%s", im.Root)
+		if s := im.Sealed; s != nil {
+			line("  sealed", "plaintext of %d bytes", s.Size)
+			line("  plaintext", "%s", s.SHA256)
+		}
 	}
 	line("digest", "%s", m.Digest())
 }
@@ -119,6 +123,9 @@ func (s *Session) Describe() string {
 		line("source", "%s", s.Source)
 	}
 	line("node id", "%d", s.NodeID)
+	if s.Segments.Digest != (Digest{}) {
+		line("segment hashes", "object %d, %s", s.Segments.Object, s.Segments.Digest)
+	}
 	line("objects", "hashes %d, images %v, decision %d", s.Objects.Hashes, s.Objects.Images, s.Objects.Decision)
 	field := "" // the usual one
 	if s.FEC.FieldSize != 0 {
@@ -126,6 +133,12 @@ func (s *Session) Describe() string {
 	}
 	line("fec", "id %d instance %d%s, %d+%d symbols of %d bytes, dialect %s",
 		s.FEC.ID, s.FEC.Instance, field, s.FEC.BlockSize, s.FEC.Parity, s.FEC.SegmentSize, s.FEC.Dialect)
+	for _, w := range s.Wraps {
+		line("file keys", "for holders of %s", w.To)
+	}
+	if s.SealDevices {
+		line("file keys", "for each device of the list that asks")
+	}
 	if s.Auth != "" {
 		line("packets", "authenticated by %s", s.Auth)
 	}

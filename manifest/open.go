@@ -118,7 +118,11 @@ func signerIDs(signatures [][]byte) (ids []KeyID) {
 
 // Check returns why a device must not install the release, or nil: see Open.
 func (m *Manifest) Check(d Device) error {
-	for _, name := range m.Critical {
+	critical := m.Critical
+	if len(m.Sealed()) > 0 {
+		critical = append(slices.Clip(critical), ExtensionSealed)
+	}
+	for _, name := range critical {
 		if !slices.Contains(d.Extensions, name) {
 			return fmt.Errorf("%w: critical extension %s", ErrUnsupported, name)
 		}

@@ -13,8 +13,12 @@ import (
 	"unicode/utf8"
 )
 
-// MaxSession is the largest signed session description in bytes.
-const MaxSession = 4 << 10
+// MaxSession is the largest signed session description in bytes: 4 KiB, and MaxWraps wraps of MaxImages file keys each,
+// which have 1,403 bytes in it.
+const MaxSession = 92 << 10
+
+// MaxWraps bounds the groups that the file keys of a campaign are wrapped for.
+const MaxWraps = 64
 
 // DefaultHold is how long a device keeps a stage past the vote deadline,
 // unless the session description says otherwise.
@@ -76,9 +80,23 @@ type Session struct {
 	// transport id of Objects.Decision plus the wave, and needs to be told by the server key which one it is in.
 	Waves uint32
 
+	// Wraps are the file keys of sealed images as groups of devices can open them, see Recipient.Wrap; SealDevices is whether
+	// each device of the list is given them at the rendezvous as well, wrapped for it alone, when it proves its key.
+	Wraps       []Wrap
+	SealDevices bool
+
+	// Segments is the list of segment hashes, if its digest is not zero.
+	Segments Segments
+
 	// Auth is AuthGroupMAC if the packets of the session are authenticated, with a key that the server gives to devices
 	// which prove theirs; empty if they are not.
 	Auth string
+}
+
+// A Wrap is what Recipient.Wrap made for a recipient.
+type Wrap struct {
+	To   KeyID
+	Keys []byte
 }
 
 // MaxWaves bounds the waves of a campaign.
@@ -87,6 +105,12 @@ const MaxWaves = 1024
 // AuthGroupMAC is EXT_AUTH by group-keyed MAC (RFC 6584, Section 5): HMAC-SHA-256 truncated to 128 bits, ASID 1, with
 // anti-replay, its keys derived from a group key of 32 bytes as package norm/auth says.
 const AuthGroupMAC = "hmac-sha256-128"
+
+// Segments says where the segment hashes of a campaign are, and what they are.
+type Segments struct {
+	Object uint16 // NormTransportId: the one before the hash list
+	Digest Digest // of the digests of its pieces, at its beginning; zero: there is no list
+}
 
 // Objects are the NormTransportIds of a campaign's objects.
 type Objects struct {
@@ -215,7 +239,13 @@ func (s *Session) validate() error {
 	if err := s.validateGroup(); err != nil {
 		return err
 	}
+	if err := s.validateWraps(); err != nil {
+		return err
+	}
 	if err := s.Objects.validate(s.Waves); err != nil {
+		return err
+	}
+	if err := s.Segments.validate(s.Objects, s.Waves); err != nil {
 		return err
 	}
 	if err := s.FEC.validate(); err != nil {
@@ -244,6 +274,18 @@ func (s *Session) validateGroup() error {
 	return nil
 }
 
+func (s *Session) validateWraps() error {
+	if len(s.Wraps) > MaxWraps {
+		return fmt.Errorf("file keys wrapped for %d groups, limit %d", len(s.Wraps), MaxWraps)
+	}
+	for i, w := range s.Wraps {
+		if !validWrap(w.Keys) || slices.ContainsFunc(s.Wraps[:i], func(other Wrap) bool { return other.To == w.To }) {
+			return fmt.Errorf("wrap of file keys for %s: %d bytes, or there twice", w.To, len(w.Keys))
+		}
+	}
+	return nil
+}
+
 func hostOrGroup(a netip.Addr) bool {
 	return a.IsValid() && !a.IsUnspecified() && !a.Is4In6() && a.Zone() == "" && a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
 }
@@ -260,6 +302,18 @@ func (o Objects) validate(waves uint32) error {
 	slices.Sort(ids)
 	if len(slices.Compact(ids)) != n {
 		return fmt.Errorf("two objects share a transport id")
+	}
+	return nil
+}
+
+func (g Segments) validate(o Objects, waves uint32) error {
+	switch before := o.Hashes - 1; {
+	case g.Digest == Digest{}:
+		return nil
+	case g.Object != before:
+		return fmt.Errorf("segment hashes are object %d, want %d, before the hash list", g.Object, before)
+	case slices.Contains(o.Images, before) || uint32(before-o.Decision) < max(waves, 1):
+		return fmt.Errorf("object %d is of segment hashes and something else", before)
 	}
 	return nil
 }

@@ -48,7 +48,9 @@ func TestSessionRoundTrip(t *testing.T) {
 	words.FEC = FEC{ID: 2, BlockSize: 1000, Parity: 200, SegmentSize: 1400, Dialect: DialectRFC, FieldSize: 16}
 	split := testSession(t)
 	split.Repairs = netip.MustParseAddrPort("239.1.2.4:6003")
-	for _, s := range []*Session{testSession(t), full, unicast, words, split} {
+	segments := testSession(t)
+	segments.Segments = Segments{Object: 65535, Digest: Digest{1}}
+	for _, s := range []*Session{testSession(t), full, unicast, words, split, segments} {
 		got, err := OpenSession(signSession(t, s, key), key.Public(), nil, testNow)
 		if err != nil {
 			t.Error(err)
@@ -63,7 +65,7 @@ func TestSessionRoundTrip(t *testing.T) {
 	}
 }
 
-func TestOnlyHigherSerialReplaces(t *testing.T) {
+func TestAttackReplayedSession(t *testing.T) {
 	key := testKey(t, RoleServer, 1)
 	current := testSession(t)
 	current.Serial = 5
@@ -105,7 +107,7 @@ func TestExpiredSessionRefused(t *testing.T) {
 	}
 }
 
-func TestSessionByOtherKeyRefused(t *testing.T) {
+func TestAttackSessionOfAnotherKey(t *testing.T) {
 	server, release := testKey(t, RoleServer, 1), testKey(t, RoleRelease, 2)
 	s := testSession(t)
 	if _, err := s.Sign(release); !errors.Is(err, ErrKeyRole) {
@@ -125,7 +127,7 @@ func TestSessionByOtherKeyRefused(t *testing.T) {
 	}
 }
 
-func TestSessionBitFlipsRefused(t *testing.T) {
+func TestAttackAlteredSession(t *testing.T) {
 	key := testKey(t, RoleServer, 1)
 	signed := signSession(t, testSession(t), key)
 	for i := range signed {
@@ -204,6 +206,13 @@ func TestInvalidSessionRefused(t *testing.T) {
 		"no report":            func(s *Session) { s.Report = "" },
 		"report to a file":     func(s *Session) { s.Report = "file:///etc/passwd" },
 		"report with password": func(s *Session) { s.Report = "https://u:p@host/" },
+		"segment hashes later": func(s *Session) { s.Segments = Segments{Object: 7, Digest: Digest{1}} },
+		"segment hashes twice": func(s *Session) {
+			s.Segments, s.Objects.Images = Segments{Object: 65535, Digest: Digest{1}}, []uint16{65535}
+		},
+		"segment hashes decide": func(s *Session) {
+			s.Segments, s.Objects.Decision = Segments{Object: 65535, Digest: Digest{1}}, 65535
+		},
 		"repairs to a host":    func(s *Session) { s.Repairs = netip.MustParseAddrPort("10.0.0.1:6003") },
 		"repairs to the group": func(s *Session) { s.Repairs = s.Group },
 		"repairs by IPv6":      func(s *Session) { s.Repairs = netip.MustParseAddrPort("[ff15::1]:6003") },
@@ -234,7 +243,7 @@ func TestForeignSessionRefused(t *testing.T) {
 		change func(map[int]any)
 		want   error
 	}{
-		{"version 3", func(f map[int]any) { f[0], f[70] = 3, true }, ErrUnsupported},
+		{"version 4", func(f map[int]any) { f[0], f[70] = 4, true }, ErrUnsupported},
 		{"version 0", func(f map[int]any) { f[0] = 0 }, ErrUnsupported},
 		{"version 2 without a repair group", func(f map[int]any) { f[0] = 2 }, ErrMalformed},
 		{"version 1 with one", func(f map[int]any) { f[21], f[22] = []byte{239, 1, 2, 4}, 6003 }, ErrMalformed},

@@ -143,7 +143,7 @@ func (a *parityAdviser) begin() {
 		}
 		least = min(least, t.need)
 	}
-	a.set(least)
+	a.set(least) // zero if they were mended without parity
 }
 
 func (a *parityAdviser) set(level int) { a.level, a.results = level, a.results[:0] }

@@ -104,7 +104,7 @@ func TestAttackStolenServerKey(t *testing.T) {
 	}
 }
 
-func TestAnnouncementByAnotherServerIsNone(t *testing.T) {
+func TestAttackAnnouncementOfAnotherServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, makeRelease(t, nil, testImage(100, 1)), commit.Policy{}, "d1")
 		w := new(watcher)

@@ -63,6 +63,7 @@ type testRelease struct {
 	signed []byte
 	hashes []byte
 	images [][]byte
+	keys   []manifest.FileKey // of a sealed one
 }
 
 // makeRelease signs images named fw0, fw1, …; change may make it another release than the usual.
@@ -113,8 +114,10 @@ type server struct {
 	reports  []commit.Report
 	fetches  map[uint16]int
 	decided  bool
+	fileKeys func(discovery.FileKeyRequest) ([]byte, error) // if nil, the server gives none
 
-	tx *session.Session // nil: silent
+	segments []byte           // the list of segment hashes; nil: there is none
+	tx       *session.Session // nil: silent
 }
 
 type memoryLog struct{ recs [][]byte }
@@ -175,9 +178,14 @@ func (s *server) start(policy commit.Policy, devices ...string) {
 func (s *server) send(instance norm.InstanceID) {
 	s.t.Helper()
 	var err error
+	first := s.sess.Objects.Hashes
+	if s.segments != nil {
+		first--
+	}
 	s.tx, err = session.Open(session.Config{Conn: s.net.Open(serverAddr), Send: &norm.SenderConfig{
 		FEC:  fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 64, MaxParity: 32},
-		Node: testNode, Instance: instance, Group: testGroup, GRTT: 20 * time.Millisecond, GroupSize: 10, Rate: 50e6}})
+		Node: testNode, Instance: instance, Group: testGroup, GRTT: 20 * time.Millisecond, GroupSize: 10, Rate: 50e6,
+		FirstObject: norm.TransportID(first)}})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -185,6 +193,9 @@ func (s *server) send(instance norm.InstanceID) {
 		if _, _, err := s.tx.Send(s.t.Context(), norm.Object{Kind: kind, Size: int64(len(b)), Pinned: true, Info: []byte(info)}, bytes.NewReader(b)); err != nil {
 			s.t.Fatal(err)
 		}
+	}
+	if s.segments != nil {
+		put(norm.Data, s.segments, "segments")
 	}
 	put(norm.Data, s.rel.hashes, "hashes")
 	for i, b := range s.rel.images {
@@ -353,6 +364,13 @@ func (s *server) Object(_ context.Context, _ string, toi uint16) (io.ReaderAt, i
 		return bytes.NewReader(s.rel.images[i-1]), int64(len(s.rel.images[i-1])), nil
 	}
 	return nil, 0, discovery.ErrUnknown
+}
+
+func (s *server) FileKeys(_ context.Context, q discovery.FileKeyRequest) ([]byte, error) {
+	if s.fileKeys == nil {
+		return nil, discovery.ErrUnknown
+	}
+	return s.fileKeys(q)
 }
 
 func (s *server) GroupKey(context.Context, discovery.KeyRequest) ([]byte, error) {

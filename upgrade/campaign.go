@@ -83,9 +83,20 @@ type CampaignConfig struct {
 	// SAP has the campaign announced by SAP (RFC 2974) as long as it runs, and said to be over when it ends.
 	SAP bool
 
+	// SegmentHashes has a list of truncated hashes of all segments sent before everything else, 0.3 % of the images, by which
+	// devices drop forged segments at once. Agents that do not know of it refuse such a campaign.
+	SegmentHashes bool
+
 	// Auth says whether packets are authenticated by a group key of the campaign (RFC 6584): AuthOn, AuthOff, or empty for
 	// on if all Targets have public keys. Devices are given the key at the rendezvous, when they prove theirs.
 	Auth string
+
+	// FileKeys open the images of a sealed release, see package seal: required with one. SealTo are the groups of devices
+	// that are given them, in the session description; SealDevices is whether each target is, at the rendezvous, that proves
+	// its key. Required is either or both.
+	FileKeys    []manifest.FileKey
+	SealTo      []manifest.Recipient
+	SealDevices bool
 
 	// What follows is of one process, not of the campaign.
 
@@ -219,6 +230,9 @@ func (c *Campaign) open(now time.Time) error {
 	}
 	if !c.state.exists {
 		if err := c.release.checkNew(now, c.cfg.Roots); err != nil {
+			return err
+		}
+		if err := c.frozen.wrapKeys(c.cfg, c.release.manifest); err != nil {
 			return err
 		}
 	}

@@ -28,7 +28,7 @@ func (h *health) rest(now time.Time) { h.since, h.data, h.progress = now, now, n
 
 // heard takes the counters of the receiver.
 func (h *health) heard(now time.Time, st norm.ReceiverStats) {
-	if n := st.Datagrams - st.Drops.Malformed - st.Drops.Foreign - st.Drops.Unauthentic - st.NacksHeard; n > h.datagrams {
+	if n := st.Datagrams - st.Drops.Malformed - st.Drops.Foreign - st.Drops.Unauthentic - st.Drops.Disbelieved - st.NacksHeard; n > h.datagrams {
 		h.datagrams, h.any = n, now
 	}
 	if n := st.Data + st.Duplicates; n > h.contents {
