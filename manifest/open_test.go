@@ -81,7 +81,7 @@ func TestAttackExpiredManifest(t *testing.T) {
 	}
 }
 
-func TestAttackServerSignsRelease(t *testing.T) {
+func TestAttackReleaseSignedByTheServerKey(t *testing.T) {
 	release, server := testKey(t, RoleRelease, 1), testKey(t, RoleServer, 2)
 	m := smallManifest(t)
 	if _, err := m.Sign(server); !errors.Is(err, ErrKeyRole) {

@@ -34,6 +34,7 @@ type reception struct {
 	keyDue   time.Time       // when the group key is asked for again; zero: it need not
 	health   health          // of net
 	tail     tail            // what comes by HTTP
+	saved    checkpoint      // of the stage
 	rejected map[part]int    // how often a part was wrong
 	told     int64           // progress
 	toldAt   time.Time       // likewise
@@ -56,6 +57,7 @@ func (r *reception) run(ctx context.Context) error {
 	defer func() {
 		cancel()
 		r.tail.wait()
+		r.saved.work.Wait()
 		if r.net != nil {
 			r.net.close()
 		}
@@ -226,7 +228,7 @@ func (r *reception) finishIfWhole() {
 	}
 	bytes, _ := r.stage.progress()
 	// The commit will note that the stage is there, which must not be more durable than the stage.
-	if r.fatal = errors.Join(r.stage.sync(), r.stage.close()); r.fatal != nil {
+	if r.fatal = errors.Join(r.saved.end(), r.stage.sync(), r.stage.close()); r.fatal != nil {
 		return
 	}
 	r.done = true
@@ -242,6 +244,7 @@ func (r *reception) tick(ctx context.Context, now time.Time) {
 	if r.done {
 		return
 	}
+	r.failed(r.saved.save(r.stage))
 	if have, _ := r.stage.progress(); have != r.told || r.net != nil && now.Sub(r.toldAt) >= statusInterval {
 		r.told, r.toldAt = have, now
 		heard := r.traffic
