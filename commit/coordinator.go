@@ -71,12 +71,13 @@ type Coordinator struct {
 
 // A wave is what a coordinator knows of one.
 type wave struct {
-	decision Decision // Verdict Undecided: open
-	reason   Reason
-	signed   []byte // what is told; empty until it is in the log
-	waiting  bool   // for a person
-	all      tally
-	sites    map[string]*tally
+	decision  Decision // Verdict Undecided: open
+	reason    Reason
+	signed    []byte   // what is told; empty until it is in the log
+	waiting   bool     // for a person
+	approvals [][]byte // signed, each by another approver
+	all       tally
+	sites     map[string]*tally
 	pacing
 }
 
@@ -206,6 +207,9 @@ func (c *Coordinator) Approve(now time.Time, wave uint32) error {
 	}
 	if verdict, _ := c.judge(wave); verdict != Commit || !c.waves[wave].begun() {
 		return ErrNotReady
+	}
+	if n := c.missingApprovals(wave); n > 0 {
+		return fmt.Errorf("%w: wave %d lacks %d", ErrNotApproved, wave, n)
 	}
 	return c.decide(now, wave, Commit, ReasonNone)
 }

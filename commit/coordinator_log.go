@@ -20,6 +20,7 @@ type coordRecord struct {
 	Closed    bool             `cbor:"9,keyasint,omitempty"`
 	Restored  bool             `cbor:"10,keyasint,omitempty"`
 	Wave      *waveRecord      `cbor:"11,keyasint,omitempty"`
+	Approval  *approvalRecord  `cbor:"12,keyasint,omitempty"` // whose signature held
 }
 
 type planRecord struct {
@@ -30,6 +31,13 @@ type planRecord struct {
 	Waves         []policyRecord `cbor:"6,keyasint"`
 	MaxFailures   int            `cbor:"7,keyasint,omitempty"`
 	AllowUnsigned bool           `cbor:"8,keyasint,omitempty"`
+
+	Approvers []approversRecord `cbor:"9,keyasint,omitempty"`
+}
+
+type approversRecord struct {
+	Keys      []string `cbor:"1,keyasint"`
+	Threshold int      `cbor:"2,keyasint"`
 }
 
 type policyRecord struct {
@@ -81,6 +89,11 @@ type brakeRecord struct {
 	At       int64  `cbor:"5,keyasint,omitempty"`
 }
 
+type approvalRecord struct {
+	Wave   uint32 `cbor:"1,keyasint"`
+	Signed []byte `cbor:"2,keyasint"`
+}
+
 // A waveRecord says that a wave has passed, or that it has begun.
 type waveRecord struct {
 	Wave   uint32 `cbor:"1,keyasint"`
@@ -100,7 +113,14 @@ func (r coordRecord) encode() []byte {
 }
 
 func (p Plan) records() [][]byte {
-	head := planRecord{p.Campaign, p.Manifest, p.Roots, p.Expect, nil, p.MaxFailures, p.AllowUnsigned}
+	head := planRecord{p.Campaign, p.Manifest, p.Roots, p.Expect, nil, p.MaxFailures, p.AllowUnsigned, nil}
+	for _, by := range p.Approvers {
+		r := approversRecord{Threshold: by.Threshold}
+		for _, k := range by.Keys {
+			r.Keys = append(r.Keys, k.String())
+		}
+		head.Approvers = append(head.Approvers, r)
+	}
 	for _, w := range p.Waves {
 		head.Waves = append(head.Waves, policyRecord{w.Quorum, w.SiteQuorum, w.Must, nanoseconds(w.Deadline), w.Ask,
 			nanoseconds(w.NotBefore), w.Window, w.Spread, w.ReadyTimeout, w.Success, w.Errors, w.OutcomeTimeout, w.Soak})
@@ -113,14 +133,25 @@ func (p Plan) records() [][]byte {
 	return recs
 }
 
-func (r planRecord) plan() Plan {
-	p := Plan{Campaign: r.Campaign, Manifest: r.Manifest, Roots: r.Roots, Expect: r.Expect,
+func (r planRecord) plan() (p Plan, err error) {
+	p = Plan{Campaign: r.Campaign, Manifest: r.Manifest, Roots: r.Roots, Expect: r.Expect,
 		MaxFailures: r.MaxFailures, AllowUnsigned: r.AllowUnsigned}
+	for _, by := range r.Approvers {
+		approvers := manifest.Approvers{Threshold: by.Threshold}
+		for _, text := range by.Keys {
+			k, err := manifest.ParsePublicKey(text)
+			if err != nil {
+				return p, err
+			}
+			approvers.Keys = append(approvers.Keys, k)
+		}
+		p.Approvers = append(p.Approvers, approvers)
+	}
 	for _, w := range r.Waves {
 		p.Waves = append(p.Waves, Policy{w.Quorum, w.SiteQuorum, w.Must, fromNanoseconds(w.Deadline), w.ReadyTimeout, w.Ask,
 			fromNanoseconds(w.NotBefore), w.Window, w.Spread, w.Success, w.Errors, w.OutcomeTimeout, w.Soak})
 	}
-	return p
+	return p, nil
 }
 
 func (t Target) record() targetRecord {
@@ -169,7 +200,11 @@ func (c *Coordinator) replay(rec []byte) error {
 	case r.Plan != nil && len(r.Plan.Waves) == 0:
 		return fmt.Errorf("%w: plan without a wave", ErrRecord)
 	case r.Plan != nil:
-		c.begin(r.Plan.plan())
+		p, err := r.Plan.plan()
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrRecord, err)
+		}
+		c.begin(p)
 		return nil
 	case r.Target != nil:
 		t, err := r.Target.target()
@@ -198,6 +233,13 @@ func (c *Coordinator) replay(rec []byte) error {
 			return fmt.Errorf("%w: decision of wave %d", ErrRecord, r.Signed.Wave)
 		}
 		c.waves[r.Signed.Wave].signed = r.Signed.Signed
+		return nil
+	case r.Approval != nil:
+		if int(r.Approval.Wave) >= len(c.waves) {
+			return fmt.Errorf("%w: approval of wave %d", ErrRecord, r.Approval.Wave)
+		}
+		w := &c.waves[r.Approval.Wave]
+		w.approvals = append(w.approvals, r.Approval.Signed)
 		return nil
 	case r.Brake != nil:
 		c.takeBrake(Brake{c.plan.Campaign, r.Brake.Sequence, r.Brake.Hold, r.Brake.Pause}, r.Brake.Reason, fromNanoseconds(r.Brake.At))

@@ -37,6 +37,9 @@ type Decision struct {
 	// Devices spread themselves over Spread after NotBefore.
 	NotBefore, NotAfter time.Time
 	Spread              time.Duration
+
+	// Approvals are the signed [Approval] messages that COMMIT rests on; see [Decision.CheckApprovals].
+	Approvals [][]byte
 }
 
 // Timed reports whether the decision may be acted on only at certain times, so that a device has to know the time.
@@ -52,12 +55,13 @@ type decisionWire struct {
 	NotBefore uint64     `cbor:"7,keyasint,omitempty"` // seconds since 1970
 	NotAfter  uint64     `cbor:"8,keyasint,omitempty"`
 	Spread    uint64     `cbor:"9,keyasint,omitempty"` // seconds
+	Approvals [][]byte   `cbor:"10,keyasint,omitempty"`
 }
 
 // Encode returns the payload that is signed.
 func (d Decision) Encode() []byte {
 	return encode(decisionWire{format, d.Campaign, d.Wave, d.Manifest, d.Targets, d.Verdict,
-		toSeconds(d.NotBefore), toSeconds(d.NotAfter), uint64(d.Spread / time.Second)})
+		toSeconds(d.NotBefore), toSeconds(d.NotAfter), uint64(d.Spread / time.Second), d.Approvals})
 }
 
 // Sign returns the signed message.
@@ -75,12 +79,13 @@ func parseDecision(payload []byte) (Decision, error) {
 		field(w.Verdict == Commit || w.Verdict == Abort, "verdict"),
 		field(w.NotBefore <= maxSeconds, "not-before"),
 		field(w.NotAfter <= maxSeconds && (w.NotAfter == 0 || w.NotAfter >= w.NotBefore), "not-after"),
-		field(w.Spread <= uint64(maxSpread/time.Second) && (w.Spread == 0 || w.NotBefore > 0), "spread"))
+		field(w.Spread <= uint64(maxSpread/time.Second) && (w.Spread == 0 || w.NotBefore > 0), "spread"),
+		field(len(w.Approvals) <= maxApprovals && (w.Approvals == nil || w.Verdict == Commit), "approvals"))
 	if err != nil {
 		return Decision{}, err
 	}
 	return Decision{Round{w.Campaign, w.Wave, w.Manifest}, w.Targets, w.Verdict,
-		fromSeconds(w.NotBefore), fromSeconds(w.NotAfter), time.Duration(w.Spread) * time.Second}, nil
+		fromSeconds(w.NotBefore), fromSeconds(w.NotAfter), time.Duration(w.Spread) * time.Second, w.Approvals}, nil
 }
 
 // maxSpread bounds how long devices spread their activation: a year.

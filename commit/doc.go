@@ -43,6 +43,7 @@
 //	target    a device of the frozen list; quorum is always a share of that list
 //	stage     the verified image on a device's storage, not yet active
 //	READY     a vote: roots recomputed from storage, stage durable; binds the device until decision or release
+//	approval  a person's signed agreement to COMMIT, which the decision carries and each device checks
 //	brake     the server's HOLD: COMMIT only permits, and who has not logged ACTIVATING stops
 //	pause     a HOLD in which the server decides and sends nothing either; a person puts it on, or too many failures do
 //	floors    sequence and epoch below which a device never goes again; raised by COMMITTED only

@@ -13,13 +13,13 @@ func (c *Coordinator) evaluate(now time.Time, wave uint32) error {
 	switch {
 	case wave > 0 && verdict == Commit && policy.over(now):
 		return c.decide(now, wave, Abort, ReasonTooLate) // waves before it took longer than there is time
-	case late && verdict == Commit && policy.Ask:
+	case late && verdict == Commit && (policy.Ask || c.missingApprovals(wave) > 0):
 		return c.decide(now, wave, Abort, ReasonNotApproved)
 	case late:
 		return c.decide(now, wave, Abort, ReasonDeadline)
 	case verdict == Abort:
 		return c.decide(now, wave, Abort, reason)
-	case verdict == Commit && policy.Ask:
+	case verdict == Commit && (policy.Ask || c.missingApprovals(wave) > 0):
 		if !w.waiting {
 			c.emit(Event{Kind: EventAsking, Wave: wave})
 		}
@@ -82,6 +82,7 @@ func (c *Coordinator) decide(now time.Time, wave uint32, verdict Verdict, reason
 	}
 	if verdict == Commit {
 		c.plan.Waves[wave].times(now, &d)
+		d.Approvals = c.waves[wave].approvals
 	}
 	if err := c.log.append(coordRecord{Decided: &decidedRecord{d.Encode(), reason, nanoseconds(now)}}.encode()); err != nil {
 		return err

@@ -20,6 +20,7 @@ const (
 	contextReport    = "multicast-upgrade commit report 1"
 	contextTimestamp = "multicast-upgrade commit timestamp 1"
 	contextSeat      = "multicast-upgrade commit seat 1"
+	contextApproval  = "multicast-upgrade commit approval 1"
 )
 
 // ErrMessage is wrapped when bytes are not a message: not the one CBOR form it has, a format of another version, a

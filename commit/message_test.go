@@ -41,8 +41,12 @@ var golden = []struct {
 		`a8 01 01  02 50000102030405060708090a0b0c0d0e0f  03 02  04 MANIFEST  05 81 ROOT  06 62 6431  07 f5  09 19012c`},
 	{"NO", Vote{Round: goldenRound, Device: "d1", Reason: ReasonDiskFull, Counter: 1},
 		`a8 01 01  02 50000102030405060708090a0b0c0d0e0f  03 02  04 MANIFEST  06 62 6431  07 f4  08 69 6469736b2d66756c6c  09 01`},
-	{"COMMIT", Decision{goldenRound, filled(0xcc), Commit, noon, noon.Add(time.Hour), 10 * time.Minute},
+	{"COMMIT", Decision{goldenRound, filled(0xcc), Commit, noon, noon.Add(time.Hour), 10 * time.Minute, nil},
 		`a9 01 01  02 50000102030405060708090a0b0c0d0e0f  03 02  04 MANIFEST  05 TARGETS  06 01  07 1a69a42a40  08 1a69a43850  09 190258`},
+	{"COMMIT with approvals", Decision{Round: goldenRound, Targets: filled(0xcc), Verdict: Commit, Approvals: [][]byte{{1, 2}, {3}}},
+		`a7 01 01  02 50000102030405060708090a0b0c0d0e0f  03 02  04 MANIFEST  05 TARGETS  06 01  0a 82 42 0102 41 03`},
+	{"approval", Approval{goldenRound, filled(0xcc)},
+		`a6 01 01  02 50000102030405060708090a0b0c0d0e0f  03 02  04 MANIFEST  05 TARGETS  06 01`},
 	{"ABORT", Decision{Round: goldenRound, Targets: filled(0xcc), Verdict: Abort},
 		`a6 01 01  02 50000102030405060708090a0b0c0d0e0f  03 02  04 MANIFEST  05 TARGETS  06 02`},
 	{"HOLD", Brake{Campaign: goldenRound.Campaign, Sequence: 7, Hold: true},
@@ -69,6 +73,8 @@ func parse(like any, b []byte) (any, error) {
 		return ParseReport(b)
 	case Seat:
 		return parseSeat(b)
+	case Approval:
+		return parseApproval(b)
 	default:
 		return parseTimestamp(b)
 	}
@@ -128,6 +134,9 @@ func TestMessagesOutOfBounds(t *testing.T) {
 		{"spread from no instant", Decision{}, `a7` + head + `05 TARGETS  06 01  09 190258`},
 		{"spread of 136 years", Decision{}, `a8` + head + `05 TARGETS  06 01  07 1a69a42a40  09 1affffffff`},
 		{"time of overflow", Decision{}, `a7` + head + `05 TARGETS  06 01  07 1b7fffffffffffffff`},
+		{"approval of ABORT", Approval{}, `a6` + head + `05 TARGETS  06 02`},
+		{"ABORT with approvals", Decision{}, `a7` + head + `05 TARGETS  06 02  0a 81 41 01`},
+		{"33 approvals", Decision{}, `a7` + head + `05 TARGETS  06 01  0a 9821` + strings.Repeat(" 40", 33)},
 		{"report of no outcome", Report{}, `a7` + head + `05 62 6431  06 65 7265616479  08 01`},
 		{"timestamp of overflow", Timestamp{}, `a2 01 01  02 1bffffffffffffffff`},
 		{"timestamp zero", Timestamp{}, `a2 01 01  02 00`},
@@ -192,6 +201,7 @@ func FuzzRecords(f *testing.F) {
 	f.Add(p.records()[0], coordRecord{Target: &targetRecord{Device: "d1"}}.encode())
 	f.Add(p.records()[0], coordRecord{Brake: &brakeRecord{1, true, ReasonOperator, true, noon.UnixNano()}}.encode())
 	f.Add(p.records()[0], coordRecord{Wave: &waveRecord{0, true, noon.UnixNano()}}.encode())
+	f.Add(p.records()[0], coordRecord{Approval: &approvalRecord{0, []byte("signed")}}.encode())
 	f.Add(p.records()[0], coordRecord{Signed: &signedRecord{0, []byte("signed")}}.encode())
 	f.Add(encode(participantState{Format: 1}), encode(participantState{Format: 1, Current: &currentRound{Phase: phaseReady}}))
 	f.Fuzz(func(t *testing.T, first, second []byte) {

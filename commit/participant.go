@@ -29,7 +29,7 @@ const heldStep = 10 * time.Minute
 type ParticipantConfig struct {
 	Device string             // its id; required
 	Key    Signer             // the device key; if nil (a nil interface), messages are unsigned
-	Server manifest.PublicKey // of the server, whose decisions count; required
+	Server manifest.PublicKey // of the server, whose decisions count; required, see [Participant.TrustServers]
 	Boot   string             // the id of this boot of the system, another one after each restart; required
 	Build  time.Time          // when the program was built: the least that the time can be
 	// Opens is the device's maintenance window: it returns the earliest instant not before utc at which the device may
@@ -45,10 +45,11 @@ type ParticipantConfig struct {
 // After each call take the jobs from Next and begin them, send what Messages has, and call Advance at Deadline. The
 // result of each job goes to Finish.
 type Participant struct {
-	cfg   ParticipantConfig
-	log   journal
-	clock Clock
-	s     participantState
+	cfg     ParticipantConfig
+	servers []manifest.PublicKey
+	log     journal
+	clock   Clock
+	s       participantState
 
 	// Of this run only.
 	job      Job           // open: handed out or about to be
@@ -88,7 +89,7 @@ func OpenParticipant(now time.Time, cfg ParticipantConfig) (*Participant, error)
 	if !manifest.ValidName(cfg.Device) || cfg.Boot == "" || cfg.Server.IsZero() {
 		return nil, fmt.Errorf("commit: participant %.70q: device id, boot id and server key are required", cfg.Device)
 	}
-	p := &Participant{cfg: cfg, ticked: now}
+	p := &Participant{cfg: cfg, servers: []manifest.PublicKey{cfg.Server}, ticked: now}
 	log, err := cfg.Open(func(rec []byte) (err error) {
 		p.s, err = decodeParticipantState(rec)
 		return err
@@ -105,6 +106,10 @@ func OpenParticipant(now time.Time, cfg ParticipantConfig) (*Participant, error)
 	}
 	return p, nil
 }
+
+// TrustServers replaces the server keys whose messages count, of which there has to be at least one. What was taken before
+// stays: a COMMIT in the log is carried out.
+func (p *Participant) TrustServers(keys []manifest.PublicKey) { p.servers = slices.Clone(keys) }
 
 // commit makes next the state: it is in the log when commit returns without error.
 func (p *Participant) commit(now time.Time, next participantState) error {
@@ -237,7 +242,7 @@ func (p *Participant) Decide(now time.Time, signed []byte) error {
 	if err := p.Advance(now); err != nil {
 		return err
 	}
-	d, err := OpenDecision(signed, p.cfg.Server)
+	d, err := OpenDecision(signed, manifest.KeyFor(signed, p.servers))
 	if err != nil {
 		return err
 	}
@@ -270,7 +275,7 @@ func (p *Participant) Brake(now time.Time, signed []byte) error {
 	if err := p.Advance(now); err != nil {
 		return err
 	}
-	b, err := OpenBrake(signed, p.cfg.Server)
+	b, err := OpenBrake(signed, manifest.KeyFor(signed, p.servers))
 	if err != nil {
 		return err
 	}
@@ -289,7 +294,7 @@ func (p *Participant) Brake(now time.Time, signed []byte) error {
 
 // Timestamp takes the server's word for what time it is.
 func (p *Participant) Timestamp(now time.Time, signed []byte) error {
-	t, err := OpenTimestamp(signed, p.cfg.Server)
+	t, err := OpenTimestamp(signed, manifest.KeyFor(signed, p.servers))
 	if err != nil {
 		return err
 	}
@@ -300,8 +305,8 @@ func (p *Participant) Timestamp(now time.Time, signed []byte) error {
 	return p.Advance(now)
 }
 
-// Release gives up the stage, because of another campaign (ReasonSuperseded) or a person (ReasonAbandoned): the READY
-// no longer binds, which is logged and then reported. It returns [ErrBusy] once ACTIVATING is in the log.
+// Release gives up the stage, because of another campaign (ReasonSuperseded), a person (ReasonAbandoned) or because a key is
+// no longer trusted (ReasonRevoked): the READY no longer binds, which is logged and then reported. It returns [ErrBusy] once ACTIVATING is in the log.
 func (p *Participant) Release(now time.Time, reason Reason) error {
 	if err := p.Advance(now); err != nil {
 		return err

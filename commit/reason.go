@@ -60,6 +60,8 @@ const (
 	ReasonSuperseded    Reason = "superseded"    // by another campaign
 	ReasonAbandoned     Reason = "abandoned"     // by a person at the device
 	ReasonHoldExpired   Reason = "hold-expired"  // no decision came while the stage was held
+	ReasonRevoked       Reason = "revoked"       // a key that signed it is no longer trusted
+	ReasonRootExpired   Reason = "root-expired"  // the root document has, and the device has seen no newer one
 	ReasonDuplicate     Reason = "duplicate"     // one key in two live agents
 	ReasonUnsigned      Reason = "unsigned"      // an unsigned vote where votes have to be signed
 	ReasonNotTarget     Reason = "not-a-target"  // not on the list
@@ -82,7 +84,7 @@ var reasons = []Reason{
 	ReasonSignature, ReasonFormat, ReasonExpired, ReasonSequence, ReasonEpoch, ReasonProduct, ReasonHardware,
 	ReasonDiskFull, ReasonStorage, ReasonNoKey, ReasonTransfer, ReasonVerifyFailed, ReasonVerifyHook, ReasonHookTimeout, ReasonBusy,
 	ReasonUnimplemented, ReasonActivateHook, ReasonHealth, ReasonNotActive, ReasonRollbackHook, ReasonStageChanged, ReasonTooLate, ReasonWindow,
-	ReasonSuperseded, ReasonAbandoned, ReasonHoldExpired, ReasonDuplicate, ReasonUnsigned, ReasonNotTarget,
+	ReasonSuperseded, ReasonAbandoned, ReasonHoldExpired, ReasonRevoked, ReasonRootExpired, ReasonDuplicate, ReasonUnsigned, ReasonNotTarget,
 	ReasonNoVote, ReasonNotHeard, ReasonNoOutcome, ReasonDeadline, ReasonNotApproved, ReasonQuorum, ReasonSiteQuorum,
 	ReasonMustHave, ReasonOperator, ReasonMaxFailures, ReasonWaveErrors, ReasonWaveShort, ReasonEarlierWave,
 }

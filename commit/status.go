@@ -28,6 +28,8 @@ type WaveStatus struct {
 	Until     time.Time // when votes, results or the soak end; zero: they do not, or they wait. It stands still in a pause
 	Committed int       // run the new image
 	Failed    int       // have FAILED or ROLLED_BACK
+
+	MissingApprovals int // so many more approvers have to agree, at least
 }
 
 // A Status is where a campaign is.
@@ -57,7 +59,7 @@ func (c *Coordinator) Status() Status {
 	for i, w := range c.waves {
 		step, until := c.step(i)
 		s.Waves = append(s.Waves, WaveStatus{w.decision.Verdict, w.reason, w.waiting && w.decision.Verdict == Undecided,
-			max(w.all.targets, c.plan.Expect), w.all.ready, w.all.refused, step, w.deadline, until, w.all.committed, w.all.failed})
+			max(w.all.targets, c.plan.Expect), w.all.ready, w.all.refused, step, w.deadline, until, w.all.committed, w.all.failed, c.missingApprovals(uint32(i))})
 	}
 	for d := range c.Devices() {
 		s.Devices[d.State]++

@@ -73,6 +73,8 @@ type Plan struct {
 	// MaxFailures puts the brake on when so many devices have reported FAILED or ROLLED_BACK, and again at each
 	// failure after that. If zero, it never does.
 	MaxFailures int
+	// Approvers have to agree to each COMMIT, by [Coordinator.Agree]: enough of each list.
+	Approvers []manifest.Approvers
 	// AllowUnsigned lets targets without a key vote unsigned. A target with a key has to sign anyway.
 	AllowUnsigned bool
 }
@@ -104,6 +106,11 @@ func (p Plan) check() error {
 	}
 	if len(p.Waves) == 0 || len(p.Waves) > MaxWaves || p.Expect > 0 && len(p.Waves) > 1 {
 		complain("%d waves, want 1 to %d, and just 1 with a number of devices to expect", len(p.Waves), MaxWaves)
+	}
+	for _, by := range p.Approvers {
+		if by.Threshold < 1 || by.Threshold > len(by.Keys) {
+			complain("%d of %d approvers have to agree", by.Threshold, len(by.Keys))
+		}
 	}
 	if p.MaxFailures < 0 {
 		complain("max failures %d", p.MaxFailures)

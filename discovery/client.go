@@ -97,6 +97,16 @@ func (c *Client) Brake(ctx context.Context, campaign string) ([]byte, error) {
 	return c.short(ctx, http.MethodGet, "/v1/campaigns/"+campaign+"/brake", nil)
 }
 
+// Root returns the signed root document of a version, or ErrNoRoot. It proves itself, so it may be asked for from whoever
+// answers in the server's place: a device whose server has another key by now learns so by it.
+func (c *Client) Root(ctx context.Context, version uint64) ([]byte, error) {
+	b, err := c.short(ctx, http.MethodGet, "/v1/roots/"+strconv.FormatUint(version, 10), nil)
+	if refusal, ok := errors.AsType[*Refusal](err); ok && refusal.Status == http.StatusNotFound {
+		err = ErrNoRoot // so it is at a server that knows nothing of roots
+	}
+	return b, err
+}
+
 func decisionPath(campaign string, wave uint32) string {
 	return "/v1/campaigns/" + campaign + "/decision/" + strconv.FormatUint(uint64(wave), 10)
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -354,4 +355,66 @@ func generate(t testing.TB, role manifest.Role) *manifest.PrivateKey {
 		t.Fatal(err)
 	}
 	return k
+}
+
+// TestAttackEndlessData: a server, or who answers in its place, that never ends an answer does not fill the device's memory.
+func TestAttackEndlessData(t *testing.T) {
+	var sent atomic.Int64
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Range") != "" {
+			w.WriteHeader(http.StatusPartialContent)
+		}
+		chunk := make([]byte, 64<<10)
+		for sent.Load() < 1<<30 { // for as long as anybody reads
+			n, err := w.Write(chunk)
+			sent.Add(int64(n))
+			if err != nil {
+				return
+			}
+		}
+	}))
+	defer srv.Close()
+	for name, ask := range map[string]func(*Client) error{
+		"notice":    func(c *Client) error { _, _, err := c.Poll(t.Context(), ""); return err },
+		"decision":  func(c *Client) error { _, err := c.Decision(t.Context(), "ours", 0); return err },
+		"brake":     func(c *Client) error { _, err := c.Brake(t.Context(), "ours"); return err },
+		"root":      func(c *Client) error { _, err := c.Root(t.Context(), 2); return err },
+		"group key": func(c *Client) error { _, err := c.GroupKey(t.Context(), KeyRequest{}); return err },
+		"a leaf":    func(c *Client) error { return c.Fetch(t.Context(), "ours", 1, make([]byte, 1000), 0) },
+	} {
+		sent.Store(0)
+		c, err := NewClient(srv.URL, new(http.Transport))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := ask(c); (err == nil) != (name == "a leaf") {
+			t.Errorf("%s: %v", name, err)
+		}
+		srv.CloseClientConnections()
+		if n := sent.Load(); n > 32<<20 { // what fits into the buffers of the sockets, and some
+			t.Errorf("%s: %d bytes were taken", name, n)
+		}
+	}
+}
+
+func TestRootsAreServed(t *testing.T) {
+	h := NewHandler(&backend{})
+	c, err := NewClient("http://server", inMemory{h})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Root(t.Context(), 1); !errors.Is(err, ErrNoRoot) {
+		t.Errorf("no roots at all: %v", err)
+	}
+	h.Roots = map[uint64][]byte{1: []byte("one"), 2: []byte("two")}
+	if b, err := c.Root(t.Context(), 2); err != nil || string(b) != "two" {
+		t.Errorf("root 2 is %q, %v", b, err)
+	}
+	if _, err := c.Root(t.Context(), 3); !errors.Is(err, ErrNoRoot) {
+		t.Errorf("root 3: %v", err)
+	}
+	h.Publish(Notice{Root: []byte("two")})
+	if n, _, err := c.Poll(t.Context(), ""); err != nil || string(n.Root) != "two" {
+		t.Errorf("announced: %+v, %v", n, err)
+	}
 }

@@ -6,6 +6,7 @@
 // whoever receives them checks the signature. TLS with the server's own key ([ServerTLS], [ClientTLS]) keeps others from
 // reading along, and from taking the place of the rendezvous.
 //
+//	GET  /v1/roots/{version}                     a signed root document; 404: there is none (yet)
 //	POST /v1/hello                               Hello: the device shows itself
 //	GET  /v1/notice?device=ID&wait=25            Notice: what is announced, to this device or to all; a long poll with
 //	                                             ETag and 304. 503 with Retry-After: come back later; Poll-Spread:

@@ -39,6 +39,8 @@ type Backend interface {
 type Handler struct {
 	// MaxWaiters bounds the long polls that wait at once; one more is asked to come back later. If zero, 20,000.
 	MaxWaiters int
+	// Roots are the signed root documents that are served, by their versions. May be nil; not to be changed.
+	Roots map[uint64][]byte
 
 	backend Backend
 	mux     *http.ServeMux
@@ -56,6 +58,7 @@ func NewHandler(b Backend) *Handler {
 	h.mux.HandleFunc("POST /v1/outcome", take(h, b.Outcome))
 	h.mux.HandleFunc("POST /v1/groupkey", secret(h, b.GroupKey))
 	h.mux.HandleFunc("POST /v1/filekeys", secret(h, b.FileKeys))
+	h.mux.HandleFunc("GET /v1/roots/{version}", h.root)
 	h.mux.HandleFunc("GET /v1/campaigns/{campaign}/decision/{wave}", h.decision)
 	h.mux.HandleFunc("POST /v1/campaigns/{campaign}/decision/{wave}", h.adopt)
 	h.mux.HandleFunc("GET /v1/campaigns/{campaign}/brake", h.brake)
@@ -191,6 +194,20 @@ func (h *Handler) adopt(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) brake(w http.ResponseWriter, r *http.Request) {
 	b, err := h.backend.Brake(r.Context(), r.PathValue("campaign"))
 	signed(w, b, err)
+}
+
+func (h *Handler) root(w http.ResponseWriter, r *http.Request) {
+	version, ok := pathNumber(w, r, "version", 64)
+	if !ok {
+		return
+	}
+	b := h.Roots[version]
+	if b == nil {
+		problem(w, &Refusal{Status: http.StatusNotFound, Reason: "no-root", Detail: "this server has no such root"})
+		return
+	}
+	w.Header().Set("Content-Type", "application/cbor")
+	w.Write(b)
 }
 
 // signed answers with signed bytes; none means there is nothing yet.

@@ -3,6 +3,7 @@ package discovery
 import (
 	"cmp"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,7 +35,8 @@ const DefaultGroupSize = 10_000
 
 // A HintsConfig says how a device uses hints.
 type HintsConfig struct {
-	Server manifest.PublicKey // the trusted server key: hints that name another one are of no use
+	// Servers returns the trusted server keys: hints that name another one are of no use. It must not block.
+	Servers func() []manifest.PublicKey
 
 	// GroupSize is how many devices there are, about: polls after an announcement are spread over a millisecond for each,
 	// so that they do not come all at once. An announcement may claim more, never fewer. If zero, DefaultGroupSize.
@@ -110,7 +112,7 @@ func (h *Hints) Hear(now time.Time, a Announcement) bool {
 	defer h.mu.Unlock()
 	h.stats.Heard++
 	switch {
-	case a.Key != h.cfg.Server.Fingerprint():
+	case !slices.ContainsFunc(h.cfg.Servers(), func(k manifest.PublicKey) bool { return k.Fingerprint() == a.Key }):
 		h.stats.Foreign++
 		return false
 	case h.knows(a.Campaign, a.Serial):

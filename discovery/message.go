@@ -21,6 +21,7 @@ type Notice struct {
 	Brake     []byte   `cbor:"4,keyasint,omitempty"` // the signed HOLD or RESUME last given
 	Timestamp []byte   `cbor:"5,keyasint,omitempty"` // the server's time, signed; not part of the ETag
 	Seat      []byte   `cbor:"7,keyasint,omitempty"` // which wave the device is in, signed; of a campaign of several
+	Root      []byte   `cbor:"9,keyasint,omitempty"` // the newest signed root document, if the server has any; see [Client.Root]
 	Node      uint32   `cbor:"6,keyasint,omitempty"` // the device's NormNodeId, if the server gives one; not signed, as its own traffic alone depends on it
 
 	Examination []byte `cbor:"8,keyasint,omitempty"` // a signed [Examination], in place of Manifest and Session
@@ -103,6 +104,8 @@ var (
 	ErrUnknown = errors.New("discovery: the server does not know the campaign")
 	// ErrUndecided: there is no decision yet.
 	ErrUndecided = errors.New("discovery: not decided")
+	// ErrNoRoot: the server has no root document of this version.
+	ErrNoRoot = errors.New("discovery: the server has no such root")
 )
 
 // Encode returns n as it is kept between servers; [ParseNotice] is its inverse.

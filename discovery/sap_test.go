@@ -255,7 +255,7 @@ type hinted struct {
 }
 
 func newHinted(t *testing.T, server manifest.PublicKey, devices int) *hinted {
-	d := &hinted{hints: NewHints(HintsConfig{Server: server, GroupSize: devices})}
+	d := &hinted{hints: NewHints(HintsConfig{Servers: func() []manifest.PublicKey { return []manifest.PublicKey{server} }, GroupSize: devices})}
 	h := NewHandler(&backend{})
 	c, err := NewClient("http://server", inMemory{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		d.polls.Add(1)
@@ -384,7 +384,7 @@ func TestAttackStampede(t *testing.T) {
 	const devices = 100_000
 	perSecond := map[int64]int{}
 	for range devices {
-		h := NewHints(HintsConfig{Server: key.Public(), GroupSize: devices})
+		h := NewHints(HintsConfig{Servers: func() []manifest.PublicKey { return []manifest.PublicKey{key.Public()} }, GroupSize: devices})
 		h.Hear(now, a)
 		at, _ := h.next()
 		perSecond[at.Unix()]++

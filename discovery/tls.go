@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/multicast-upgrade/tool/manifest"
@@ -63,19 +64,29 @@ func ServerTLS(key *manifest.PrivateKey, hosts []string, now time.Time) (*tls.Co
 // signed by it and name host, the name or address in the server's URL. Its NotBefore is ignored, because a device may have no clock; so is NotAfter when
 // now returns the zero time.
 func ClientTLS(key manifest.PublicKey, host string, now func() time.Time) *tls.Config {
+	keys := []manifest.PublicKey{key}
+	return ClientTLSOf(func() []manifest.PublicKey { return keys }, host, now)
+}
+
+// ClientTLSOf is ClientTLS for several server keys, of which any one will do. They are asked for at each handshake, so that
+// another root document counts from the next connection on.
+func ClientTLSOf(keys func() []manifest.PublicKey, host string, now func() time.Time) *tls.Config {
 	return &tls.Config{
 		MinVersion:         tls.VersionTLS13,
-		InsecureSkipVerify: true, // VerifyConnection does it, with one key in place of a list of authorities
+		InsecureSkipVerify: true, // VerifyConnection does it, with these keys in place of a list of authorities
 		VerifyConnection: func(cs tls.ConnectionState) error {
-			return verifyLeaf(cs.PeerCertificates[0], host, key, now())
+			return verifyLeaf(cs.PeerCertificates[0], host, keys(), now())
 		},
 	}
 }
 
-func verifyLeaf(leaf *x509.Certificate, host string, key manifest.PublicKey, now time.Time) error {
-	public, ok := key.CryptoPublicKey().(ed25519.PublicKey)
-	if !ok || key.Role() != manifest.RoleServer || leaf.SignatureAlgorithm != x509.PureEd25519 ||
-		!ed25519.Verify(public, leaf.RawTBSCertificate, leaf.Signature) {
+func verifyLeaf(leaf *x509.Certificate, host string, keys []manifest.PublicKey, now time.Time) error {
+	certified := func(key manifest.PublicKey) bool {
+		public, ok := key.CryptoPublicKey().(ed25519.PublicKey)
+		return ok && key.Role() == manifest.RoleServer && leaf.SignatureAlgorithm == x509.PureEd25519 &&
+			ed25519.Verify(public, leaf.RawTBSCertificate, leaf.Signature)
+	}
+	if !slices.ContainsFunc(keys, certified) {
 		return ErrServerCertificate
 	}
 	if err := leaf.VerifyHostname(host); err != nil {

@@ -10,6 +10,9 @@
 // signature is bound to its purpose by a context, which is not transmitted,
 // so a message signed for one purpose is worth nothing for any other.
 //
+// Which keys count says a root document, which release keys sign: each root replaces the one before, with enough signatures
+// by the keys of both ([Root.Next]). Or a device is configured with keys, for good.
+//
 // Nothing is decoded before its signature holds but the framing, which is a
 // few fixed places and lengths. Open, OpenSigned, OpenSession and Verify give
 // either all of a document or an error, never a part.
@@ -33,7 +36,7 @@
 //
 //	["multicast-upgrade manifest", payload : bstr, [+ signature : bstr]]
 //
-// whose signatures are such messages with the payload detached, one by each
+// and a root is the same with another text. Their signatures are such messages with the payload detached, one by each
 // release key. All of them sign the same exact bytes, so signatures can be
 // added by people who never meet; a device asks for m of the n keys it trusts.
 //

@@ -112,10 +112,7 @@ func (m *Manifest) encode() ([]byte, error) {
 		Sequence: m.Sequence, Epoch: m.Epoch, Created: m.Created.Unix(), Expires: m.Expires.Unix(),
 		NotBefore: seconds(m.Activation.NotBefore), NotAfter: seconds(m.Activation.NotAfter),
 		MinSpread: int64(m.Activation.MinSpread / time.Second),
-		Approvals: uint64(m.Approvals),
-	}
-	for _, k := range m.Approvers {
-		w.Approvers = append(w.Approvers, k.coseKey())
+		Approvers: coseKeys(m.Approvers), Approvals: uint64(m.Approvals),
 	}
 	for _, im := range m.Images {
 		w.Images = append(w.Images, wireImage{
@@ -143,12 +140,9 @@ func decode(payload []byte) (*Manifest, error) {
 		Activation: Activation{NotBefore: moment(w.NotBefore), NotAfter: moment(w.NotAfter), MinSpread: duration(w.MinSpread)},
 		Approvals:  int(min(w.Approvals, MaxApprovers+1)),
 	}
-	for _, b := range w.Approvers {
-		k, ok := publicKeyOf(b, RoleApprover)
-		if !ok {
-			return nil, fmt.Errorf("%w: approver key", ErrMalformed)
-		}
-		m.Approvers = append(m.Approvers, k)
+	var ok bool
+	if m.Approvers, ok = publicKeysOf(w.Approvers, RoleApprover); !ok {
+		return nil, fmt.Errorf("%w: approver key", ErrMalformed)
 	}
 	for _, wi := range w.Images {
 		im := Image{Name: wi.Name, Size: wi.Size, LeafSize: wi.LeafSize}

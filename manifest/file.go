@@ -19,20 +19,11 @@ const fileHead = "\x83\x78\x1amulticast-upgrade manifest"
 // Sign returns the signed manifest, the content of fw.manifest, with a
 // signature of each key. Keys must be different and have RoleRelease.
 func (m *Manifest) Sign(keys ...*PrivateKey) ([]byte, error) {
-	if len(keys) == 0 {
-		return nil, errors.New("manifest: no key to sign with")
-	}
 	payload, err := m.encode()
 	if err != nil {
 		return nil, err
 	}
-	signed := joinFile(payload, nil)
-	for _, k := range keys {
-		if signed, err = AddSignature(signed, k); err != nil {
-			return nil, err
-		}
-	}
-	return signed, nil
+	return releaseFile.sign(payload, keys, AddSignature)
 }
 
 // AddSignature returns a signed manifest with one more signature, by a key
@@ -40,14 +31,37 @@ func (m *Manifest) Sign(keys ...*PrivateKey) ([]byte, error) {
 // does not check the signatures that are there; it does check that the
 // payload is a manifest.
 func AddSignature(signed []byte, key *PrivateKey) ([]byte, error) {
+	return releaseFile.add(signed, key, func(payload []byte) error { _, err := decode(payload); return err })
+}
+
+func joinFile(payload []byte, signatures [][]byte) []byte {
+	return releaseFile.join(payload, signatures)
+}
+
+func splitFile(signed []byte) (payload []byte, signatures [][]byte, err error) {
+	return releaseFile.split(signed)
+}
+
+// A fileKind is a document that many sign, in the file format of releases.
+type fileKind struct {
+	name    string // for people
+	head    string // what a file begins with
+	limit   int    // bytes
+	context string // of the signatures
+}
+
+var releaseFile = fileKind{"manifest", fileHead, MaxFile, manifestContext}
+
+// add is AddSignature for a kind whose payload check knows.
+func (f fileKind) add(signed []byte, key *PrivateKey, check func(payload []byte) error) ([]byte, error) {
 	if key.Role() != RoleRelease {
-		return nil, fmt.Errorf("manifest: %w: a %s key cannot sign a release", ErrKeyRole, key.Role())
+		return nil, fmt.Errorf("manifest: %w: a %s key cannot sign a %s", ErrKeyRole, key.Role(), f.name)
 	}
-	payload, signatures, err := splitFile(signed)
+	payload, signatures, err := f.split(signed)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := decode(payload); err != nil {
+	if err := check(payload); err != nil {
 		return nil, err
 	}
 	id := key.Public().ID()
@@ -59,20 +73,35 @@ func AddSignature(signed []byte, key *PrivateKey) ([]byte, error) {
 	if len(signatures) == MaxSignatures {
 		return nil, fmt.Errorf("manifest: already %d signatures, the limit", MaxSignatures)
 	}
-	s, err := key.signDetached(manifestContext, payload)
+	s, err := key.signDetached(f.context, payload)
 	if err != nil {
 		return nil, err
 	}
-	out := joinFile(payload, append(slices.Clip(signatures), s))
-	if len(out) > MaxFile {
-		return nil, fmt.Errorf("manifest: %w: %d bytes, limit %d", ErrTooLarge, len(out), MaxFile)
+	out := f.join(payload, append(slices.Clip(signatures), s))
+	if len(out) > f.limit {
+		return nil, fmt.Errorf("manifest: %w: %d bytes, limit %d", ErrTooLarge, len(out), f.limit)
 	}
 	return out, nil
 }
 
-// joinFile writes the file format, splitFile reads it.
-func joinFile(payload []byte, signatures [][]byte) []byte {
-	b := appendBytes([]byte(fileHead), payload)
+// sign returns the payload as a file, with a signature of each key.
+func (f fileKind) sign(payload []byte, keys []*PrivateKey, add func([]byte, *PrivateKey) ([]byte, error)) ([]byte, error) {
+	if len(keys) == 0 {
+		return nil, errors.New("manifest: no key to sign with")
+	}
+	signed := f.join(payload, nil)
+	for _, k := range keys {
+		var err error
+		if signed, err = add(signed, k); err != nil {
+			return nil, err
+		}
+	}
+	return signed, nil
+}
+
+// join writes the file format, split reads it.
+func (f fileKind) join(payload []byte, signatures [][]byte) []byte {
+	b := appendBytes([]byte(f.head), payload)
 	b = append(b, 0x80|byte(len(signatures))) // an array of up to 23
 	for _, s := range signatures {
 		b = appendBytes(b, s)
@@ -80,13 +109,13 @@ func joinFile(payload []byte, signatures [][]byte) []byte {
 	return b
 }
 
-// splitFile takes a signed manifest apart: views into it, not interpreted.
-func splitFile(signed []byte) (payload []byte, signatures [][]byte, err error) {
-	if len(signed) > MaxFile {
-		return nil, nil, fmt.Errorf("%w: manifest of %d bytes, limit %d", ErrTooLarge, len(signed), MaxFile)
+// split takes a signed file apart: views into it, not interpreted.
+func (f fileKind) split(signed []byte) (payload []byte, signatures [][]byte, err error) {
+	if len(signed) > f.limit {
+		return nil, nil, fmt.Errorf("%w: %s of %d bytes, limit %d", ErrTooLarge, f.name, len(signed), f.limit)
 	}
-	notOne := fmt.Errorf("%w: not a signed manifest", ErrSignature)
-	b, ok := bytes.CutPrefix(signed, []byte(fileHead))
+	notOne := fmt.Errorf("%w: not a signed %s", ErrSignature, f.name)
+	b, ok := bytes.CutPrefix(signed, []byte(f.head))
 	if !ok {
 		return nil, nil, notOne
 	}

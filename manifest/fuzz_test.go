@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"bytes"
+	"io"
 	"testing"
 )
 
@@ -72,6 +73,33 @@ func FuzzSession(f *testing.F) {
 			t.Errorf("%x decodes and encodes to %x, %v", payload, again, err)
 		}
 		s.Describe()
+	})
+}
+
+// FuzzRoot: of all bytes only what both keys signed follows a root, what decodes encodes to the same bytes, and never a panic.
+func FuzzRoot(f *testing.F) {
+	before := testRoot(f)
+	payload, err := fullRoot(f).encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(signRoot(f, fullRoot(f), 1, 2))
+	f.Add(payload)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if _, err := before.Next(b); err == nil {
+			if got, _, _ := splitRoot(b); !bytes.Equal(got, payload) {
+				t.Errorf("follows with a payload that nobody signed: %x", got)
+			}
+		}
+		OpenRoot(b)
+		InspectRoot(io.Discard, b, before)
+		r, err := decodeRoot(b)
+		if err != nil {
+			return
+		}
+		if again, err := r.encode(); err != nil || !bytes.Equal(again, b) {
+			t.Errorf("%x decodes and encodes to %x, %v", b, again, err)
+		}
 	})
 }
 

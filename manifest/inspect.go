@@ -23,17 +23,22 @@ func Inspect(w io.Writer, signed []byte, keys ...PublicKey) error {
 	}
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	m.describe(t)
-	for _, s := range signatures {
-		id, state := judge(payload, s, keys)
-		fmt.Fprintf(t, "signature\t%s %s\n", id, state)
-	}
-	if len(signatures) == 0 {
-		fmt.Fprintf(t, "signature\tnone\n")
-	}
+	judgeAll(t, manifestContext, payload, signatures, keys)
 	return t.Flush()
 }
 
-func judge(payload, signature []byte, keys []PublicKey) (KeyID, string) {
+// judgeAll writes a line for each signature.
+func judgeAll(w io.Writer, context string, payload []byte, signatures [][]byte, keys []PublicKey) {
+	for _, s := range signatures {
+		id, state := judge(context, payload, s, keys)
+		fmt.Fprintf(w, "signature\t%s %s\n", id, state)
+	}
+	if len(signatures) == 0 {
+		fmt.Fprintf(w, "signature\tnone\n")
+	}
+}
+
+func judge(context string, payload, signature []byte, keys []PublicKey) (KeyID, string) {
 	id, ok := SignerID(signature)
 	if !ok {
 		return id, "not readable"
@@ -42,7 +47,7 @@ func judge(payload, signature []byte, keys []PublicKey) (KeyID, string) {
 		if k.ID() != id {
 			continue
 		}
-		if k.verifyDetached(manifestContext, payload, signature) != nil {
+		if k.verifyDetached(context, payload, signature) != nil {
 			return id, "WRONG"
 		}
 		return id, "holds"

@@ -34,6 +34,17 @@ type Digest [sha256.Size]byte
 // String returns the digest in hexadecimal.
 func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 
+// ParseDigest reads the form of String.
+func ParseDigest(s string) (d Digest, err error) {
+	if len(s) != 2*len(d) {
+		return d, fmt.Errorf("manifest: a digest has %d hexadecimal digits", 2*len(d))
+	}
+	if _, err := hex.Decode(d[:], []byte(s)); err != nil {
+		return Digest{}, fmt.Errorf("manifest: digest: %w", err)
+	}
+	return d, nil
+}
+
 // A Manifest is a release: which images may run, on what, and until when they may be installed.
 type Manifest struct {
 	Product  string   // a name (ValidName)
@@ -166,7 +177,7 @@ func (m *Manifest) validate() error {
 	if err := m.Activation.validate(); err != nil {
 		return err
 	}
-	if err := m.validateApprovers(); err != nil {
+	if err := validateApprovers(m.Approvers, m.Approvals); err != nil {
 		return err
 	}
 	if err := m.validateExtensions(); err != nil {
@@ -202,16 +213,16 @@ func (a Activation) validate() error {
 	return nil
 }
 
-func (m *Manifest) validateApprovers() error {
-	n := len(m.Approvers)
-	if n > MaxApprovers || m.Approvals < 0 || m.Approvals > n || (n > 0 && m.Approvals == 0) {
-		return fmt.Errorf("%d approvals by %d approvers, want 1 to all of at most %d, or none by none", m.Approvals, n, MaxApprovers)
+func validateApprovers(approvers []PublicKey, approvals int) error {
+	n := len(approvers)
+	if n > MaxApprovers || approvals < 0 || approvals > n || (n > 0 && approvals == 0) {
+		return fmt.Errorf("%d approvals by %d approvers, want 1 to all of at most %d, or none by none", approvals, n, MaxApprovers)
 	}
-	for i, k := range m.Approvers {
+	for i, k := range approvers {
 		if k.role != RoleApprover {
 			return fmt.Errorf("approver %d: %w: it is a %q key", i+1, ErrKeyRole, k.role)
 		}
-		if slices.ContainsFunc(m.Approvers[:i], k.SameKey) {
+		if slices.ContainsFunc(approvers[:i], k.SameKey) {
 			return fmt.Errorf("approver %d is there twice", i+1)
 		}
 	}

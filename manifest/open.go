@@ -28,15 +28,19 @@ func (k Keys) check() error {
 	return nil
 }
 
-// signers returns which of the keys signed the payload.
-func (k Keys) signers(payload []byte, signatures [][]byte) (by []PublicKey) {
+// signed returns nil if enough of the keys signed the payload for a purpose, and otherwise ErrSignature.
+func (k Keys) signed(context string, payload []byte, signatures [][]byte) error {
+	n := 0
 	for _, key := range k.Keys {
-		holds := func(s []byte) bool { return key.verifyDetached(manifestContext, payload, s) == nil }
+		holds := func(s []byte) bool { return key.verifyDetached(context, payload, s) == nil }
 		if slices.ContainsFunc(signatures, holds) {
-			by = append(by, key)
+			n++
 		}
 	}
-	return by
+	if n < k.Threshold {
+		return fmt.Errorf("%w: %d of %d signatures by trusted keys hold, %d are needed", ErrSignature, n, len(signatures), k.Threshold)
+	}
+	return nil
 }
 
 // A Device is what a manifest is held against.
@@ -81,9 +85,8 @@ func OpenSigned(signed []byte, trusted Keys) (*Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n := len(trusted.signers(payload, signatures)); n < trusted.Threshold {
-		return nil, fmt.Errorf("%w: %d of %d signatures by trusted keys hold, %d are needed",
-			ErrSignature, n, len(signatures), trusted.Threshold)
+	if err := trusted.signed(manifestContext, payload, signatures); err != nil {
+		return nil, err
 	}
 	return decode(payload)
 }
@@ -100,13 +103,17 @@ func OpenUnverified(signed []byte) (*Manifest, []KeyID, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	var ids []KeyID
+	return m, signerIDs(signatures), nil
+}
+
+// signerIDs returns the keys that signatures name.
+func signerIDs(signatures [][]byte) (ids []KeyID) {
 	for _, s := range signatures {
 		if id, ok := SignerID(s); ok {
 			ids = append(ids, id)
 		}
 	}
-	return m, ids, nil
+	return ids
 }
 
 // Check returns why a device must not install the release, or nil: see Open.

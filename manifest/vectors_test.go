@@ -41,6 +41,8 @@ func TestVectors(t *testing.T) {
 	golden(t, "full.manifest", mustSign(t, fullManifest(t), a, b))
 	golden(t, "sealed.manifest", mustSign(t, sealedManifest(t), a))
 	golden(t, "session.cose", signSession(t, testSession(t), server))
+	golden(t, "first.root", signRoot(t, testRoot(t), 1, 2))
+	golden(t, "second.root", signRoot(t, fullRoot(t), 1, 2))
 
 	read := func(name string) []byte {
 		text, err := os.ReadFile(filepath.Join("testdata", name))
@@ -63,6 +65,13 @@ func TestVectors(t *testing.T) {
 	}
 	if s, err := OpenSession(read("session.cose"), server.Public(), nil, testNow); err != nil || !reflect.DeepEqual(s, testSession(t)) {
 		t.Errorf("session.cose: %v", err)
+	}
+	first, err := OpenRoot(read("first.root"))
+	if err != nil || !reflect.DeepEqual(first, testRoot(t)) {
+		t.Fatalf("first.root: %v", err)
+	}
+	if second, err := first.Next(read("second.root")); err != nil || !reflect.DeepEqual(second, fullRoot(t)) {
+		t.Errorf("second.root: %v", err)
 	}
 }
 
@@ -87,7 +96,10 @@ func TestInspect(t *testing.T) {
 	if err := Inspect(&out, joinFile(unsigned, [][]byte{wrong, []byte("?")}), b.Public()); err != nil {
 		t.Fatal(err)
 	}
-	out.WriteString("\n" + testSession(t).Describe())
+	out.WriteString("\n" + testSession(t).Describe() + "\n")
+	if err := InspectRoot(&out, signRoot(t, fullRoot(t), 3, 5, 9), testRoot(t)); err != nil {
+		t.Fatal(err)
+	}
 	golden(t, "inspect.txt", out.Bytes())
 	if err := Inspect(&out, []byte("garbage")); err == nil {
 		t.Error("garbage was shown as a manifest")

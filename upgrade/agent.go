@@ -13,6 +13,7 @@ import (
 	"github.com/multicast-upgrade/tool/commit"
 	"github.com/multicast-upgrade/tool/commit/disk"
 	"github.com/multicast-upgrade/tool/discovery"
+	"github.com/multicast-upgrade/tool/manifest"
 )
 
 // An Agent follows the campaigns of one server on one device: it fetches the images, proves to itself that they are what
@@ -25,8 +26,10 @@ type Agent struct {
 	lock    io.Closer
 	logFile io.Closer
 	client  *discovery.Client
-	gateway *gatewayClient // of the site; nil: there is none
-	log     *slog.Logger
+	// rootClient asks for root documents, at the same server.
+	rootClient *discovery.Client
+	gateway    *gatewayClient // of the site; nil: there is none
+	log        *slog.Logger
 
 	calls chan func(now time.Time) // work for Run, from any goroutine
 	work  sync.WaitGroup           // what runs beside it
@@ -36,7 +39,8 @@ type Agent struct {
 	sap   sapListener
 	busy  atomic.Bool // a campaign is under way; set by Run
 
-	offered atomic.Pointer[offer] // to others of the site
+	offered atomic.Pointer[offer]         // to others of the site
+	root    atomic.Pointer[manifest.Root] // whom the device believes; set by Run: see trust
 
 	// Owned by Run.
 	p         *commit.Participant
@@ -54,6 +58,8 @@ type Agent struct {
 	receiver  chan struct{} // closed when the latest reception has ended; nil: there was none
 	status    statusBox     // for the server
 	examining examining
+
+	rootRefused bool // the next root that the server has was told not to count
 }
 
 // NewAgent returns an Agent that has its directory locked and its log open. Run or Close ends that.
@@ -77,7 +83,13 @@ func NewAgent(cfg AgentConfig) (_ *Agent, err error) {
 	if err := a.claim(); err != nil {
 		return nil, err
 	}
-	if a.client, err = cfg.newClient(); err != nil {
+	if err := a.openRoot(); err != nil {
+		return nil, err
+	}
+	if a.client, err = cfg.newClient(func() []manifest.PublicKey { return a.trust().Servers }); err != nil {
+		return nil, err
+	}
+	if a.rootClient, err = cfg.newRootClient(); err != nil {
 		return nil, err
 	}
 	if cfg.Tail != "" {
@@ -110,12 +122,13 @@ func (a *Agent) claim() (err error) {
 // open opens the log and goes on where it ends.
 func (a *Agent) open(now time.Time) (err error) {
 	a.p, err = commit.OpenParticipant(now, commit.ParticipantConfig{
-		Device: a.cfg.Device, Key: a.cfg.signer(), Server: a.cfg.TrustServer, Boot: a.cfg.Boot, Build: buildTime(), Opens: a.cfg.opens(),
+		Device: a.cfg.Device, Key: a.cfg.signer(), Server: a.trust().Servers[0], Boot: a.cfg.Boot, Build: buildTime(), Opens: a.cfg.opens(),
 		Open: a.openLog,
 	})
 	if err != nil {
 		return err
 	}
+	a.p.TrustServers(a.trust().Servers)
 	a.tell = teller{mu: new(sync.Mutex), event: a.cfg.Event, device: a.cfg.Device, log: a.log}
 	a.resume()
 	a.noteBusy()
@@ -143,7 +156,7 @@ func (a *Agent) resume() {
 		}
 		return
 	}
-	c, err := loadCampaign(a.fs, round, a.cfg.Trust, a.cfg.TrustServer)
+	c, err := loadCampaign(a.fs, round, a.trust())
 	if err != nil {
 		// The log promises a stage that is not there. Whatever is asked of it fails, and is reported so.
 		a.log.Error("the stage of the current round cannot be read", "round", round, "error", err)
@@ -166,6 +179,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	}()
 	a.ctx = ctx
 	a.offerHeld()
+	a.revoke(time.Now()) // a root may have been stored just before the end
 	a.tell.tell(Event{Kind: EventListening, Server: a.cfg.Server})
 	a.work.Go(func() { a.follow(ctx) })
 	a.hearSAP()

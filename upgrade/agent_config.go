@@ -28,11 +28,14 @@ import (
 type AgentConfig struct {
 	// Server is where the rendezvous is, such as "https://updates.example.net:8443". Plain http is for loopback only.
 	Server string
-	// Transport carries HTTP. If nil, one is made that trusts no certificate but TrustServer's.
+	// Transport carries HTTP. If nil, one is made that trusts no certificate but those of the trusted server keys.
 	Transport http.RoundTripper
 	// Certificates are shown by it to a server that wants to see one.
 	Certificates []tls.Certificate
 
+	// Root is the signed root document that names the keys to trust, until the device has seen newer ones; one that is stored
+	// in Dir and newer takes its place. Or else, both:
+	Root        []byte
 	Trust       manifest.Keys      // the release keys
 	TrustServer manifest.PublicKey // the server key: announces and decides, never says what may run
 
@@ -101,10 +104,12 @@ func (c AgentConfig) resolve() (AgentConfig, error) {
 			return c, fmt.Errorf("%s %.70q: want 1 to 64 of A-Z a-z 0-9 . _ + -, a letter or digit first", name.field, name.value)
 		}
 	}
-	switch {
-	case c.TrustServer.Role() != manifest.RoleServer:
+	switch given := len(c.Trust.Keys) > 0 || !c.TrustServer.IsZero(); {
+	case c.Root != nil && given:
+		return c, errors.New("a root document names the keys to trust: give none beside it")
+	case c.Root == nil && c.TrustServer.Role() != manifest.RoleServer:
 		return c, fmt.Errorf("trusted server key: %w: want a server key", manifest.ErrKeyRole)
-	case len(c.Trust.Keys) == 0 || c.Trust.Threshold < 1 || c.Trust.Threshold > len(c.Trust.Keys):
+	case c.Root == nil && (len(c.Trust.Keys) == 0 || c.Trust.Threshold < 1 || c.Trust.Threshold > len(c.Trust.Keys)):
 		return c, fmt.Errorf("%d of %d release keys are to be trusted", c.Trust.Threshold, len(c.Trust.Keys))
 	case c.Key != nil && c.Key.Role() != manifest.RoleDevice:
 		return c, fmt.Errorf("device key: %w: want a device key", manifest.ErrKeyRole)
@@ -160,7 +165,8 @@ func (c AgentConfig) resolve() (AgentConfig, error) {
 	return c, nil
 }
 
-func (c AgentConfig) newClient() (*discovery.Client, error) {
+// newClient returns a client that trusts the certificates of these server keys.
+func (c AgentConfig) newClient(servers func() []manifest.PublicKey) (*discovery.Client, error) {
 	transport := c.Transport
 	if transport == nil {
 		u, err := url.Parse(c.Server)
@@ -172,7 +178,7 @@ func (c AgentConfig) newClient() (*discovery.Client, error) {
 		}
 		t := http.DefaultTransport.(*http.Transport).Clone()
 		t.Proxy = nil // the server's origin and no other
-		t.TLSClientConfig = discovery.ClientTLS(c.TrustServer, u.Hostname(), func() time.Time { return time.Time{} })
+		t.TLSClientConfig = discovery.ClientTLSOf(servers, u.Hostname(), func() time.Time { return time.Time{} })
 		t.TLSClientConfig.Certificates = c.Certificates
 		transport = t
 	}

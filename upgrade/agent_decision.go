@@ -18,7 +18,7 @@ const (
 
 // decide takes a decision, from wherever it came.
 func (a *Agent) decide(now time.Time, signed []byte) {
-	d, err := commit.OpenDecision(signed, a.cfg.TrustServer)
+	d, err := commit.OpenDecision(signed, a.trust().Server(signed))
 	if err != nil {
 		a.log.Warn("a decision does not count", "error", err)
 		return
@@ -29,7 +29,11 @@ func (a *Agent) decide(now time.Time, signed []byte) {
 		}
 	}
 	if held := a.held; held != nil && held.round == d.Round && held.release != nil && d.Verdict == commit.Commit {
-		if err := held.release.Activation.Check(d.NotBefore, d.NotAfter, d.Spread); err != nil {
+		err := held.release.Activation.Check(d.NotBefore, d.NotAfter, d.Spread)
+		if err == nil {
+			err = d.CheckApprovals(a.trust().ApproversOf(held.release))
+		}
+		if err != nil {
 			a.log.Error("the decision is beyond what the release allows; it does not count", "error", err)
 			return
 		}
@@ -72,7 +76,7 @@ func (a *Agent) abortReceiving(d commit.Decision) {
 // aborted reports whether one of the decisions is a valid ABORT of the round.
 func (a *Agent) aborted(round commit.Round, decisions [][]byte) bool {
 	for _, signed := range decisions {
-		d, err := commit.OpenDecision(signed, a.cfg.TrustServer)
+		d, err := commit.OpenDecision(signed, a.trust().Server(signed))
 		if err == nil && d.Round == round && d.Verdict == commit.Abort {
 			return true
 		}
@@ -83,7 +87,7 @@ func (a *Agent) aborted(round commit.Round, decisions [][]byte) bool {
 // brake takes a HOLD or RESUME.
 func (a *Agent) brake(now time.Time, signed []byte) {
 	if a.following != nil {
-		a.following.brake(signed, a.cfg.TrustServer)
+		a.following.brake(signed, a.trust().Server(signed))
 	}
 	before := a.p.Status()
 	if err := a.p.Brake(now, signed); err != nil {

@@ -24,7 +24,7 @@ const reportTries = 5
 // examine does an examination that the server asks for: once, not while a campaign is under way, and only with a key, as nobody
 // would believe what it finds otherwise.
 func (a *Agent) examine(now time.Time, signed []byte) {
-	e, err := discovery.OpenExamination(signed, a.cfg.TrustServer)
+	e, err := discovery.OpenExamination(signed, a.trust().Server(signed))
 	if err != nil {
 		a.log.Warn("an examination is not done", "error", err)
 		return

@@ -24,7 +24,7 @@ type runningJob struct {
 // offerStage offers a stage that has become whole to the commit. While another round is being activated it waits.
 func (a *Agent) offerStage(now time.Time) error {
 	c := a.following
-	if c == nil || !c.whole || c.offered {
+	if c == nil || !c.whole || c.offered || a.frozen(now) != nil {
 		return nil
 	}
 	var roots []commit.Digest
@@ -83,6 +83,9 @@ func (a *Agent) nextJob(now time.Time) (ctx context.Context, job commit.Job, c *
 func (a *Agent) finishJob(now time.Time, job commit.Job, r commit.Result) {
 	a.job.stop()
 	a.job = runningJob{}
+	if c := a.held; job.Task == commit.TaskVerify && r.Reason == commit.ReasonNone && c != nil && c.round == job.Round {
+		r.Reason = a.mayVote(now, c)
+	}
 	if err := a.p.Finish(now, job, r); err != nil && !errors.Is(err, commit.ErrStale) {
 		a.log.Error("the result of a step cannot be logged", "step", job.Task, "error", err)
 	}

@@ -18,7 +18,7 @@ import (
 // A campaign is one that the agent follows.
 type campaign struct {
 	round   commit.Round
-	session *manifest.Session
+	session *manifest.Session // nil: it was read from disk, and no key that counts now has signed it
 	release *manifest.Manifest
 	signed  discovery.Notice // its two documents as they came
 	err     error            // why nothing is known but the round
@@ -36,19 +36,18 @@ type campaign struct {
 	paused   atomic.Bool        // that was a pause: the server sends nothing
 }
 
-// loadCampaign reads the campaign of a round from its stage. Whether its documents have expired does not matter any more.
-func loadCampaign(fsys disk.FS, round commit.Round, trust manifest.Keys, server manifest.PublicKey) (*campaign, error) {
+// loadCampaign reads the campaign of a round from its stage. Whether its documents have expired does not matter any more, nor
+// whether keys that have signed them have been replaced: the log vouches for the release by its digest.
+func loadCampaign(fsys disk.FS, round commit.Round, trust *manifest.Root) (*campaign, error) {
 	release, session, err := readStage(fsys, stageDir(round.Manifest))
 	if err != nil {
 		return nil, err
 	}
 	c := &campaign{round: round, signed: discovery.Notice{Manifest: release, Session: session}}
-	if c.release, err = manifest.OpenSigned(release, trust); err != nil {
+	if c.release, _, err = manifest.OpenUnverified(release); err != nil {
 		return nil, err
 	}
-	if c.session, err = manifest.OpenSession(session, server, nil, time.Time{}); err != nil {
-		return nil, err
-	}
+	c.session, _ = manifest.OpenSession(session, trust.Server(session), nil, time.Time{})
 	if c.round.Manifest != c.release.Digest() {
 		return nil, fmt.Errorf("the stage is that of manifest %s", c.release.Digest())
 	}
@@ -60,6 +59,7 @@ func (a *Agent) follow(ctx context.Context) {
 	down := false
 	a.client.Follow(ctx, func(n *discovery.Notice) {
 		down = false
+		a.followRoots(ctx, n.Root)
 		taken := make(chan struct{})
 		a.do(func(now time.Time) {
 			defer close(taken)
@@ -72,7 +72,10 @@ func (a *Agent) follow(ctx context.Context) {
 		}
 	}, func(err error) {
 		a.greet.again() // it may come back as another one
-		if !down {      // once each time it goes away
+		if errors.Is(err, discovery.ErrServerCertificate) {
+			a.catchUp(ctx) // perhaps it has another key by now
+		}
+		if !down { // once each time it goes away
 			e := Event{Kind: EventTrouble, Server: a.cfg.Server, Detail: err.Error()}
 			if refusal, ok := errors.AsType[*discovery.Refusal](err); ok && refusal.Status == http.StatusForbidden {
 				e.Reason, e.Detail = commit.Reason(refusal.Reason), refusal.Detail
@@ -104,7 +107,7 @@ func (a *Agent) notice(now time.Time, n *discovery.Notice) {
 	if a.following != nil {
 		known = a.following.session
 	}
-	s, err := manifest.OpenSession(n.Session, a.cfg.TrustServer, known, a.utc(now))
+	s, err := manifest.OpenSession(n.Session, a.trust().Server(n.Session), known, a.utc(now))
 	switch {
 	case errors.Is(err, manifest.ErrRollback):
 		return // replayed, or delivered late
@@ -151,6 +154,10 @@ func (a *Agent) turnDown(n *discovery.Notice, err error) {
 
 // accept checks the release and begins to receive it, or refuses it: before a byte of it is received, and for good.
 func (a *Agent) accept(now time.Time, n *discovery.Notice, s *manifest.Session, round commit.Round) {
+	if err := a.frozen(now); err != nil {
+		a.tellFrozen(round, err)
+		return
+	}
 	var keys *keyring
 	m, err := a.openRelease(now, n.Manifest, s)
 	if err == nil {
@@ -171,7 +178,7 @@ func (a *Agent) accept(now time.Time, n *discovery.Notice, s *manifest.Session, 
 		signed: discovery.Notice{Manifest: n.Manifest, Session: n.Session}}
 	a.outcome = commit.StateNone
 	if len(n.Brake) > 0 {
-		a.following.brake(n.Brake, a.cfg.TrustServer)
+		a.following.brake(n.Brake, a.trust().Server(n.Brake))
 	}
 	a.startReceiving(now, a.following)
 }
@@ -179,7 +186,7 @@ func (a *Agent) accept(now time.Time, n *discovery.Notice, s *manifest.Session, 
 // openRelease returns the release if this device may install it. If only the device's own state speaks against it, the
 // release is returned with the error.
 func (a *Agent) openRelease(now time.Time, signed []byte, s *manifest.Session) (*manifest.Manifest, error) {
-	m, err := manifest.OpenSigned(signed, a.cfg.Trust)
+	m, err := manifest.OpenSigned(signed, a.trust().Release)
 	if err != nil {
 		return nil, err
 	}
@@ -188,9 +195,6 @@ func (a *Agent) openRelease(now time.Time, signed []byte, s *manifest.Session) (
 		Product: a.cfg.Product, Hardware: a.cfg.Hardware, Now: a.utc(now),
 		Floor: manifest.Floor{Sequence: floors.Sequence, Epoch: floors.Epoch}, Extensions: a.cfg.extensions(),
 	})
-	if err == nil && m.Approvals > 0 {
-		err = errApprovals
-	}
 	if err == nil {
 		err = s.Describes(m)
 	}
@@ -200,16 +204,11 @@ func (a *Agent) openRelease(now time.Time, signed []byte, s *manifest.Session) (
 	return m, err
 }
 
-// errApprovals: a decision does not carry approvals, so none could satisfy such a release.
-var errApprovals = errors.New("the release asks for approvals, which this version cannot check")
-
 // refusalReason returns what a device that refuses a document tells the server.
 func refusalReason(err error, epoch uint64, floors commit.Floors) commit.Reason {
 	switch {
 	case errors.Is(err, manifest.ErrNoKey):
 		return commit.ReasonNoKey
-	case errors.Is(err, errApprovals):
-		return commit.ReasonUnimplemented
 	case errors.Is(err, manifest.ErrSignature), errors.Is(err, manifest.ErrKeyRole):
 		return commit.ReasonSignature
 	case errors.Is(err, manifest.ErrProduct):

@@ -99,8 +99,10 @@ type server struct {
 	t       testing.TB
 	net     *hub.Hub
 	handler *discovery.Handler
+	key     *manifest.PrivateKey // signs all that the server says
 	rel     *testRelease
 	sess    manifest.Session
+	root    []byte // the newest root document; nil: there is none
 
 	mu       sync.Mutex
 	c        *commit.Coordinator
@@ -136,7 +138,7 @@ func newServer(t testing.TB, rel *testRelease, policy commit.Policy, devices ...
 	t.Helper()
 	campaigns++
 	now := time.Now().Truncate(time.Second)
-	s := &server{t: t, net: new(hub.Hub), rel: rel, refuse: map[string]error{}, fetches: map[uint16]int{}}
+	s := &server{t: t, net: new(hub.Hub), key: serverKey, rel: rel, refuse: map[string]error{}, fetches: map[uint16]int{}}
 	s.sess = manifest.Session{
 		Campaign: manifest.CampaignID{campaigns, 1}, Serial: 1, Issued: now, Expires: now.AddDate(0, 1, 0),
 		Manifest: rel.m.Digest(), Target: "all", Group: testGroup, NodeID: testNode, Objects: manifest.ObjectsFor(len(rel.images)),
@@ -152,7 +154,7 @@ func newServer(t testing.TB, rel *testRelease, policy commit.Policy, devices ...
 func (s *server) start(policy commit.Policy, devices ...string) {
 	s.t.Helper()
 	var err error
-	s.c, err = commit.OpenCoordinator(commit.CoordinatorConfig{Key: serverKey, Public: serverKey.Public(),
+	s.c, err = commit.OpenCoordinator(commit.CoordinatorConfig{Key: s.key, Public: s.key.Public(),
 		Open: func(func([]byte) error) (commit.Log, error) { return new(memoryLog), nil }})
 	if err != nil {
 		s.t.Fatal(err)
@@ -206,9 +208,9 @@ func (s *server) send(instance norm.InstanceID) {
 // publish announces the campaign with what is decided so far.
 func (s *server) publish() {
 	s.t.Helper()
-	n := discovery.Notice{Manifest: s.rel.signed}
+	n := discovery.Notice{Manifest: s.rel.signed, Root: s.root}
 	var err error
-	if n.Session, err = s.sess.Sign(serverKey); err != nil {
+	if n.Session, err = s.sess.Sign(s.key); err != nil {
 		s.t.Fatal(err)
 	}
 	s.mu.Lock()
@@ -378,7 +380,7 @@ func (s *server) GroupKey(context.Context, discovery.KeyRequest) ([]byte, error)
 }
 
 func (s *server) Timestamp() []byte {
-	b, err := commit.Timestamp{Time: time.Now()}.Sign(serverKey)
+	b, err := commit.Timestamp{Time: time.Now()}.Sign(s.key)
 	if err != nil {
 		panic(err)
 	}

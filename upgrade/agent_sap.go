@@ -23,7 +23,7 @@ func (a *Agent) openSAP() (err error) {
 	if a.sap.conns, err = a.cfg.SAPConns(); err != nil {
 		return err
 	}
-	a.sap.hints = discovery.NewHints(discovery.HintsConfig{Server: a.cfg.TrustServer, GroupSize: a.cfg.GroupSize, Busy: a.busy.Load})
+	a.sap.hints = discovery.NewHints(discovery.HintsConfig{Servers: func() []manifest.PublicKey { return a.trust().Servers }, GroupSize: a.cfg.GroupSize, Busy: a.busy.Load})
 	a.client.Hints = a.sap.hints
 	return nil
 }

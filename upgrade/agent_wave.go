@@ -13,7 +13,7 @@ func (a *Agent) waveIn(s *manifest.Session, signed []byte) (uint32, error) {
 	if s.Waves == 0 {
 		return 0, nil
 	}
-	seat, err := commit.OpenSeat(signed, a.cfg.TrustServer)
+	seat, err := commit.OpenSeat(signed, a.trust().Server(signed))
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("the wave of this device: %w", err)

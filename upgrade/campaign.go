@@ -101,6 +101,7 @@ type CampaignConfig struct {
 	// What follows is of one process, not of the campaign.
 
 	Key   *manifest.PrivateKey // of role server; required
+	Roots *manifest.RootChain  // root documents that devices are offered; nil: none. The newest has to name Key
 	State string               // the state directory. If empty, upgrade-CAMPAIGN in the current one
 	FS    disk.FS              // the state directory, in place of State
 	Store State                // keeps the campaign, in place of a directory; Close closes it. Then no Control reaches the campaign
@@ -197,6 +198,9 @@ func (c *Campaign) open(now time.Time) error {
 	if c.cfg.Key == nil || c.cfg.Key.Role() != manifest.RoleServer {
 		return errors.New("a campaign needs a server key")
 	}
+	if err := c.checkRoots(now); err != nil {
+		return err
+	}
 	given, err := c.cfg.settings()
 	if err != nil {
 		return err
@@ -225,7 +229,7 @@ func (c *Campaign) open(now time.Time) error {
 		return err
 	}
 	if !c.state.exists {
-		if err := c.release.checkNew(now); err != nil {
+		if err := c.release.checkNew(now, c.cfg.Roots); err != nil {
 			return err
 		}
 		if err := c.frozen.wrapKeys(c.cfg, c.release.manifest); err != nil {
@@ -251,7 +255,11 @@ func (c *Campaign) open(now time.Time) error {
 		}
 		return nil
 	}
-	plan, err := c.frozen.plan(c.cfg.Targets, c.release.manifest, now)
+	approvers, err := c.approvers()
+	if err != nil {
+		return err
+	}
+	plan, err := c.frozen.plan(c.cfg.Targets, c.release.manifest, approvers, now)
 	if err != nil {
 		return err
 	}

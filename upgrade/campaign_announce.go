@@ -53,7 +53,7 @@ func (c *Campaign) announce(now time.Time) error {
 	a, brake := c.announced, c.coordinator.Brake()
 	for i := range a.told {
 		w := told{published: true, brake: brake}
-		n := discovery.Notice{Manifest: c.release.signed, Session: a.session, Brake: brake}
+		n := discovery.Notice{Manifest: c.release.signed, Session: a.session, Brake: brake, Root: c.cfg.Roots.Last()}
 		if i < len(answers) {
 			w.decision, n.Decisions = answers[i].Signed, [][]byte{answers[i].Signed}
 		}

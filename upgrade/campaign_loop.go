@@ -43,6 +43,9 @@ func (c *Campaign) meet(ctx context.Context) (stop func(), err error) {
 		return c.place(shared.Handler, shared.Seats), nil
 	}
 	handler := discovery.NewHandler(backend{c})
+	if c.cfg.Roots != nil {
+		handler.Roots = c.cfg.Roots.Signed
+	}
 	if len(c.frozen.Settings.Waves) > 1 {
 		c.place(handler, nil)
 	} else {

@@ -58,11 +58,22 @@ func TestOpenCampaignSaysWhatIsWrong(t *testing.T) {
 		}, "not the image that was signed"},
 		"image is directory": {func(t *testing.T, c *upgrade.CampaignConfig) { c.Images = []string{t.TempDir()} }, "not a regular file"},
 		"expired manifest":   {func(t *testing.T, c *upgrade.CampaignConfig) { time.Sleep(32 * 24 * time.Hour) }, "expired"},
-		"approvers": {func(t *testing.T, c *upgrade.CampaignConfig) {
+		"approvers that the root does not name": {func(t *testing.T, c *upgrade.CampaignConfig) {
 			c.Manifest, c.Images = signRelease(t, []byte("image"), func(m *manifest.Manifest) {
 				m.Approvers, m.Approvals = []manifest.PublicKey{testKey(manifest.RoleApprover, "a").Public()}, 1
 			})
-		}, "1 approvers"},
+			now := time.Now().UTC().Truncate(time.Second)
+			root := manifest.Root{Version: 1, Issued: now, Expires: now.AddDate(1, 0, 0), Servers: []manifest.PublicKey{serverKey.Public()},
+				Release:   manifest.Keys{Keys: []manifest.PublicKey{releaseKey.Public()}, Threshold: 1},
+				Approvers: []manifest.PublicKey{testKey(manifest.RoleApprover, "b").Public()}, Approvals: 1}
+			signed, err := root.Sign(releaseKey)
+			if err == nil {
+				c.Roots, err = manifest.OpenRootChain(signed)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}, "the release asks for 1 approvals, and the root names 0 of its approvers"},
 		"spread below the release's": {func(t *testing.T, c *upgrade.CampaignConfig) {
 			c.Manifest, c.Images = signRelease(t, []byte("image"), func(m *manifest.Manifest) { m.Activation.MinSpread = time.Hour })
 			c.Spread = time.Minute

@@ -52,10 +52,7 @@ func (f frozen) admit(given settings, id commit.CampaignID, key manifest.PublicK
 }
 
 // plan returns what the coordinator makes durable. When devices may activate is within what the release allows.
-func (f frozen) plan(targets []commit.Target, m *manifest.Manifest, now time.Time) (commit.Plan, error) {
-	if m.Approvals > 0 {
-		return commit.Plan{}, fmt.Errorf("--manifest: the release asks for the signatures of %d approvers, which this version cannot collect", m.Approvals)
-	}
+func (f frozen) plan(targets []commit.Target, m *manifest.Manifest, approvers []manifest.Approvers, now time.Time) (commit.Plan, error) {
 	s := f.Settings
 	policy := commit.Policy{NotBefore: s.NotBefore, Window: s.Window, Spread: s.Spread}
 	limit := m.Activation
@@ -86,7 +83,7 @@ func (f frozen) plan(targets []commit.Target, m *manifest.Manifest, now time.Tim
 	}
 	plan := commit.Plan{
 		Campaign: f.Campaign, Manifest: m.Digest(), Targets: targets, Expect: s.Expect,
-		Waves: f.policies(policy), MaxFailures: s.MaxFailures, AllowUnsigned: s.AllowUnsigned,
+		Waves: f.policies(policy), MaxFailures: s.MaxFailures, AllowUnsigned: s.AllowUnsigned, Approvers: approvers,
 	}
 	for _, im := range m.Images {
 		plan.Roots = append(plan.Roots, commit.Digest(im.Root))

@@ -100,9 +100,30 @@ func (r *release) firstObject() uint16 {
 }
 
 // checkNew returns why no campaign can be started with the release.
-func (r *release) checkNew(now time.Time) error {
+func (r *release) checkNew(now time.Time, roots *manifest.RootChain) error {
 	if err := r.manifest.CheckExpiry(now); err != nil {
 		return fmt.Errorf("--manifest: the release has %w; sign it anew", err)
+	}
+	if roots == nil {
+		return nil
+	}
+	if _, err := manifest.OpenSigned(r.signed, roots.Newest.Release); err != nil {
+		return fmt.Errorf("--manifest: by the keys of root %d: %w", roots.Newest.Version, err)
+	}
+	return nil
+}
+
+// checkRoots returns why devices that follow the roots would not listen to this server, or would install nothing.
+func (c *Campaign) checkRoots(now time.Time) error {
+	roots := c.cfg.Roots
+	if roots == nil {
+		return nil
+	}
+	if err := roots.NamesServer(c.cfg.Key.Public()); err != nil {
+		return fmt.Errorf("--root: %w", err)
+	}
+	if err := roots.Newest.CheckExpiry(now); err != nil {
+		return fmt.Errorf("--root: it has %w; issue the next one", err)
 	}
 	return nil
 }

@@ -236,6 +236,7 @@ type CampaignStatus struct {
 	Waves    []WaveState          `json:"waves"`            // in their order
 	Closed   bool                 `json:"closed,omitempty"`
 	Targets  int                  `json:"targets"`
+	List     string               `json:"list,omitempty"` // digest of the targets, where approvers have to agree to it
 	Ready    int                  `json:"ready"`
 	Refused  int                  `json:"refused"`
 	Unsigned int                  `json:"unsigned,omitempty"` // targets whose last word was unsigned
@@ -311,6 +312,9 @@ func campaignStatus(f frozen, m *manifest.Manifest, coordinator *commit.Coordina
 	s := CampaignStatus{Campaign: f.Campaign, Product: m.Product, Version: m.Version, Server: f.URL, Group: f.Settings.Group.String(),
 		Started: f.Started, Closed: of.Closed, Unsigned: of.Unsigned, Counts: map[commit.State]int{}}
 	s.TakeWaves(of)
+	if plan, ok := coordinator.Plan(); ok && len(plan.Approvers) > 0 { // it takes a while for a long list
+		s.List = commit.TargetsDigest(plan.Targets).String()
+	}
 	s.Devices = make([]DeviceState, 0, s.Targets)
 	for d := range coordinator.Devices() {
 		state := StateOf(d)

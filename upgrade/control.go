@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"net/http"
 	"time"
@@ -71,6 +72,17 @@ func controlHandler(c *Campaign, token string) http.Handler {
 			w.WriteHeader(http.StatusNoContent)
 		})
 	}
+	mux.HandleFunc("POST /approval", func(w http.ResponseWriter, r *http.Request) {
+		signed, err := io.ReadAll(http.MaxBytesReader(w, r.Body, commit.MaxApproval))
+		if err == nil {
+			err = c.Agree(r.Context(), signed)
+		}
+		if err != nil {
+			controlError(w, err)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
 	want := []byte("Bearer " + token)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), want) != 1 {
@@ -87,6 +99,8 @@ var controlCodes = map[string]error{
 	"decided":   commit.ErrDecided,
 	"restored":  commit.ErrRestored,
 	"paused":    commit.ErrPaused,
+
+	"not-approved": commit.ErrNotApproved,
 }
 
 func controlError(w http.ResponseWriter, err error) {

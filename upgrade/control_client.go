@@ -1,6 +1,7 @@
 package upgrade
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -60,8 +61,15 @@ func (c *Control) Close() error {
 }
 
 // Commit approves the COMMIT of the campaign. The error wraps [commit.ErrNotReady] while the policy is not met,
-// [commit.ErrDecided] when it is too late, and [ErrNotRunning] when no process runs the campaign.
+// [commit.ErrNotApproved] while approvers have not agreed, [commit.ErrDecided] when it is too late, and [ErrNotRunning] when no process runs the campaign.
 func (c *Control) Commit(ctx context.Context) error { return c.act(ctx, "commit") }
+
+// Agree gives the campaign the signed agreement of an approver. The error wraps [commit.ErrDecided] when it is too late, and
+// [ErrNotRunning] when no process runs the campaign.
+func (c *Control) Agree(ctx context.Context, signed []byte) error {
+	_, err := c.ask(ctx, http.MethodPost, "approval", signed)
+	return c.how(err)
+}
 
 // Abort decides to ABORT. The error is as that of Commit.
 func (c *Control) Abort(ctx context.Context) error { return c.act(ctx, "abort") }
@@ -77,7 +85,7 @@ func (c *Control) Resume(ctx context.Context) error { return c.act(ctx, "resume"
 
 // Status returns where the campaign is: from the process that runs it, or else from its log.
 func (c *Control) Status(ctx context.Context) (s CampaignStatus, err error) {
-	body, err := c.ask(ctx, http.MethodGet, "status")
+	body, err := c.ask(ctx, http.MethodGet, "status", nil)
 	if errors.Is(err, ErrNotRunning) {
 		return c.read()
 	}
@@ -88,7 +96,12 @@ func (c *Control) Status(ctx context.Context) (s CampaignStatus, err error) {
 }
 
 func (c *Control) act(ctx context.Context, what string) error {
-	_, err := c.ask(ctx, http.MethodPost, what)
+	_, err := c.ask(ctx, http.MethodPost, what, nil)
+	return c.how(err)
+}
+
+// how says what to do about a campaign that does not run.
+func (c *Control) how(err error) error {
 	if errors.Is(err, ErrNotRunning) {
 		return fmt.Errorf("%w; continue it with: normsend upgrade --state %s --key server.key", err, c.dir)
 	}
@@ -96,7 +109,7 @@ func (c *Control) act(ctx context.Context, what string) error {
 }
 
 // ask makes a request of the process that runs the campaign.
-func (c *Control) ask(ctx context.Context, method, what string) ([]byte, error) {
+func (c *Control) ask(ctx context.Context, method, what string, body []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
 	defer cancel()
 	var file controlFile
@@ -112,7 +125,7 @@ func (c *Control) ask(ctx context.Context, method, what string) ([]byte, error) 
 	}
 	transport := &http.Transport{DialContext: c.dial, DisableKeepAlives: true}
 	defer transport.CloseIdleConnections()
-	r, err := http.NewRequestWithContext(ctx, method, "http://"+file.Address+"/"+what, nil)
+	r, err := http.NewRequestWithContext(ctx, method, "http://"+file.Address+"/"+what, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -122,18 +135,18 @@ func (c *Control) ask(ctx context.Context, method, what string) ([]byte, error) 
 		return nil, fmt.Errorf("%w: it does not answer: %w", ErrNotRunning, err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxControlBody))
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxControlBody))
 	if err != nil {
 		return nil, err
 	}
 	switch resp.StatusCode {
 	case http.StatusOK, http.StatusNoContent:
-		return body, nil
+		return answer, nil
 	case http.StatusUnauthorized: // the campaign has been started anew in between
 		return nil, fmt.Errorf("%w: another process has its port", ErrNotRunning)
 	}
 	var p controlProblem
-	if json.Unmarshal(body, &p) != nil || p.Detail == "" {
+	if json.Unmarshal(answer, &p) != nil || p.Detail == "" {
 		return nil, fmt.Errorf("the campaign's process answers %s", resp.Status)
 	}
 	if known := controlCodes[p.Title]; known != nil {

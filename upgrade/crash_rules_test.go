@@ -3,6 +3,7 @@ package upgrade
 import (
 	"bytes"
 	"encoding/hex"
+	"reflect"
 
 	"github.com/multicast-upgrade/tool/commit"
 	"github.com/multicast-upgrade/tool/commit/disk"
@@ -100,14 +101,14 @@ func (r *crashRules) signs(c *crashCampaign, d commit.Decision) {
 	durable := false
 	err := filestore.Read(r.w.server.disk.Medium(), c.log(), func(rec []byte) error {
 		s, err := commit.Summarize(rec)
-		durable = durable || s.Decision == d
+		durable = durable || reflect.DeepEqual(s.Decision, d)
 		return err
 	})
 	if err != nil || !durable {
 		r.w.broken("%s of wave %d is signed, and is not in the log on the medium (%v)", d.Verdict, d.Wave, err)
 	}
 	key := [2]int{c.index, int(d.Wave)}
-	if before, ok := r.decided[key]; ok && before != d {
+	if before, ok := r.decided[key]; ok && !reflect.DeepEqual(before, d) {
 		r.w.broken("two decisions of wave %d are signed: %s and %s", d.Wave, before.Verdict, d.Verdict)
 	}
 	r.decided[key] = d

@@ -48,6 +48,8 @@ func (e Event) String() string {
 		return "failed" + e.why()
 	case EventReleased:
 		return "gave up its stage" + e.why()
+	case EventRoot:
+		return "follows a newer root" + e.why()
 	case EventTrouble:
 		return "trouble" + e.why()
 	case EventDecision:

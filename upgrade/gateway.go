@@ -65,7 +65,7 @@ func (a *Agent) stageOffer(c *campaign, objects manifest.Objects, st *stage) *of
 // offerHeld offers what the agent holds when it starts: the stage of a round under way, or the release that runs.
 func (a *Agent) offerHeld() {
 	if c := a.held; c != nil && c.err == nil {
-		if a.p.Status().Current.State == commit.StateReady {
+		if a.p.Status().Current.State == commit.StateReady && c.session != nil {
 			a.offered.Store(a.stageOffer(c, c.session.Objects, nil))
 		}
 		return
@@ -96,7 +96,7 @@ func (a *Agent) running() (*manifest.Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	return manifest.OpenSigned(signed, a.cfg.Trust)
+	return manifest.OpenSigned(signed, a.trust().Release)
 }
 
 // has reports whether bytes of an object are verified.

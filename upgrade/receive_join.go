@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"github.com/multicast-upgrade/tool/commit"
 	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/norm"
 	"github.com/multicast-upgrade/tool/norm/fec"
@@ -14,7 +15,7 @@ import (
 
 const (
 	// maxDecision is the most bytes a decision object may have.
-	maxDecision = 4 << 10
+	maxDecision = commit.MaxMessage + 256
 	// receiveBuffer is the memory for blocks on their way, in bytes.
 	receiveBuffer = 8 << 20
 )

@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -128,6 +129,9 @@ func (r *reception) fetchPiece(ctx context.Context, f *fetched) {
 	}
 }
 
+// errWrongLeaf: a server that has the wrong bytes is asked again, and not at once.
+var errWrongLeaf = errors.New("the server gives other bytes than were signed")
+
 // fetchLeaves fetches leaves of an image.
 func (r *reception) fetchLeaves(ctx context.Context, f *fetched) {
 	im := r.stage.images[f.object]
@@ -143,6 +147,9 @@ func (r *reception) fetchLeaves(ctx context.Context, f *fetched) {
 		events, f.err = im.put(p, at.off)
 		if slices.ContainsFunc(events, func(e leafEvent) bool { return !e.Verified }) {
 			r.distrust(byGateway)
+			if f.err == nil && !byGateway {
+				f.err = errWrongLeaf
+			}
 		}
 		f.events = append(f.events, events...)
 		at.off, at.length = at.off+int64(len(p)), at.length-int64(len(p))

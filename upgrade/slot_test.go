@@ -137,8 +137,8 @@ func TestSlotHoldsOneStage(t *testing.T) {
 	})
 }
 
-// TestSlotChangedBehindTheAgentIsNotActivated: the stage is hashed from the slot once more.
-func TestSlotChangedBehindTheAgentIsNotActivated(t *testing.T) {
+// TestAttackTimeOfCheckTimeOfUseInASlot: the stage is hashed from the slot once more.
+func TestAttackTimeOfCheckTimeOfUseInASlot(t *testing.T) {
 	for name, spoil := range map[string]func(*diskfault.Disk) error{
 		"one byte": func(fsys *diskfault.Disk) error {
 			f, err := fsys.OpenFile("slot-b", os.O_RDWR, 0)

@@ -30,6 +30,9 @@ type AgentStatus struct {
 	Version string                   // of the release committed last; empty: none was
 	Commit  commit.ParticipantStatus // what its log says
 	Latest  Event                    // of the latest campaign; zero: there was none
+
+	Root        uint64    // version of the newest root document it has seen; 0: none
+	RootExpires time.Time // from when on it installs nothing without a newer one
 }
 
 // Status tells where the agent of a directory is, whether it runs or not.
@@ -58,6 +61,13 @@ func Status(dir string) (st AgentStatus, err error) {
 	st.Version = runningVersion(d)
 	if b, err := disk.ReadFile(d, statusName, maxSmallFile); err == nil {
 		json.Unmarshal(b, &st.Latest) // for people; a torn one is none
+	}
+	root, err := readRoot(d)
+	if err != nil {
+		return st, err
+	}
+	if root != nil {
+		st.Root, st.RootExpires = root.Version, root.Expires
 	}
 	st.Running = locked(d)
 	return st, nil

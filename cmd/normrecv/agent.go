@@ -34,6 +34,9 @@ UPGRADE_VERSION and more. The verify hook says whether the image may be installe
 restart the system, health says whether it works, rollback makes the old one run again. Without an activate hook the
 images are renamed into DIR/current.
 
+Whom it trusts is in a root document (--root) and those that follow it, which the server has and which enough release keys
+have signed: so keys are replaced and revoked, see normsend root. Or it is given two kinds of keys (--trust, --trust-server).
+
 With --discover sap it hears announcements (RFC 2974) on --interface, and asks the server when there is one of a campaign
 by the trusted server key; unasked it does so every quarter of an hour or so, and waits at the server only while a
 campaign is under way. An announcement makes it ask, and nothing else.
@@ -55,6 +58,7 @@ here, and 1 if not.`,
 	}
 	fs := c.Flags()
 	fs.StringVar(&a.config.Server, "server", "", "`URL` of the rendezvous; plain http for this host only")
+	fs.StringVar(&a.root, "root", "", "root document `file` that names the keys to trust, in place of the --trust flags; newer ones are followed")
 	fs.StringArrayVar(&a.trust, "trust", nil, "public release key `file`; give it again for each")
 	fs.IntVar(&a.threshold, "trust-threshold", 0, "how many of them have to have signed; default: all")
 	fs.StringVar(&a.trustServer, "trust-server", "", "public server key `file`: it announces and decides when, never what")
@@ -90,7 +94,7 @@ here, and 1 if not.`,
 	fs.BoolVar(&a.config.Once, "once", false, "end after one campaign")
 	fs.BoolVar(&a.json, "json", false, "print one JSON event per line to stdout")
 	a.recording.Register(c)
-	for _, name := range []string{"server", "trust", "trust-server", "product", "hardware", "device-id", "dir"} {
+	for _, name := range []string{"server", "product", "hardware", "device-id", "dir"} {
 		c.MarkFlagRequired(name)
 	}
 	return c
@@ -108,6 +112,7 @@ type agent struct {
 	config upgrade.AgentConfig
 	hooks  upgrade.CommandHooks
 
+	root                    string
 	trust                   []string
 	threshold               int
 	trustServer, key, tlsCA string
@@ -197,20 +202,7 @@ func (a *agent) resolve() (err error) {
 	if err := a.resolveSeal(); err != nil {
 		return err
 	}
-	for _, path := range a.trust {
-		key, err := manifest.LoadPublicKey(path, manifest.RoleRelease)
-		if err != nil {
-			return err
-		}
-		cfg.Trust.Keys = append(cfg.Trust.Keys, key)
-	}
-	switch cfg.Trust.Threshold = a.threshold; {
-	case a.threshold == 0:
-		cfg.Trust.Threshold = len(cfg.Trust.Keys)
-	case a.threshold < 0 || a.threshold > len(cfg.Trust.Keys):
-		return fmt.Errorf("--trust-threshold %d: want 1 to %d, the number of --trust keys", a.threshold, len(cfg.Trust.Keys))
-	}
-	if cfg.TrustServer, err = manifest.LoadPublicKey(a.trustServer, manifest.RoleServer); err != nil {
+	if err := a.resolveTrust(); err != nil {
 		return err
 	}
 	if a.key != "" {
@@ -246,6 +238,36 @@ func (a *agent) resolve() (err error) {
 	a.hooks.Log = cfg.Log
 	cfg.Hooks, cfg.Event = &a.hooks, a.event
 	return nil
+}
+
+// resolveTrust reads whom to trust.
+func (a *agent) resolveTrust() (err error) {
+	cfg := &a.config
+	switch flags := len(a.trust) > 0 || a.trustServer != ""; {
+	case a.root != "" && flags:
+		return errors.New("--root names the keys to trust: leave --trust and --trust-server out")
+	case a.root == "" && (len(a.trust) == 0 || a.trustServer == ""):
+		return errors.New("--root, or else --trust and --trust-server, are required")
+	}
+	if a.root != "" {
+		cfg.Root, err = cli.ReadRoot(a.root)
+		return err
+	}
+	for _, path := range a.trust {
+		key, err := manifest.LoadPublicKey(path, manifest.RoleRelease)
+		if err != nil {
+			return err
+		}
+		cfg.Trust.Keys = append(cfg.Trust.Keys, key)
+	}
+	switch cfg.Trust.Threshold = a.threshold; {
+	case a.threshold == 0:
+		cfg.Trust.Threshold = len(cfg.Trust.Keys)
+	case a.threshold < 0 || a.threshold > len(cfg.Trust.Keys):
+		return fmt.Errorf("--trust-threshold %d: want 1 to %d, the number of --trust keys", a.threshold, len(cfg.Trust.Keys))
+	}
+	cfg.TrustServer, err = manifest.LoadPublicKey(a.trustServer, manifest.RoleServer)
+	return err
 }
 
 // resolveWindows reads the maintenance windows.
@@ -392,6 +414,8 @@ func describe(e upgrade.Event) string {
 		return "FAILED" + reason
 	case upgrade.EventReleased:
 		return "the stage was given up" + reason
+	case upgrade.EventRoot:
+		return "the keys to trust are those of " + e.Detail
 	case upgrade.EventExamined:
 		return fmt.Sprintf("examined the network by %s for the server: %s", e.Group, e.Detail)
 	case upgrade.EventTrouble:

@@ -58,13 +58,16 @@ type statusEvent struct {
 	Decided  bool           `json:"decided,omitempty"` // COMMIT is in the log
 	Held     bool           `json:"held,omitempty"`
 	Pending  int            `json:"pending,omitempty"` // messages the server has not taken yet
-	Latest   *upgrade.Event `json:"latest,omitempty"`  // event
+	Root     uint64         `json:"root,omitempty"`    // version of the newest root document seen
+	Expires  time.Time      `json:"root_expires,omitzero"`
+	Latest   *upgrade.Event `json:"latest,omitempty"` // event
 }
 
 func newStatusEvent(s upgrade.AgentStatus, now time.Time) statusEvent {
 	e := statusEvent{
 		Time: now.UTC(), Event: "status", Running: s.Running, Version: s.Version, Sequence: s.Commit.Floors.Sequence,
 		Epoch: s.Commit.Floors.Epoch, Decided: s.Commit.Committed, Held: s.Commit.Held, Pending: s.Commit.Pending,
+		Root: s.Root, Expires: s.RootExpires,
 	}
 	o := s.Commit.Current
 	if o.State == commit.StateNone {
@@ -92,6 +95,9 @@ func writeStatus(w io.Writer, s upgrade.AgentStatus) error {
 		line("installed", "nothing by this agent")
 	} else {
 		line("installed", "%s; sequence %d and epoch %d at the least from now on", s.Version, s.Commit.Floors.Sequence, s.Commit.Floors.Epoch)
+	}
+	if s.Root > 0 {
+		line("root", "version %d, expires %s", s.Root, s.RootExpires.Format(time.RFC3339))
 	}
 	switch c := s.Commit; {
 	case c.Active:

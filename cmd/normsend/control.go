@@ -22,9 +22,7 @@ func controlCommands(w cli.World) []*cobra.Command {
 	}
 	return []*cobra.Command{
 		statusCommand(w),
-		act("commit", "Approve the COMMIT of a campaign",
-			`commit lets a campaign that has asked for it commit. It is refused while the policy is not met.`,
-			"approved: the campaign commits", (*upgrade.Control).Commit),
+		commitCommand(w),
 		act("abort", "Abort a campaign",
 			`abort ends a campaign that has not decided: no device activates. After COMMIT, see normsend hold.`,
 			"the campaign is aborted", (*upgrade.Control).Abort),

@@ -21,7 +21,7 @@ Exit status: 0 done, 1 failed, 2 usage, 3 timed out, 4 committed but not on ever
 Every flag can be set by an environment variable, NORMSEND_ and its name (NORMSEND_RATE=50M),
 and in a TOML file given by --config.`,
 	}
-	root.AddCommand(fileCommand(w), keygenCommand(w), signCommand(w), inspectCommand(w), initCommand(w), upgradeCommand(w),
+	root.AddCommand(fileCommand(w), keygenCommand(w), signCommand(w), inspectCommand(w), rootCommand(w), approveCommand(w), auditCommand(w), initCommand(w), upgradeCommand(w),
 		doctorCommand(w))
 	root.AddCommand(controlCommands(w)...)
 	root.AddCommand(serveCommand(w), backupCommand(w), restoreCommand(w), campaignCommand(w), deviceCommand(w), releaseCommand(w), tokenCommand(w))

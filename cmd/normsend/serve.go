@@ -62,6 +62,7 @@ All flags can be in a file: --config serve.toml, in a table [serve].`,
 	fs.StringVar(&s.db, "db", defaultDB, "database: sqlite:`FILE` or postgres://USER@HOST/DATABASE")
 	fs.StringVar(&s.key, "key", "", "server key `file`")
 	fs.StringSliceVar(&s.trust, "trust", nil, "public release key `files`: releases that are uploaded are checked with them")
+	fs.StringSliceVar(&s.roots, "root", nil, "root document `files` that agents are offered, in place of --trust; see normsend root")
 	fs.IntVar(&s.threshold, "trust-threshold", 1, "how many of them have to have signed")
 	fs.StringVar(&s.name, "name", "", "of this server among those of one database; default: the host's")
 	fs.StringVar(&s.peer, "peer-url", "", "`URL` at which the other servers of one database reach this one; default: made from --listen and --interface")
@@ -75,7 +76,6 @@ All flags can be in a file: --config serve.toml, in a table [serve].`,
 	fs.StringVar(&s.clientCA, "client-ca", "", "`file` with authorities: devices have to show a certificate of theirs with the device's name")
 	fs.Var(&s.keep, "keep", "remove audit entries, reports of closed campaigns and revoked tokens after so long; default: never")
 	c.MarkFlagRequired("key")
-	c.MarkFlagRequired("trust")
 	return c
 }
 
@@ -86,7 +86,7 @@ type serving struct {
 	peer                             string
 	pool, ifi                        string
 	tlsCert, tlsKey, clientCA        string
-	trust                            []string
+	trust, roots                     []string
 	threshold, ttl                   int
 	port                             uint16
 	rate                             cli.BitRate
@@ -140,6 +140,9 @@ func (s *serving) resolve() (err error) {
 	if cfg.Key, err = manifest.LoadPrivateKey(s.key, manifest.RoleServer); err != nil {
 		return err
 	}
+	if cfg.Roots, err = cli.ReadRoots(s.roots); err != nil {
+		return err
+	}
 	for _, file := range s.trust {
 		key, err := manifest.LoadPublicKey(file, manifest.RoleRelease)
 		if err != nil {
@@ -147,7 +150,12 @@ func (s *serving) resolve() (err error) {
 		}
 		cfg.Trust.Keys = append(cfg.Trust.Keys, key)
 	}
-	if cfg.Trust.Threshold = s.threshold; s.threshold < 1 || s.threshold > len(cfg.Trust.Keys) {
+	switch cfg.Trust.Threshold = s.threshold; {
+	case cfg.Roots != nil && len(s.trust) > 0:
+		return errors.New("--root names the release keys: leave --trust out")
+	case cfg.Roots == nil && len(s.trust) == 0:
+		return errors.New("--root or --trust is required")
+	case cfg.Roots == nil && (s.threshold < 1 || s.threshold > len(cfg.Trust.Keys)):
 		return fmt.Errorf("--trust-threshold %d: want 1 to %d, as there are so many --trust", s.threshold, len(cfg.Trust.Keys))
 	}
 	if cfg.Pool, err = poolOf(s.pool, s.port); err != nil {

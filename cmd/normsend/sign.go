@@ -40,6 +40,8 @@ With --add it adds a signature to a manifest that another key has signed, and le
 	fs.Uint64Var(&s.sequence, "sequence", 0, "rises with each release, devices refuse a lower one; default: the time in seconds since 1970")
 	fs.Uint64Var(&s.epoch, "epoch", 0, "rises when what was released before must never run again")
 	fs.Var(&s.expires, "expires", "how long the release may be installed")
+	fs.StringArrayVar(&s.approvers, "approver", nil, "public approver key `file` of a person who may agree to COMMIT; give it again for each")
+	fs.IntVar(&s.approvals, "approvals", 0, "how many of them have to agree, see normsend approve; default: all")
 	fs.BoolVar(&s.seal, "seal", false, "encrypt the images: devices open them by --seal-key, or by the server's leave")
 	fs.StringVar(&s.add, "add", "", "`manifest` to add a signature to")
 	fs.StringVar(&s.out, "out", "", "`file` to write; default: fw.manifest, or what is given to --add")
@@ -55,19 +57,17 @@ type signer struct {
 	hardware         []string
 	sequence, epoch  uint64
 	expires          cli.Duration
+	approvers        []string
+	approvals        int
 	add, out         string
 	seal             bool
 	sealed           sealedFiles
 }
 
 func (s *signer) run(c *cobra.Command, images []string) error {
-	var keys []*manifest.PrivateKey
-	for _, path := range s.keys {
-		key, err := manifest.LoadPrivateKey(path, manifest.RoleRelease)
-		if err != nil {
-			return cli.Usage(err)
-		}
-		keys = append(keys, key)
+	keys, err := loadReleaseKeys(s.keys)
+	if err != nil {
+		return cli.Usage(err)
 	}
 	signed, err := s.sign(c, keys, images)
 	if err == nil {
@@ -147,6 +147,16 @@ func (s *signer) release(images []string, now time.Time) (*manifest.Manifest, er
 	m := &manifest.Manifest{
 		Product: s.product, Hardware: s.hardware, Version: s.version, Sequence: s.sequence, Epoch: s.epoch,
 		Created: now, Expires: now.Add(time.Duration(s.expires)).Truncate(time.Second),
+	}
+	for _, path := range s.approvers {
+		key, err := manifest.LoadPublicKey(path, manifest.RoleApprover)
+		if err != nil {
+			return nil, err
+		}
+		m.Approvers = append(m.Approvers, key)
+	}
+	if m.Approvals = s.approvals; m.Approvals == 0 {
+		m.Approvals = len(m.Approvers)
 	}
 	if m.Sequence == 0 {
 		m.Sequence = uint64(now.Unix())

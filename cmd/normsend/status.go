@@ -58,6 +58,11 @@ func statusLines(s upgrade.CampaignStatus, now time.Time) []string {
 	fmt.Fprintf(t, "campaign\t%v, %s %s, %s\n", s.Campaign, s.Product, s.Version, running(s))
 	fmt.Fprintf(t, "rendezvous\t%s, group %s\n", s.Server, s.Group)
 	fmt.Fprintf(t, "decision\t%s\n", decision(s, now))
+	for i, wave := range s.Waves {
+		if wave.MissingApprovals > 0 && wave.Verdict == commit.Undecided.String() {
+			fmt.Fprintf(t, "approvals\t%d more needed for wave %d: normsend approve --campaign %v --wave %[2]d --targets %s\n", wave.MissingApprovals, i+1, s.Campaign, s.List)
+		}
+	}
 	var counts []string
 	for _, state := range states {
 		if n := s.Counts[state]; n > 0 {

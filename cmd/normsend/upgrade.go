@@ -47,6 +47,7 @@ Exit status: 0 committed on all devices, 1 aborted, 2 usage, 3 aborted by the de
 	fs := c.Flags()
 	fs.StringVar(&u.manifest, "manifest", "", "signed release `file`")
 	fs.StringVar(&u.key, "key", "", "server key `file`")
+	fs.StringArrayVar(&u.roots, "root", nil, "root document `file` that agents are offered, see normsend root; give it again for each version")
 	fs.StringVar(&u.state, "state", "", "`directory` of the campaign; default: ./upgrade-CAMPAIGN, a new one")
 	fs.BoolVar(&u.config.Restored, "restored", false, "the state directory is an old copy: decide nothing in it, only adopt what devices were told")
 	fs.StringVar(&u.devices, "devices", "", "`file` with a line for each device: id, site, public key")
@@ -88,6 +89,7 @@ type upgrader struct {
 
 	manifest, key, state, devices, source, notBefore string
 	tlsCert, tlsKey                                  string
+	roots                                            []string
 	readyTimeout, window, spread, hold               cli.Duration
 	seal                                             sealFlags
 	json                                             bool
@@ -129,6 +131,9 @@ func (u *upgrader) resolve(c *cobra.Command, images []string) (err error) {
 	given := c.Flags().Changed
 	cfg := &u.config
 	if cfg.Key, err = manifest.LoadPrivateKey(u.key, manifest.RoleServer); err != nil {
+		return err
+	}
+	if cfg.Roots, err = cli.ReadRoots(u.roots); err != nil {
 		return err
 	}
 	cfg.State, cfg.Images = u.state, images

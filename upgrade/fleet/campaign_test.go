@@ -52,6 +52,23 @@ func TestCampaignReachesEveryDevice(t *testing.T) {
 		if snap.Verdict != "COMMIT" || snap.Committed != 3 || snap.Targets != 3 || len(snap.Laggards) != 0 {
 			t.Errorf("snapshot of the closed campaign: %+v", snap)
 		}
+		// And what the database has of it proves itself.
+		rel, err := r.store.Release(t.Context(), c.Release)
+		if err != nil {
+			t.Fatal(err)
+		}
+		audit, _, err := upgrade.AuditRelease(rel.Signed, &manifest.Root{Release: fleettest.Trust, Servers: []manifest.PublicKey{fleettest.ServerKey.Public()}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.store.ReadLog(t.Context(), c.ID, audit.Record); err != nil || !audit.Holds() || audit.Waves()[0].Decision != commit.ProofVerified {
+			t.Errorf("audit: %v, %+v", err, audit.Waves())
+		}
+		for _, d := range audit.Devices() {
+			if d.State != commit.StateCommitted || d.Vote != commit.ProofVerified || d.Result != commit.ProofVerified {
+				t.Errorf("audit of a device: %+v", d)
+			}
+		}
 	})
 }
 

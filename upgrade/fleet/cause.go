@@ -42,7 +42,8 @@ var because = map[commit.Reason]string{
 	commit.ReasonEpoch: "the release is of an older security epoch", commit.ReasonStorage: "its storage failed",
 	commit.ReasonTransfer: "neither multicast nor HTTP brings it the images", commit.ReasonVerifyHook: "its verify hook said no",
 	commit.ReasonHealth: "its health check said no", commit.ReasonNotTarget: "it shows another key than the one it is listed with",
-	commit.ReasonHoldExpired: "no decision came in time", commit.ReasonAbandoned: "a person gave it up at the device",
+	commit.ReasonHoldExpired: "no decision came in time", commit.ReasonRevoked: "a key that signed it is revoked",
+	commit.ReasonRootExpired: "its root document has expired", commit.ReasonAbandoned: "a person gave it up at the device",
 }
 
 func say(r commit.Reason) string {

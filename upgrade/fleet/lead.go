@@ -259,7 +259,7 @@ func (s *Server) begin(ctx context.Context, work *sync.WaitGroup, c store.Campai
 // campaignConfig returns the config of a campaign; its settings only if it is new, as those of an old one are frozen.
 func (s *Server) campaignConfig(ctx context.Context, c store.Campaign, l *lead, state *store.CampaignState) (upgrade.CampaignConfig, error) {
 	cfg := upgrade.CampaignConfig{
-		ID: c.ID, Key: s.cfg.Key, Store: state,
+		ID: c.ID, Key: s.cfg.Key, Roots: s.cfg.Roots, Store: state,
 		Shared: &upgrade.Shared{Handler: s.handler, URL: s.cfg.URL, Seats: seats(l.start), Published: l.notices.put},
 		Open:   func(name string) (upgrade.Content, error) { return s.store.OpenImage(ctx, c.Release, name) },
 		Lead:   s.cfg.Lead, Linger: s.cfg.Linger, OutcomeTimeout: s.cfg.OutcomeTimeout,

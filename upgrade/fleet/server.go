@@ -26,7 +26,8 @@ import (
 type Config struct {
 	Store *store.Store         // required; the caller closes it, after Run
 	Key   *manifest.PrivateKey // of role server; required
-	Trust manifest.Keys        // the release keys that uploads are checked with; required
+	Trust manifest.Keys        // the release keys that uploads are checked with; required without Roots
+	Roots *manifest.RootChain  // root documents that devices are offered, whose newest names Key and, in place of Trust, the release keys; nil: none
 	URL   string               // of the rendezvous, as devices know it; required
 	Name  string               // of this server among those on the store, as people see it. If empty, the host's name
 	// PeerURL is where the other servers on the store reach what PeerHandler serves at /peer/. If empty, what they are asked
@@ -66,7 +67,9 @@ func (cfg Config) resolve() (Config, error) {
 		return cfg, errors.New("fleet: a server needs a store")
 	case cfg.Key == nil || cfg.Key.Role() != manifest.RoleServer:
 		return cfg, errors.New("fleet: a server needs a server key")
-	case len(cfg.Trust.Keys) == 0 || cfg.Trust.Threshold < 1 || cfg.Trust.Threshold > len(cfg.Trust.Keys):
+	case cfg.Roots != nil && len(cfg.Trust.Keys) > 0:
+		return cfg, errors.New("fleet: root documents name the release keys: trust none beside them")
+	case cfg.Roots == nil && (len(cfg.Trust.Keys) == 0 || cfg.Trust.Threshold < 1 || cfg.Trust.Threshold > len(cfg.Trust.Keys)):
 		return cfg, fmt.Errorf("fleet: %d of %d release keys are to be trusted", cfg.Trust.Threshold, len(cfg.Trust.Keys))
 	case cfg.URL == "":
 		return cfg, errors.New("fleet: devices have to know the URL of the rendezvous")
@@ -74,6 +77,15 @@ func (cfg Config) resolve() (Config, error) {
 		return cfg, errors.New("fleet: a pool of groups needs a port")
 	case cfg.Rate < 0 || cfg.Lease < 0 || cfg.MaxPolls < 0 || cfg.MaxPending < 0:
 		return cfg, errors.New("fleet: rate, lease and limits cannot be negative")
+	}
+	if cfg.Roots != nil {
+		if err := errors.Join(cfg.Roots.NamesServer(cfg.Key.Public()), cfg.Roots.Newest.CheckExpiry(time.Now())); err != nil {
+			return cfg, err
+		}
+		if n := cfg.Roots.Newest; n.Approvals > 0 {
+			return cfg, fmt.Errorf("root %d asks for %d approvals of every COMMIT, which a fleet server does not collect: use normsend upgrade", n.Version, n.Approvals)
+		}
+		cfg.Trust = cfg.Roots.Newest.Release
 	}
 	if cfg.Name == "" {
 		host, err := os.Hostname()
@@ -143,6 +155,9 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	s.handler = discovery.NewHandler(backend{s, false})
 	s.handler.MaxWaiters = cfg.MaxPolls
+	if cfg.Roots != nil {
+		s.handler.Roots = cfg.Roots.Signed
+	}
 	if s.peers, err = newPeers(cfg); err != nil {
 		return nil, err
 	}

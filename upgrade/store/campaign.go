@@ -344,7 +344,7 @@ func scanCampaign(row scanner) (c Campaign, err error) {
 		return c, err
 	}
 	c.Lease.Campaign = c.ID
-	if c.Release, err = parseDigest(release); err != nil {
+	if c.Release, err = manifest.ParseDigest(release); err != nil {
 		return c, err
 	}
 	return c, json.Unmarshal([]byte(settings), &c.Settings)

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/hex"
 	"fmt"
 
 	"github.com/multicast-upgrade/tool/manifest"
@@ -66,19 +65,11 @@ func scanRelease(row scanner) (r Release, err error) {
 		return r, err
 	}
 	r.Uploaded.At = moment(at)
-	if r.ID, err = parseDigest(id); err != nil {
+	if r.ID, err = manifest.ParseDigest(id); err != nil {
 		return r, err
 	}
 	r.Manifest, _, err = manifest.OpenUnverified(r.Signed)
 	return r, err
-}
-
-func parseDigest(s string) (d manifest.Digest, err error) {
-	b, err := hex.DecodeString(s)
-	if err == nil && copy(d[:], b) != len(d) {
-		err = fmt.Errorf("digest %.70q", s)
-	}
-	return d, err
 }
 
 func missing(ctx context.Context, q querier, id manifest.Digest) ([]string, error) {

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -58,8 +57,7 @@ func (s *Site) findRelease(v *visit) (store.Release, error) {
 }
 
 func parseDigest(text string) (d manifest.Digest, err error) {
-	b, err := hex.DecodeString(text)
-	if err != nil || copy(d[:], b) != len(d) || len(b) != len(d) {
+	if d, err = manifest.ParseDigest(text); err != nil {
 		return d, store.ErrNotFound
 	}
 	return d, nil
