@@ -35,6 +35,7 @@ type Hello struct {
 	Agent    []byte `cbor:"6,keyasint,omitempty"` // random, one for each start of an agent: two at once are a cloned device
 	Proof    []byte `cbor:"7,keyasint,omitempty"` // all others, signed with Key: see [Hello.Sign]
 	Token    string `cbor:"8,keyasint,omitempty"` // a one-time enrolment token, secret: over TLS, or on this host
+	Seeded   bool   `cbor:"9,keyasint,omitempty"` // it has an older image: it looks there first, and asks for what it lacks
 }
 
 // A Status is how far a device is with a campaign. Nobody has to believe it: it is for people to look at.

@@ -82,7 +82,7 @@ func NewAgent(cfg AgentConfig) (_ *Agent, err error) {
 	if err := a.fs.Remove("probe"); err != nil {
 		return nil, err
 	}
-	if a.client, err = cfg.newClient(); err != nil {
+	if a.client, err = a.cfg.newClient(); err != nil {
 		return nil, err
 	}
 	if cfg.Tail != "" {

@@ -21,6 +21,9 @@ const (
 
 // join opens the NORM session, expects the objects of the campaign, and tells what of them is there.
 func (r *reception) join(ctx context.Context) error {
+	if attachment := r.a.cfg.attachment; attachment != nil {
+		r.attached = attachment(r.s)
+	}
 	authenticated, err := r.auth(ctx)
 	if err != nil {
 		return err
@@ -37,7 +40,8 @@ func (r *reception) join(ctx context.Context) error {
 	if r.a.cfg.UnicastFeedback {
 		feedback = norm.FeedbackUnicast
 	}
-	m := &multicast{objects: map[norm.Handle]int{}, handles: map[int]norm.Handle{}}
+	ctx, stop := context.WithCancel(ctx)
+	m := &multicast{stop: stop, objects: map[norm.Handle]int{}, handles: map[int]norm.Handle{}}
 	m.offers = offers{decision: norm.TransportID(r.s.Objects.Decision) + norm.TransportID(r.c.round.Wave), sinks: map[norm.Handle]*memory{}}
 	m.Session, err = session.Open(session.Config{
 		Conn: conn,
@@ -52,14 +56,19 @@ func (r *reception) join(ctx context.Context) error {
 		Log:   r.a.log,
 	})
 	if err != nil {
+		stop()
 		conn.Close()
 		return err
 	}
 	r.net = m
 	if err := m.expectAll(ctx, r.s, r.stage); err != nil {
+		stop()
 		m.Close()
 		r.net = nil
 		return err
+	}
+	if r.gleaning.wanted {
+		m.setNack(ctx, norm.NackNone)
 	}
 	m.forward.Go(func() {
 		for {
@@ -101,6 +110,15 @@ func (m *multicast) expectAll(ctx context.Context, s *manifest.Session, st *stag
 		err = expect(i, norm.Preset{ID: norm.TransportID(s.Objects.Images[i]), Kind: norm.File, Size: im.entry.Size}, im, im.present())
 	}
 	return err
+}
+
+// setNack says what is asked for of the images.
+func (m *multicast) setNack(ctx context.Context, mode norm.NackMode) {
+	for object, h := range m.handles {
+		if object != hashObject {
+			m.SetNack(ctx, h, mode) // fails only if the session is gone
+		}
+	}
 }
 
 // paramsOf returns the code of a session description as package norm knows it.
@@ -151,6 +169,7 @@ func (m *multicast) stats(ctx context.Context) session.Stats {
 }
 
 func (m *multicast) close() {
+	m.stop()
 	m.Leave(context.Background())
 	m.Close()
 	m.forward.Wait()
