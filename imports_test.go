@@ -39,6 +39,7 @@ var rooms = map[string]room{
 	"norm/normtest/scale":    {may: []string{module + "norm", module + "norm/normtest", module + "norm/wire", module + "norm/fec"}},
 	"merkle":                 {sansIO: true},
 	"manifest":               {may: []string{module + "merkle", "github.com/fxamacker/cbor/v2", "github.com/veraison/go-cose"}},
+	"seal":                   {may: []string{module + "manifest", "filippo.io/age"}},
 	"commit":                 {may: []string{module + "manifest", "github.com/fxamacker/cbor/v2"}, sansIO: true},
 	"commit/disk":            {may: []string{"golang.org/x/sys", "github.com/gofrs/flock"}},
 	"commit/disk/diskfault":  {may: []string{module + "commit/disk"}},
@@ -48,14 +49,14 @@ var rooms = map[string]room{
 	"discovery":              {may: []string{module + "manifest", module + "discovery/sap", module + "discovery/sdp", module + "norm/udp", "github.com/fxamacker/cbor/v2"}},
 	"interop":                {},
 	"upgrade": {may: []string{
-		module + "norm", module + "norm/auth", module + "norm/fec", module + "norm/session", module + "norm/udp", module + "merkle",
+		module + "norm", module + "norm/auth", module + "norm/doctor", module + "norm/fec", module + "norm/session", module + "norm/udp", module + "merkle",
 		module + "manifest", module + "commit", module + "commit/disk", module + "commit/filestore", module + "discovery",
 		"golang.org/x/net/netutil", "golang.org/x/sys",
 	}},
 	"upgrade/tftp":  {},
 	"upgrade/store": {may: []string{module + "manifest", module + "commit", "github.com/jackc/pgx/v5", "modernc.org/sqlite"}},
 	"upgrade/fleet": {may: []string{
-		module + "norm", module + "norm/fec", module + "norm/session", module + "manifest", module + "commit", module + "discovery",
+		module + "norm", module + "norm/doctor", module + "norm/fec", module + "norm/session", module + "norm/udp", module + "manifest", module + "commit", module + "discovery",
 		module + "upgrade", module + "upgrade/store",
 	}},
 	"upgrade/api/rest": {may: []string{"github.com/oapi-codegen/runtime"}},
@@ -75,6 +76,22 @@ func TestAgentLinksNoSQL(t *testing.T) {
 	for line := range strings.Lines(string(out)) {
 		if pkg := strings.TrimSpace(line); pkg == "database/sql" || pkg == module+"upgrade/store" {
 			t.Errorf("normrecv links %s", pkg)
+		}
+	}
+}
+
+// TestOnlyCommandsLinkAge holds that what opens sealed images is linked by commands, and by the server of a fleet, and that agents
+// of others which are built on these packages need not.
+func TestOnlyCommandsLinkAge(t *testing.T) {
+	for _, pkg := range []string{"./upgrade", "./examples/embedded", "./examples/quickstart"} {
+		out, err := exec.Command("go", "list", "-deps", pkg).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(out)) {
+			if dep := strings.TrimSpace(line); dep == module+"seal" || strings.HasPrefix(dep, "filippo.io/") {
+				t.Errorf("%s links %s", pkg, dep)
+			}
 		}
 	}
 }

@@ -21,7 +21,7 @@ func unchanged(t testing.TB, log *memoryLog, f func()) {
 
 // Attacks on a device.
 
-func TestReplayedDecisionOfAnotherRound(t *testing.T) {
+func TestAttackReplayedDecision(t *testing.T) {
 	other := map[string]func(*commit.Decision){
 		"other campaign": func(d *commit.Decision) { d.Campaign[0]++ },
 		"other wave":     func(d *commit.Decision) { d.Wave++ },
@@ -41,7 +41,7 @@ func TestReplayedDecisionOfAnotherRound(t *testing.T) {
 	}
 }
 
-func TestDecisionSignedByAnotherKey(t *testing.T) {
+func TestAttackDecisionOfAnotherKey(t *testing.T) {
 	d := commit.Decision{Round: round, Verdict: commit.Commit}
 	for name, key := range map[string]*manifest.PrivateKey{
 		"another server": testKey(manifest.RoleServer, "mallory"),
@@ -57,7 +57,7 @@ func TestDecisionSignedByAnotherKey(t *testing.T) {
 	}
 }
 
-func TestDecisionWithABitFlipped(t *testing.T) {
+func TestAttackAlteredDecision(t *testing.T) {
 	log := &memoryLog{}
 	p := readyDevice(t, log)
 	abort := decision(commit.Abort)
@@ -75,7 +75,7 @@ func TestDecisionWithABitFlipped(t *testing.T) {
 }
 
 // A message signed for one purpose does not count for another.
-func TestSignedBrakeOrTimestampAsDecision(t *testing.T) {
+func TestAttackSignatureForAnotherPurpose(t *testing.T) {
 	log := &memoryLog{}
 	p := readyDevice(t, log)
 	unchanged(t, log, func() {
@@ -89,7 +89,7 @@ func TestSignedBrakeOrTimestampAsDecision(t *testing.T) {
 	})
 }
 
-func TestDecisionBeforeTheVote(t *testing.T) {
+func TestAttackDecisionBeforeTheVote(t *testing.T) {
 	log := &memoryLog{}
 	p := openParticipant(t, start, log, "d1", "boot-1")
 	wantErr(t, p.Decide(start, decision(commit.Commit)), commit.ErrNoVote)
@@ -98,7 +98,7 @@ func TestDecisionBeforeTheVote(t *testing.T) {
 	next(t, p, start, commit.TaskVerify) // it goes on as if nothing was said
 }
 
-func TestCommitAndAbortForOneRound(t *testing.T) {
+func TestAttackBothVerdicts(t *testing.T) {
 	log := &memoryLog{}
 	p := readyDevice(t, log)
 	must(t, p.Decide(start, decision(commit.Commit)))
@@ -107,7 +107,7 @@ func TestCommitAndAbortForOneRound(t *testing.T) {
 }
 
 // A replayed timestamp can only delay.
-func TestReplayedTimestamp(t *testing.T) {
+func TestAttackReplayedTimestamp(t *testing.T) {
 	p := readyDevice(t, &memoryLog{})
 	must(t, p.Decide(start, decision(commit.Commit, func(d *commit.Decision) { d.NotBefore = at(120) })))
 	must(t, p.Timestamp(start, sign(commit.Timestamp{Time: at(100)}, serverKey)))
@@ -120,7 +120,7 @@ func TestReplayedTimestamp(t *testing.T) {
 	next(t, p, at(20), commit.TaskAskBrake)
 }
 
-func TestTimestampSignedByAnotherKey(t *testing.T) {
+func TestAttackTimestampOfAnotherKey(t *testing.T) {
 	p := readyDevice(t, &memoryLog{})
 	wantErr(t, p.Timestamp(start, sign(commit.Timestamp{Time: at(1e6)}, deviceKey("d1"))), manifest.ErrSignature)
 	if clock := p.Clock(); clock.Known() || clock.UTC(start).After(start) {
@@ -130,7 +130,7 @@ func TestTimestampSignedByAnotherKey(t *testing.T) {
 
 // Attacks on the server.
 
-func TestForgedVote(t *testing.T) {
+func TestAttackForgedVote(t *testing.T) {
 	v := commit.Vote{Round: round, Roots: []commit.Digest{image}, Device: "d1", Ready: true, Counter: 1}
 	flipped := ready("d1", 1)
 	flipped.Bytes[len(flipped.Bytes)-1] ^= 1
@@ -178,8 +178,8 @@ func TestForgedVote(t *testing.T) {
 	}
 }
 
-// TestUnsignedVoteForAnotherDevice: where votes are unsigned, each still speaks for one device only.
-func TestUnsignedVoteForAnotherDevice(t *testing.T) {
+// TestAttackUnsignedVoteForAnother: where votes are unsigned, each still speaks for one device only.
+func TestAttackUnsignedVoteForAnother(t *testing.T) {
 	log := &memoryLog{}
 	p := plan()
 	p.Targets, p.AllowUnsigned = []commit.Target{{Device: "d1"}, {Device: "d2"}}, true
@@ -197,8 +197,8 @@ func with(v commit.Vote, f func(*commit.Vote)) commit.Vote {
 	return v
 }
 
-// TestReplayedReadyAfterRelease: an old READY must not speak for a device that has taken it back.
-func TestReplayedReadyAfterRelease(t *testing.T) {
+// TestAttackReplayedReady: an old READY must not speak for a device that has taken it back.
+func TestAttackReplayedReady(t *testing.T) {
 	log := &memoryLog{}
 	c := startCoordinator(t, log, plan("d1", "d2"))
 	must(t, receive(t, c, at(1), ready("d1", 1)))
@@ -221,8 +221,8 @@ func TestReadyAfterNo(t *testing.T) {
 	wantVerdict(t, c, at(2), commit.Undecided)
 }
 
-// TestOneKeyInTwoDevices covers the ways in which a cloned image shows itself. Both are never READY.
-func TestOneKeyInTwoDevices(t *testing.T) {
+// TestAttackClonedDevice covers the ways in which a cloned image shows itself. Both are never READY.
+func TestAttackClonedDevice(t *testing.T) {
 	shared := deviceKey("d1").Public()
 	t.Run("under two names", func(t *testing.T) {
 		log := &memoryLog{}
@@ -272,8 +272,8 @@ func TestOneKeyInTwoDevices(t *testing.T) {
 	})
 }
 
-// TestStrangerCannotMakeADuplicate: without the device's key nobody changes what is known of it.
-func TestStrangerCannotMakeADuplicate(t *testing.T) {
+// TestAttackFalseDuplicate: without the device's key nobody changes what is known of it.
+func TestAttackFalseDuplicate(t *testing.T) {
 	log := &memoryLog{}
 	c := startCoordinator(t, log, plan("d1"))
 	mallory := testKey(manifest.RoleDevice, "mallory").Public()
@@ -287,7 +287,7 @@ func TestStrangerCannotMakeADuplicate(t *testing.T) {
 	wantVerdict(t, c, at(1), commit.Commit)
 }
 
-func TestStrangersCannotJoin(t *testing.T) {
+func TestAttackStrangersJoin(t *testing.T) {
 	log := &memoryLog{}
 	c := startCoordinator(t, log, plan("d1"))
 	unchanged(t, log, func() {
@@ -334,7 +334,7 @@ func TestForgottenDecisionIsAdopted(t *testing.T) {
 	}
 }
 
-func TestForgedDecisionIsNotAdopted(t *testing.T) {
+func TestAttackForgedDecisionAdopted(t *testing.T) {
 	log := &memoryLog{}
 	c := startCoordinator(t, log, plan("d1"))
 	unchanged(t, log, func() {

@@ -43,6 +43,7 @@ const (
 	ReasonHardware      Reason = "hardware"      // made for other hardware
 	ReasonDiskFull      Reason = "disk-full"     // no room for the stage
 	ReasonStorage       Reason = "storage"       // the storage failed
+	ReasonNoKey         Reason = "no-key"        // nothing the device has opens the sealed images
 	ReasonTransfer      Reason = "transfer"      // could not be fetched, neither by multicast nor by HTTP
 	ReasonVerifyFailed  Reason = "verify-failed" // roots recomputed from storage differ
 	ReasonVerifyHook    Reason = "verify-hook"   // the verify hook said no
@@ -79,7 +80,7 @@ const (
 
 var reasons = []Reason{
 	ReasonSignature, ReasonFormat, ReasonExpired, ReasonSequence, ReasonEpoch, ReasonProduct, ReasonHardware,
-	ReasonDiskFull, ReasonStorage, ReasonTransfer, ReasonVerifyFailed, ReasonVerifyHook, ReasonHookTimeout, ReasonBusy,
+	ReasonDiskFull, ReasonStorage, ReasonNoKey, ReasonTransfer, ReasonVerifyFailed, ReasonVerifyHook, ReasonHookTimeout, ReasonBusy,
 	ReasonUnimplemented, ReasonActivateHook, ReasonHealth, ReasonNotActive, ReasonRollbackHook, ReasonStageChanged, ReasonTooLate, ReasonWindow,
 	ReasonSuperseded, ReasonAbandoned, ReasonHoldExpired, ReasonDuplicate, ReasonUnsigned, ReasonNotTarget,
 	ReasonNoVote, ReasonNotHeard, ReasonNoOutcome, ReasonDeadline, ReasonNotApproved, ReasonQuorum, ReasonSiteQuorum,

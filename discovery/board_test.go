@@ -158,7 +158,7 @@ func TestCloseSendsAwaySpreadOut(t *testing.T) {
 }
 
 // One device holds so many polls and no more, and what waits is counted right whatever ends it.
-func TestPollsOfOneDeviceAreBounded(t *testing.T) {
+func TestAttackManyPolls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, got := NewHandler(&backend{}), make(chan told, 3*maxPolls)
 		for range 3 * maxPolls {

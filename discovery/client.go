@@ -72,6 +72,11 @@ func (c *Client) GroupKey(ctx context.Context, r KeyRequest) ([]byte, error) {
 	return c.short(ctx, http.MethodPost, "/v1/groupkey", must(encoding.Marshal(r)))
 }
 
+// FileKeys asks for the file keys of a campaign's sealed images, as the request's recipient can unwrap them.
+func (c *Client) FileKeys(ctx context.Context, r FileKeyRequest) ([]byte, error) {
+	return c.short(ctx, http.MethodPost, "/v1/filekeys", must(encoding.Marshal(r)))
+}
+
 // Adopt shows the server a signed decision it may have lost.
 func (c *Client) Adopt(ctx context.Context, campaign string, wave uint32, decision []byte) error {
 	_, err := c.short(ctx, http.MethodPost, decisionPath(campaign, wave), decision)

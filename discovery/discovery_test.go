@@ -33,6 +33,10 @@ func (b *backend) Hello(_ context.Context, h Hello) error       { b.hello = h; r
 func (b *backend) Status(_ context.Context, s Status) error     { b.status = s; return b.refuse }
 func (b *backend) Vote(_ context.Context, s Statement) error    { b.vote = s; return b.refuse }
 func (b *backend) Outcome(_ context.Context, s Statement) error { b.outcome = s; return b.refuse }
+func (b *backend) FileKeys(_ context.Context, r FileKeyRequest) ([]byte, error) {
+	return nil, ErrUnknown
+}
+
 func (b *backend) GroupKey(_ context.Context, r KeyRequest) ([]byte, error) {
 	if r.Campaign != "ours" {
 		return nil, ErrUnknown

@@ -28,6 +28,9 @@ type Backend interface {
 	Object(ctx context.Context, campaign string, toi uint16) (content io.ReaderAt, size int64, err error)
 	// GroupKey returns the group key of a campaign to a device that proves its key, or ErrUnknown if there is none.
 	GroupKey(ctx context.Context, r KeyRequest) ([]byte, error)
+	// FileKeys returns the file keys of a campaign's sealed images, wrapped for the recipient that a device which proves its
+	// key names, or ErrUnknown if this campaign gives none.
+	FileKeys(ctx context.Context, r FileKeyRequest) ([]byte, error)
 	// Timestamp returns the current time, signed.
 	Timestamp() []byte
 }
@@ -51,11 +54,13 @@ func NewHandler(b Backend) *Handler {
 	h.mux.HandleFunc("POST /v1/status", take(h, b.Status))
 	h.mux.HandleFunc("POST /v1/vote", take(h, b.Vote))
 	h.mux.HandleFunc("POST /v1/outcome", take(h, b.Outcome))
-	h.mux.HandleFunc("POST /v1/groupkey", h.groupKey)
+	h.mux.HandleFunc("POST /v1/groupkey", secret(h, b.GroupKey))
+	h.mux.HandleFunc("POST /v1/filekeys", secret(h, b.FileKeys))
 	h.mux.HandleFunc("GET /v1/campaigns/{campaign}/decision/{wave}", h.decision)
 	h.mux.HandleFunc("POST /v1/campaigns/{campaign}/decision/{wave}", h.adopt)
 	h.mux.HandleFunc("GET /v1/campaigns/{campaign}/brake", h.brake)
 	h.mux.HandleFunc("GET /v1/campaigns/{campaign}/objects/{toi}", h.object)
+	h.serveExaminer()
 	return h
 }
 
@@ -89,22 +94,24 @@ func (h *Handler) Waiting() int {
 	return h.board.waiters
 }
 
-// groupKey answers with a secret, which nobody on the way may keep.
-func (h *Handler) groupKey(w http.ResponseWriter, r *http.Request) {
-	q, ok := read[KeyRequest](w, r)
-	if !ok {
-		return
-	}
-	h.inTurn(w, r, func() {
-		key, err := h.backend.GroupKey(r.Context(), q)
-		if err != nil {
-			problem(w, err)
+// secret returns a handler that answers a message with a secret, which nobody on the way may keep.
+func secret[M message](h *Handler, f func(context.Context, M) ([]byte, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		q, ok := read[M](w, r)
+		if !ok {
 			return
 		}
-		w.Header().Set("Cache-Control", "no-store")
-		w.Header().Set("Content-Type", "application/octet-stream")
-		w.Write(key)
-	})
+		h.inTurn(w, r, func() {
+			key, err := f(r.Context(), q)
+			if err != nil {
+				problem(w, err)
+				return
+			}
+			w.Header().Set("Cache-Control", "no-store")
+			w.Header().Set("Content-Type", "application/octet-stream")
+			w.Write(key)
+		})
+	}
 }
 
 // inTurn answers a request when it is its turn. One that is given up meanwhile, by the device or because this server ends, must

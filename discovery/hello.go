@@ -11,8 +11,8 @@ import (
 // helloContext keeps the signature of a Hello from counting for anything else.
 const helloContext = "multicast-upgrade hello 1"
 
-// ErrProof: a Hello shows a key without proof that whoever says it holds the private half.
-var ErrProof = errors.New("discovery: hello without proof of its key")
+// ErrProof: a Hello or a Diagnosis comes without proof that whoever says it holds the device's key.
+var ErrProof = errors.New("discovery: no proof of the device's key")
 
 // Sign puts the public half of a device key into h, and the proof that whoever says h holds the key. Anybody could show
 // another device's key otherwise, and make it pass for a cloned one.
@@ -40,9 +40,17 @@ func (h Hello) OpenKey() (manifest.PublicKey, error) {
 	}
 	said := h
 	said.Proof = nil
-	signed, err := key.Verify(helloContext, h.Proof)
-	if err != nil || !bytes.Equal(signed, must(encoding.Marshal(said))) {
-		return manifest.PublicKey{}, ErrProof
+	if err := proves(key, helloContext, h.Proof, said); err != nil {
+		return manifest.PublicKey{}, err
 	}
 	return key, nil
+}
+
+// proves returns nil if proof is a message, signed with the key, and the message is said.
+func proves(key manifest.PublicKey, context string, proof []byte, said any) error {
+	signed, err := key.Verify(context, proof)
+	if err != nil || !bytes.Equal(signed, must(encoding.Marshal(said))) {
+		return ErrProof
+	}
+	return nil
 }

@@ -22,6 +22,8 @@ type Notice struct {
 	Seat      []byte   `cbor:"7,keyasint,omitempty"` // which wave the device is in, signed; of a campaign of several
 	Node      uint32   `cbor:"6,keyasint,omitempty"` // the device's NormNodeId, if the server gives one; not signed, as its own traffic alone depends on it
 
+	Examination []byte `cbor:"8,keyasint,omitempty"` // a signed [Examination], in place of Manifest and Session
+
 	spread time.Duration // over which those that are told it poll again
 }
 

@@ -46,7 +46,8 @@ func checkPeer(ctx context.Context, device string) error {
 // A message says which device it is from.
 type message interface{ from() string }
 
-func (h Hello) from() string      { return h.Device }
-func (s Status) from() string     { return s.Device }
-func (s Statement) from() string  { return s.Device }
-func (r KeyRequest) from() string { return r.Device }
+func (h Hello) from() string          { return h.Device }
+func (s Status) from() string         { return s.Device }
+func (s Statement) from() string      { return s.Device }
+func (r KeyRequest) from() string     { return r.Device }
+func (r FileKeyRequest) from() string { return r.Device }

@@ -39,4 +39,14 @@
 //
 // The leaf hashes of the images stand in neither. They form the hash list,
 // the first object of a campaign, whose pieces the manifest's tree nodes confirm.
+//
+// # Sealed images
+//
+// Images may be encrypted before the release is signed; package seal does it.
+// Then sizes, digests and trees are those of the ciphertext, and the critical
+// extension "sealed-images" says what the plaintext is (Sealed). The file keys
+// that open them are in neither document as they are: a session description
+// has them wrapped (HPKE, RFC 9180) for groups of devices, whose keys are an
+// Identity and its Recipient, and a campaign server gives them wrapped to
+// single devices that ask.
 package manifest

@@ -123,6 +123,9 @@ func (m *Manifest) encode() ([]byte, error) {
 			Root: im.Root[:], Nodes: appendHashes(nil, im.Nodes),
 		})
 	}
+	if err := w.putSealed(m); err != nil {
+		return nil, err
+	}
 	return encMode.Marshal(&w)
 }
 
@@ -155,6 +158,9 @@ func decode(payload []byte) (*Manifest, error) {
 		}
 		im.SHA256, im.Root, im.Nodes = Digest(wi.SHA256), merkle.Hash(wi.Root), nodes
 		m.Images = append(m.Images, im)
+	}
+	if err := m.takeSealed(); err != nil {
+		return nil, err
 	}
 	if err := m.validate(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)

@@ -33,7 +33,7 @@ func FuzzOpen(f *testing.F) {
 
 // FuzzPayload: what decodes encodes to the same bytes. This is the code behind the signature check.
 func FuzzPayload(f *testing.F) {
-	for _, m := range []*Manifest{smallManifest(f), fullManifest(f)} {
+	for _, m := range []*Manifest{smallManifest(f), fullManifest(f), sealedManifest(f)} {
 		payload, err := m.encode()
 		if err != nil {
 			f.Fatal(err)
@@ -54,11 +54,15 @@ func FuzzPayload(f *testing.F) {
 
 // FuzzSession is FuzzPayload for session descriptions.
 func FuzzSession(f *testing.F) {
-	payload, err := testSession(f).encode()
-	if err != nil {
-		f.Fatal(err)
+	sealed := testSession(f)
+	sealed.Wraps, sealed.SealDevices = []Wrap{{KeyID{1}, make([]byte, wrapOverhead+16)}}, true
+	for _, s := range []*Session{testSession(f), sealed} {
+		payload, err := s.encode()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(payload)
 	}
-	f.Add(payload)
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		s, err := decodeSession(payload)
 		if err != nil {

@@ -54,7 +54,7 @@ func TestHashListPieceByPiece(t *testing.T) {
 	}
 }
 
-func TestForgedPieceRefused(t *testing.T) {
+func TestAttackForgedHashList(t *testing.T) {
 	m, leaves := twoImages(t)
 	list, err := m.HashList(leaves)
 	if err != nil {

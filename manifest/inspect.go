@@ -92,6 +92,10 @@ func (m *Manifest) describe(w io.Writer) {
 		line("image", "%s, %d bytes, %d leaves of %d bytes", im.Name, im.Size, im.Leaves(), im.LeafSize)
 		line("  sha256", "%s", im.SHA256)
 		line("  root", "%s", im.Root)
+		if s := im.Sealed; s != nil {
+			line("  sealed", "plaintext of %d bytes", s.Size)
+			line("  plaintext", "%s", s.SHA256)
+		}
 	}
 	line("digest", "%s", m.Digest())
 }
@@ -121,6 +125,12 @@ func (s *Session) Describe() string {
 	}
 	line("fec", "id %d instance %d%s, %d+%d symbols of %d bytes, dialect %s",
 		s.FEC.ID, s.FEC.Instance, field, s.FEC.BlockSize, s.FEC.Parity, s.FEC.SegmentSize, s.FEC.Dialect)
+	for _, w := range s.Wraps {
+		line("file keys", "for holders of %s", w.To)
+	}
+	if s.SealDevices {
+		line("file keys", "for each device of the list that asks")
+	}
 	if s.Auth != "" {
 		line("packets", "authenticated by %s", s.Auth)
 	}

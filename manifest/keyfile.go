@@ -21,10 +21,12 @@ const privateWord = "private"
 // public half to name.pub. It never overwrites: if either file exists, the
 // error satisfies errors.Is(err, fs.ErrExist) and nothing is written.
 func (k *PrivateKey) WriteKeyPair(name string) error {
-	secret := fmt.Sprintf("# multicast upgrade: private %s key, keep it secret\n%s:%s:%s:%s\n",
-		k.Role(), privateWord, k.Role(), algEd25519, base64.RawURLEncoding.EncodeToString(k.key))
-	public := fmt.Sprintf("# multicast upgrade: public %s key %s\n%s\n", k.Role(), k.public.Fingerprint(), k.public)
+	what := fmt.Sprintf("private %s key, keep it secret", k.Role())
+	return writePair(name, secretText(k.Role(), algEd25519, what, k.key), publicText(k.Role(), k.public.Fingerprint(), k.public.String()))
+}
 
+// writePair writes the texts of both halves of a key.
+func writePair(name, secret, public string) error {
 	if err := writeNew(name+".key", secret, 0o600); err != nil {
 		return err
 	}
@@ -32,6 +34,15 @@ func (k *PrivateKey) WriteKeyPair(name string) error {
 		return errors.Join(err, os.Remove(name+".key"))
 	}
 	return nil
+}
+
+// secretText is the content of a file that is secret; what says in words what it is.
+func secretText(role Role, alg, what string, secret []byte) string {
+	return fmt.Sprintf("# multicast upgrade: %s\n%s:%s:%s:%s\n", what, privateWord, role, alg, base64.RawURLEncoding.EncodeToString(secret))
+}
+
+func publicText(role Role, fingerprint, word string) string {
+	return fmt.Sprintf("# multicast upgrade: public %s key %s\n%s\n", role, fingerprint, word)
 }
 
 // writeNew makes a file that did not exist, or leaves none.
@@ -85,12 +96,9 @@ func LoadPrivateKey(path string, want Role) (*PrivateKey, error) {
 // ErrKeyRole if the key is for another purpose than want, and ErrKeyFormat if
 // it is not a public key.
 func LoadPublicKey(path string, want Role) (PublicKey, error) {
-	word, _, err := readKeyFile(path)
+	word, err := readPublicWord(path)
 	if err != nil {
 		return PublicKey{}, err
-	}
-	if strings.HasPrefix(word, privateWord+":") {
-		return PublicKey{}, fmt.Errorf("%s: %w: this is a private key, the public one is needed", path, ErrKeyFormat)
 	}
 	k, err := ParsePublicKey(word)
 	if err != nil {
@@ -100,6 +108,47 @@ func LoadPublicKey(path string, want Role) (PublicKey, error) {
 		return PublicKey{}, roleError(path, k.role, want)
 	}
 	return k, nil
+}
+
+// readPublicWord reads a key file that is not of a private key.
+func readPublicWord(path string) (string, error) {
+	word, _, err := readKeyFile(path)
+	if err == nil && strings.HasPrefix(word, privateWord+":") {
+		err = fmt.Errorf("%s: %w: this is a private key, the public one is needed", path, ErrKeyFormat)
+	}
+	return word, err
+}
+
+// loadSecret returns what is in a secret file that holds no key to sign with.
+func loadSecret(path string, role Role, alg string) ([]byte, error) {
+	word, info, err := readKeyFile(path)
+	if err != nil {
+		return nil, err
+	}
+	fields := strings.Split(word, ":")
+	switch {
+	case len(fields) == 3 && Role(fields[0]) == role:
+		return nil, fmt.Errorf("%s: %w: this is a public key, the private one is needed", path, ErrKeyFormat)
+	case len(fields) == 3 && Role(fields[0]).inFiles():
+		return nil, roleError(path, Role(fields[0]), role)
+	case len(fields) != 4 || fields[0] != privateWord:
+		return nil, fmt.Errorf("%s: %w", path, ErrKeyFormat)
+	case Role(fields[1]) != role && Role(fields[1]).inFiles():
+		return nil, roleError(path, Role(fields[1]), role)
+	}
+	if err := checkExposure(info); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(fields[3])
+	if err != nil || Role(fields[1]) != role || fields[2] != alg {
+		return nil, fmt.Errorf("%s: %w: want %s:%s:%s and base64url", path, ErrKeyFormat, privateWord, role, alg)
+	}
+	return raw, nil
+}
+
+// inFiles reports whether r is the role of some file that this package writes.
+func (r Role) inFiles() bool {
+	return r.valid() || r == RoleGroup || r == RoleSeal || r == roleFileKeys
 }
 
 func roleError(path string, got, want Role) error {

@@ -72,7 +72,7 @@ type Activation struct {
 	MinSpread time.Duration // whole seconds; activations of a wave are spread over at least this
 }
 
-// An Image is one file of a release.
+// An Image is one file of a release, as it is distributed.
 type Image struct {
 	Name     string // unique in its manifest, also without regard to case
 	Size     int64  // bytes, at least 1
@@ -80,6 +80,8 @@ type Image struct {
 	LeafSize int64  // bytes: a power of two from merkle.MinLeafSize up
 	Root     merkle.Hash
 	Nodes    []merkle.Hash // of the level that merkle.PiecesFor(Leaves(), MaxNodes) gives
+
+	Sealed *Sealed // the image is encrypted; nil: it is not
 }
 
 // Leaves returns the number of leaves of the image's tree.
@@ -221,6 +223,9 @@ func (m *Manifest) validateExtensions() error {
 		return fmt.Errorf("%d extensions, limit %d", len(m.Extensions), MaxExtensions)
 	}
 	for name := range m.Extensions {
+		if name == ExtensionSealed {
+			return fmt.Errorf("extension %s is said by Image.Sealed", name)
+		}
 		if !ValidName(name) {
 			return fmt.Errorf("extension %.80q is not a valid name", name)
 		}
@@ -245,6 +250,8 @@ func (im *Image) validate() error {
 		return fmt.Errorf("%s: %d leaves, limit %d", im.Name, im.Leaves(), merkle.MaxLeaves)
 	case len(im.Nodes) != im.Pieces().Len() || merkle.Root(im.Nodes) != im.Root:
 		return fmt.Errorf("%s: the %d tree nodes do not lead to the root", im.Name, len(im.Nodes))
+	case im.Sealed != nil:
+		return im.Sealed.validate(im)
 	}
 	return nil
 }

@@ -111,7 +111,11 @@ func OpenUnverified(signed []byte) (*Manifest, []KeyID, error) {
 
 // Check returns why a device must not install the release, or nil: see Open.
 func (m *Manifest) Check(d Device) error {
-	for _, name := range m.Critical {
+	critical := m.Critical
+	if len(m.Sealed()) > 0 {
+		critical = append(slices.Clip(critical), ExtensionSealed)
+	}
+	for _, name := range critical {
 		if !slices.Contains(d.Extensions, name) {
 			return fmt.Errorf("%w: critical extension %s", ErrUnsupported, name)
 		}

@@ -33,7 +33,7 @@ func wantRefused(t *testing.T, what string, signed []byte, trusted Keys, d Devic
 	}
 }
 
-func TestOldSequenceRefused(t *testing.T) {
+func TestAttackDowngrade(t *testing.T) {
 	key := testKey(t, RoleRelease, 1)
 	signed := mustSign(t, smallManifest(t), key)
 	d := testDevice()
@@ -81,7 +81,7 @@ func TestExpiredRefused(t *testing.T) {
 	}
 }
 
-func TestSignatureByServerKeyRefused(t *testing.T) {
+func TestAttackServerSignsRelease(t *testing.T) {
 	release, server := testKey(t, RoleRelease, 1), testKey(t, RoleServer, 2)
 	m := smallManifest(t)
 	if _, err := m.Sign(server); !errors.Is(err, ErrKeyRole) {
@@ -97,7 +97,7 @@ func TestSignatureByServerKeyRefused(t *testing.T) {
 	wantRefused(t, "a server key trusted for releases", forged, trust(1, server), testDevice(), ErrKeyRole)
 }
 
-func TestSessionSignatureIsNoReleaseSignature(t *testing.T) {
+func TestAttackSessionSignatureAsRelease(t *testing.T) {
 	key := testKey(t, RoleRelease, 1)
 	payload, _ := smallManifest(t).encode()
 	s, err := key.signDetached(sessionContext, payload)
@@ -107,7 +107,7 @@ func TestSessionSignatureIsNoReleaseSignature(t *testing.T) {
 	wantRefused(t, "signed for another purpose", joinFile(payload, [][]byte{s}), trust(1, key), testDevice(), ErrSignature)
 }
 
-func TestStrangersSignatureRefused(t *testing.T) {
+func TestAttackStrangersSignature(t *testing.T) {
 	key, stranger := testKey(t, RoleRelease, 1), testKey(t, RoleRelease, 2)
 	m := smallManifest(t)
 	wantRefused(t, "unknown key", mustSign(t, m, stranger), trust(1, key), testDevice(), ErrSignature)
@@ -166,7 +166,7 @@ func mixSignatures(t *testing.T, signed []byte, key *PrivateKey) []byte {
 	return joinFile(payload, append(own, stolen...))
 }
 
-func TestBitFlipsRefused(t *testing.T) {
+func TestAttackAlteredManifest(t *testing.T) {
 	a, b := testKey(t, RoleRelease, 1), testKey(t, RoleRelease, 2)
 	signed := mustSign(t, smallManifest(t), a, b)
 	trusted, d := trust(2, a, b), testDevice()

@@ -13,8 +13,12 @@ import (
 	"unicode/utf8"
 )
 
-// MaxSession is the largest signed session description in bytes.
-const MaxSession = 4 << 10
+// MaxSession is the largest signed session description in bytes: 4 KiB, and MaxWraps wraps of MaxImages file keys each,
+// which have 1,403 bytes in it.
+const MaxSession = 92 << 10
+
+// MaxWraps bounds the groups that the file keys of a campaign are wrapped for.
+const MaxWraps = 64
 
 // DefaultHold is how long a device keeps a stage past the vote deadline,
 // unless the session description says otherwise.
@@ -76,9 +80,20 @@ type Session struct {
 	// transport id of Objects.Decision plus the wave, and needs to be told by the server key which one it is in.
 	Waves uint32
 
+	// Wraps are the file keys of sealed images as groups of devices can open them, see Recipient.Wrap; SealDevices is whether
+	// each device of the list is given them at the rendezvous as well, wrapped for it alone, when it proves its key.
+	Wraps       []Wrap
+	SealDevices bool
+
 	// Auth is AuthGroupMAC if the packets of the session are authenticated, with a key that the server gives to devices
 	// which prove theirs; empty if they are not.
 	Auth string
+}
+
+// A Wrap is what Recipient.Wrap made for a recipient.
+type Wrap struct {
+	To   KeyID
+	Keys []byte
 }
 
 // MaxWaves bounds the waves of a campaign.
@@ -215,6 +230,9 @@ func (s *Session) validate() error {
 	if err := s.validateGroup(); err != nil {
 		return err
 	}
+	if err := s.validateWraps(); err != nil {
+		return err
+	}
 	if err := s.Objects.validate(s.Waves); err != nil {
 		return err
 	}
@@ -240,6 +258,18 @@ func (s *Session) validateGroup() error {
 		// "NORM_NODE_NONE = 0x00000000 and NORM_NODE_ANY = 0xffffffff are reserved and MUST NOT be
 		// assigned to NORM participants." RFC 5740, Section 6.
 		return fmt.Errorf("node id %#x is reserved", s.NodeID)
+	}
+	return nil
+}
+
+func (s *Session) validateWraps() error {
+	if len(s.Wraps) > MaxWraps {
+		return fmt.Errorf("file keys wrapped for %d groups, limit %d", len(s.Wraps), MaxWraps)
+	}
+	for i, w := range s.Wraps {
+		if !validWrap(w.Keys) || slices.ContainsFunc(s.Wraps[:i], func(other Wrap) bool { return other.To == w.To }) {
+			return fmt.Errorf("wrap of file keys for %s: %d bytes, or there twice", w.To, len(w.Keys))
+		}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package manifest
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -35,15 +36,23 @@ type wireSession struct {
 	Waves        uint32      `cbor:"20,keyasint,omitempty"`
 	Repairs      []byte      `cbor:"21,keyasint,omitempty"`
 	RepairPort   uint16      `cbor:"22,keyasint,omitempty"`
+	Wraps        [][]byte    `cbor:"24,keyasint,omitempty"` // each a recipient's id, and the wrap
+	SealDevices  bool        `cbor:"25,keyasint,omitempty"`
 }
 
 // repairFormat is the version of session descriptions with a repair group. A device whose program knows version 1 only would
 // never hear a repair: it says so of the version, and does not begin.
 const repairFormat = 2
 
+// sealFormat is that of session descriptions with the file keys of sealed images.
+const sealFormat = 3
+
 // format is the version that a session is written in, which is the only one it may be read in.
 func (s *Session) format() uint64 {
-	if s.Repairs.IsValid() {
+	switch {
+	case len(s.Wraps) > 0 || s.SealDevices:
+		return sealFormat
+	case s.Repairs.IsValid():
 		return repairFormat
 	}
 	return formatVersion
@@ -70,6 +79,10 @@ func (s *Session) encode() ([]byte, error) {
 	if err := s.validate(); err != nil {
 		return nil, fmt.Errorf("manifest: session: %w", err)
 	}
+	var wraps [][]byte
+	for _, w := range s.Wraps {
+		wraps = append(wraps, slices.Concat(w.To[:], w.Keys))
+	}
 	return encMode.Marshal(&wireSession{
 		Format: s.format(), Campaign: s.Campaign[:], Serial: s.Serial,
 		Issued: s.Issued.Unix(), Expires: s.Expires.Unix(),
@@ -79,13 +92,14 @@ func (s *Session) encode() ([]byte, error) {
 		Start: s.Start.Unix(), MinRate: s.MinRate, VoteDeadline: s.VoteDeadline.Unix(),
 		Hold: int64(s.Hold / time.Second), Report: s.Report, Auth: s.Auth, Waves: s.Waves,
 		Repairs: s.Repairs.Addr().AsSlice(), RepairPort: s.Repairs.Port(),
+		Wraps: wraps, SealDevices: s.SealDevices,
 	})
 }
 
 // decodeSession returns the session in a payload whose signature holds.
 func decodeSession(payload []byte) (*Session, error) {
 	var w wireSession
-	if err := decodeExact(payload, repairFormat, &w); err != nil {
+	if err := decodeExact(payload, sealFormat, &w); err != nil {
 		return nil, err
 	}
 	if len(w.Campaign) != len(CampaignID{}) || len(w.Manifest) != len(Digest{}) || len(w.Targets) != len(Digest{}) {
@@ -106,7 +120,13 @@ func decodeSession(payload []byte) (*Session, error) {
 		Group: netip.AddrPortFrom(group, w.Port), Source: source, NodeID: w.NodeID,
 		Objects: Objects(w.Objects), FEC: FEC(w.FEC),
 		Start: moment(w.Start), MinRate: w.MinRate, VoteDeadline: moment(w.VoteDeadline),
-		Hold: duration(w.Hold), Report: w.Report, Auth: w.Auth, Waves: w.Waves,
+		Hold: duration(w.Hold), Report: w.Report, Auth: w.Auth, Waves: w.Waves, SealDevices: w.SealDevices,
+	}
+	for _, b := range w.Wraps {
+		if len(b) < len(KeyID{}) {
+			return nil, fmt.Errorf("%w: wrap of file keys", ErrMalformed)
+		}
+		s.Wraps = append(s.Wraps, Wrap{KeyID(b), b[len(KeyID{}):]})
 	}
 	if ok {
 		s.Repairs = netip.AddrPortFrom(repairs, w.RepairPort)

@@ -63,7 +63,7 @@ func TestSessionRoundTrip(t *testing.T) {
 	}
 }
 
-func TestOnlyHigherSerialReplaces(t *testing.T) {
+func TestAttackReplayedSession(t *testing.T) {
 	key := testKey(t, RoleServer, 1)
 	current := testSession(t)
 	current.Serial = 5
@@ -105,7 +105,7 @@ func TestExpiredSessionRefused(t *testing.T) {
 	}
 }
 
-func TestSessionByOtherKeyRefused(t *testing.T) {
+func TestAttackSessionOfAnotherKey(t *testing.T) {
 	server, release := testKey(t, RoleServer, 1), testKey(t, RoleRelease, 2)
 	s := testSession(t)
 	if _, err := s.Sign(release); !errors.Is(err, ErrKeyRole) {
@@ -125,7 +125,7 @@ func TestSessionByOtherKeyRefused(t *testing.T) {
 	}
 }
 
-func TestSessionBitFlipsRefused(t *testing.T) {
+func TestAttackAlteredSession(t *testing.T) {
 	key := testKey(t, RoleServer, 1)
 	signed := signSession(t, testSession(t), key)
 	for i := range signed {
@@ -234,7 +234,7 @@ func TestForeignSessionRefused(t *testing.T) {
 		change func(map[int]any)
 		want   error
 	}{
-		{"version 3", func(f map[int]any) { f[0], f[70] = 3, true }, ErrUnsupported},
+		{"version 4", func(f map[int]any) { f[0], f[70] = 4, true }, ErrUnsupported},
 		{"version 0", func(f map[int]any) { f[0] = 0 }, ErrUnsupported},
 		{"version 2 without a repair group", func(f map[int]any) { f[0] = 2 }, ErrMalformed},
 		{"version 1 with one", func(f map[int]any) { f[21], f[22] = []byte{239, 1, 2, 4}, 6003 }, ErrMalformed},

@@ -12,7 +12,7 @@ import (
 // MaxPayload the largest payload that Sign embeds.
 const (
 	MaxSigned  = MaxPayload + 256
-	MaxPayload = 64 << 10
+	MaxPayload = MaxSession
 )
 
 const signatureSize = 64 // Ed25519, RFC 8032

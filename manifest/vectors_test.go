@@ -39,6 +39,7 @@ func TestVectors(t *testing.T) {
 	a, b, server := vectorKeys(t)
 	golden(t, "small.manifest", mustSign(t, smallManifest(t), a))
 	golden(t, "full.manifest", mustSign(t, fullManifest(t), a, b))
+	golden(t, "sealed.manifest", mustSign(t, sealedManifest(t), a))
 	golden(t, "session.cose", signSession(t, testSession(t), server))
 
 	read := func(name string) []byte {
@@ -56,6 +57,10 @@ func TestVectors(t *testing.T) {
 	if m, err := Open(read("full.manifest"), trust(2, a, b), device); err != nil || !reflect.DeepEqual(m, fullManifest(t)) {
 		t.Errorf("full.manifest: %v", err)
 	}
+	device.Extensions = append(device.Extensions, ExtensionSealed)
+	if m, err := Open(read("sealed.manifest"), trust(1, a), device); err != nil || !reflect.DeepEqual(m, sealedManifest(t)) {
+		t.Errorf("sealed.manifest: %v", err)
+	}
 	if s, err := OpenSession(read("session.cose"), server.Public(), nil, testNow); err != nil || !reflect.DeepEqual(s, testSession(t)) {
 		t.Errorf("session.cose: %v", err)
 	}
@@ -71,6 +76,10 @@ func TestInspect(t *testing.T) {
 	out.WriteString("\n")
 	unsigned, _ := smallManifest(t).encode()
 	if err := Inspect(&out, joinFile(unsigned, nil)); err != nil {
+		t.Fatal(err)
+	}
+	out.WriteString("\n")
+	if err := Inspect(&out, mustSign(t, sealedManifest(t), a)); err != nil {
 		t.Fatal(err)
 	}
 	out.WriteString("\n")

@@ -24,6 +24,9 @@ type block struct {
 	told   numberSet // source symbols the application declared present, or has read
 	parity []parity  // those of repair, in the order they came
 
+	suspect   *suspicion // nil: there is none
+	strangers []stranger // symbols that came from another address than the first
+
 	phase    phase
 	io       int  // requests in flight
 	rejected bool // to be dropped when they are done
@@ -50,12 +53,16 @@ func (b *block) reset(o *incoming, number uint32, width int) {
 	*b = block{
 		object: o, number: number, k: o.layout.BlockLen(number), width: width,
 		source: b.source[:0], repair: b.repair[:0], lent: b.lent[:0], stored: b.stored[:0], told: b.told[:0], parity: b.parity[:0],
+		strangers: b.strangers[:0],
 	}
 	b.source = b.source.grown(b.k)
 }
 
 // has reports whether the symbol esi is held.
 func (b *block) has(esi int) bool {
+	if b.suspect.has(esi) {
+		return true
+	}
 	if esi < b.k {
 		return b.source.has(esi)
 	}

@@ -71,8 +71,10 @@ type SenderConfig struct {
 	// in our memory.
 	MaxBytes int64
 	// FlowControl holds what was sent or asked for until FlowControl*(K_sender+1)*GRTT_sender later, at least 20 ms, before
-	// it is purged: the time in which a NACK for it may come. If zero, 2, as NRL's implementation has it; if negative, what
-	// is sent may be purged at once. Acknowledgments that are asked for ([Sender.SetWatermark]) hold objects in either case.
+	// it is purged: the time in which a NACK for it may come. That is (2*K_sender+3)*GRTT_sender of a receiver that is in the
+	// hold-off of its last one, and as much again if that one or its repair is lost. If zero, 5, which is enough for both where
+	// K_sender is 4 (NRL's implementation has 2, by which a stream in a group that loses 5 % now and then breaks); if negative,
+	// what is sent may be purged at once. Acknowledgments that are asked for ([Sender.SetWatermark]) hold objects in either case.
 	FlowControl float64
 
 	// Track says which nodes are asked for acknowledgments where the application names none. If zero, none are.
@@ -107,6 +109,11 @@ type RateControl struct {
 	// Near is how many receivers more become PLRs because their feedback says that they bear hardly more than the current
 	// limiting receiver does, at most 15: when one of them takes its place, what it bears is known at once. If zero, none.
 	Near int
+	// Patience is how long the rate may stay at MinRate for the sake of receivers that report to bear less; then they are not
+	// reckoned with any more, nor is less than MinRate that is reported from their addresses. RFC 5740, Section 5.2 lets a sender
+	// "exclude exceptionally poorly performing (or otherwise badly behaving) receivers"; what one that is excluded bears is
+	// exceeded, so it should leave ([ReceiverConfig].MinRate). If zero, there is no limit.
+	Patience time.Duration
 	// Withhold keeps content back while no receiver answers probes: from the start until the first feedback, and when none came
 	// for RobustFactor probes. It is for groups in which somebody answers.
 	Withhold bool
@@ -135,6 +142,9 @@ type ReceiverConfig struct {
 	// Sender, unless zero, is the only sender listened to; SenderAddr, unless zero, the only address it is heard from.
 	Sender     NodeID
 	SenderAddr netip.Addr
+
+	// Evidence, unless nil, makes us doubt what only a sender can say; see there.
+	Evidence *EvidencePolicy
 
 	// Join says what is asked for that was sent before we came. If zero, JoinCurrent.
 	Join JoinPolicy
@@ -182,6 +192,16 @@ type ReceiverConfig struct {
 	Buffer int
 	// Memory, unless nil, is shared with other receivers, and Buffer then only what a block must fit in.
 	Memory *Memory
+
+	// Locate makes [Receiver.RejectRange] keep the blocks it is about, and ask for parity, two symbols for each wrong one, that
+	// tells which of their symbols are wrong; only those are missing then. So a forged datagram costs about its like, not a
+	// block. It takes an address for each symbol that does not come from where others do, and memory once something is wrong.
+	Locate bool
+	// Check, unless nil, says what the application knows of a source symbol: the bytes of an object from offset on. A symbol
+	// that it calls Forged takes no place in a block, and none that was rebuilt of forged parity reaches the sink. It is
+	// called for each source symbol that is new, for those rebuilt, and for those of blocks found wrong; it must not keep the
+	// symbol nor call methods of the Receiver.
+	Check func(h Handle, offset int64, symbol []byte) Verdict
 
 	// Auth, unless nil, authenticates all packets (RFC 6584): ours are sealed, what is not authentic is dropped unseen.
 	Auth *auth.Config
@@ -234,7 +254,7 @@ const (
 	defaultBackoffSSM   = 6
 	defaultGroupSize    = 10_000 // RFC 5740, Section 5.5.4
 	defaultRobustFactor = 20     // RFC 5740, Section 6
-	defaultFlowControl  = 2
+	defaultFlowControl  = 5
 	defaultBuffer       = 8 << 20
 	maxHeldObjects      = 1<<15 - 1
 	maxRate             = 1e15 // bits per second
@@ -350,6 +370,8 @@ func (c RateControl) resolve(rate float64, segmentSize int) (RateControl, error)
 		return c, fmt.Errorf("norm: MaxRate %g: want bits per second, at most %g", c.MaxRate, maxRate)
 	case !(c.StartRate >= c.MinRate && c.StartRate <= c.MaxRate):
 		return c, fmt.Errorf("norm: StartRate %g: want it between the least and the greatest rate", c.StartRate)
+	case c.Patience < 0:
+		return c, fmt.Errorf("norm: Patience %v: want a time", c.Patience)
 	case c.Near < 0 || c.Near >= maxListed:
 		return c, fmt.Errorf("norm: Near %d: want at most %d receivers", c.Near, maxListed-1)
 	case len(c.Potential) > maxPotential:
@@ -382,6 +404,12 @@ func defaultBurst(rate float64, maxDatagram int) int {
 func (c ReceiverConfig) resolve() (ReceiverConfig, error) {
 	if err := cmp.Or(checkNode(c.Node, c.Group), CheckRepairGroup(c.RepairGroup, c.Group)); err != nil {
 		return c, err
+	}
+	if c.Evidence != nil {
+		var err error
+		if c.Evidence, err = c.Evidence.resolve(c.Group.Addr()); err != nil {
+			return c, err
+		}
 	}
 	c.RobustFactor = cmp.Or(c.RobustFactor, defaultRobustFactor)
 	c.MinGRTT = cmp.Or(c.MinGRTT, time.Millisecond)

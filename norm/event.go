@@ -63,6 +63,9 @@ const (
 	// SenderMoved: the sender is heard from another address, From, and its state kept. Unicast feedback goes there from now
 	// on. Receiver: Sender, Instance, From.
 	SenderMoved
+	// SymbolForged: a symbol in the name of a sender was found to be forged, the first from an address. From is that address,
+	// which may be the sender's own, if somebody forges that too. Receiver: Sender, Instance, From.
+	SymbolForged
 	// NodeCollision: another node uses our NormNodeId. Node is that id. Both.
 	NodeCollision
 	// StreamWritable: there is room again in a stream whose Write took less than it was given. Sender: Object.
@@ -98,7 +101,7 @@ var eventNames = [...]string{
 	ObjectAborted: "object-aborted", ObjectSent: "object-sent", ObjectPurged: "object-purged", Vacancy: "vacancy",
 	NodeAcknowledged: "node-acknowledged", NodeSilent: "node-silent", AcksDone: "acks-done", CommandSent: "command-sent",
 	AckRequested: "ack-requested", AppCommand: "app-command", Flushed: "flushed", Ended: "ended",
-	SenderMoved: "sender-moved", NodeCollision: "node-collision",
+	SenderMoved: "sender-moved", SymbolForged: "symbol-forged", NodeCollision: "node-collision",
 	StreamWritable: "stream-writable", StreamReadable: "stream-readable", StreamBreak: "stream-break",
 }
 

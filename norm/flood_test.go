@@ -22,8 +22,8 @@ func heap() int64 {
 // Buffer. If each of their datagrams left something behind, it would be several times as much.
 const floodMemory = 1 << 20
 
-// TestFloodsTakeLittleMemory lets strangers say what they like in the middle of a transfer, which is then completed.
-func TestFloodsTakeLittleMemory(t *testing.T) {
+// TestAttackReceiverMemory lets strangers say what they like in the middle of a transfer, which is then completed.
+func TestAttackReceiverMemory(t *testing.T) {
 	o := blocks(t, 7, 40)
 	small := objectWith(t, 0, 16, o.params)
 	// say appends a datagram of a sender.
@@ -116,9 +116,9 @@ func TestFloodsTakeLittleMemory(t *testing.T) {
 	}
 }
 
-// TestFeedbackFloodTakesLittleMemory lets a hundred thousand nodes that do not exist ask a sender for what never was, and for
+// TestAttackSenderMemory lets a hundred thousand nodes that do not exist ask a sender for what never was, and for
 // what was, while it sends.
-func TestFeedbackFloodTakesLittleMemory(t *testing.T) {
+func TestAttackSenderMemory(t *testing.T) {
 	r := newRig(t, nil)
 	r.enqueue(100*4*50, nil)
 	r.run(time.Second)

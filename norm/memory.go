@@ -13,6 +13,7 @@ type stock struct {
 	freed   []*block // to be used again
 	freedIO []*IO    // likewise
 	decoder *decoder // made when first needed
+	extra   int      // bytes of pool for symbols of suspect blocks beyond k
 	keep    int      // bytes of each symbol; 0: all
 }
 

@@ -25,7 +25,8 @@ type Receiver struct {
 	kept    []*incoming // complete ones that can still be rejected, oldest first
 	answers []answer    // of the application to NORM_CMD(ACK_REQ), given beforehand
 
-	leaving  bool // Leave was called
+	vigil    *vigil // nil: forged symbols are not looked for
+	leaving  bool   // Leave was called
 	feedback feedbackNumbering
 	echo     *echo // nil: nothing with our node id was heard
 
@@ -58,6 +59,9 @@ func NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 	} else {
 		r.stock = &stock{pool: bufferPool{limit: cfg.Buffer}}
 	}
+	if cfg.Locate || cfg.Check != nil {
+		r.vigil = new(vigil)
+	}
 	return r, nil
 }
 
@@ -84,9 +88,14 @@ func (r *Receiver) Handle(now time.Time, d Datagram) {
 		r.stats.Reports++ // "the format of NORM_REPORT is undefined"
 	case r.cfg.Sender != 0 && h.Source != r.cfg.Sender, r.cfg.SenderAddr.IsValid() && d.From.Addr() != r.cfg.SenderAddr:
 		r.stats.Drops.Foreign++
+	case r.ignores(now, h.Source, d.From):
+		r.stats.Drops.Ignored++
 	default:
+		if r.vigil != nil {
+			r.vigil.from = d.From
+		}
 		err := r.handleSender(now, d)
-		if s := r.senders[h.Source]; s != nil && err != errForeign {
+		if s := r.senders[h.Source]; s != nil && err != errForeign && err != errDisbelieved {
 			r.arrived(now, s, h.Sequence, d)
 			if err == nil {
 				r.locate(now, s, d.From)
@@ -101,6 +110,9 @@ func (r *Receiver) handleSender(now time.Time, d Datagram) error {
 	h, sh, err := wire.PeekSender(d.B)
 	if err != nil {
 		return err
+	}
+	if !r.believes(now, h.Source, sh.Instance, d) {
+		return errDisbelieved
 	}
 	switch h.Type {
 	case wire.TypeData:
@@ -179,6 +191,9 @@ var (
 	errForeign = errors.New("norm: foreign")
 	errUseless = errors.New("norm: useless")
 	errRefused = errors.New("norm: refused")
+	errForged  = errors.New("norm: forged")
+
+	errDisbelieved = errors.New("norm: disbelieved")
 )
 
 // count counts a dropped message.
@@ -189,6 +204,10 @@ func (r *Receiver) count(err error) {
 		r.stats.Drops.Foreign++
 	case errRefused:
 		r.stats.Drops.Refused++
+	case errDisbelieved:
+		r.stats.Drops.Disbelieved++
+	case errForged:
+		r.stats.Drops.Forged++
 	case errUseless, wire.ErrType, wire.ErrCmdType, wire.ErrFECID, wire.ErrAckType:
 		r.stats.Drops.Useless++
 	default:
@@ -213,6 +232,9 @@ func (r *Receiver) Advance(now time.Time) {
 		}
 		if due(s.repairs.deadline(), now) {
 			r.repairsTimeout(now, s)
+		}
+		if due(s.standing.deadline(), now) {
+			r.end(s)
 		}
 	}
 	r.purgeSenders(now)

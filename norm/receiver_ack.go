@@ -43,14 +43,14 @@ func (r *Receiver) handleCC(now time.Time, m *wire.CC) error {
 		return err
 	}
 	p := &s.probe
-	if p.heard && m.CCSequence.Before(p.sequence) {
-		return nil // reordered
+	if p.heard && m.CCSequence.Before(p.sequence) && s.standing == nil {
+		return nil // reordered, or all that follow one forged number; what it tells is right in any order
 	}
 	p.heard, p.sequence, p.sent, p.arrived = true, m.CCSequence, m.SendTime, now
 	node, listed := m.Nodes.Find(r.cfg.Node)
 	told := listed && node.Flags&wire.CCFlagRTT != 0
 	if told {
-		p.rtt, p.hasRTT = node.RTT, true
+		p.rtt, p.hasRTT = s.tellRTT(now, node.RTT), true
 	}
 	rate, asked := m.Extensions.Rate()
 	if p.asked = asked; !asked || r.cfg.Silent {

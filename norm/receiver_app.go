@@ -136,6 +136,10 @@ func (r *Receiver) presentSymbols(o *incoming, b *block, n uint32, at Range) {
 	if b != nil && (b.phase != collecting || b.rejected) {
 		return
 	}
+	if b != nil && b.suspect != nil {
+		r.presentSuspect(b, at)
+		return
+	}
 	for i := range l.BlockLen(n) {
 		start, size := int64(l.Offset(n, i)), int64(l.SymbolLen(n, i))
 		if start < at.Offset || start+size > at.End() || b != nil && b.occupied(i) {
@@ -164,7 +168,8 @@ func (r *Receiver) finishPresent(b *block) {
 }
 
 // RejectRange takes back the delivery of bytes that turned out to be wrong: every symbol of the blocks they are in is
-// dropped and asked for again, and those blocks are reported again by ObjectData. It works for objects in progress and
+// dropped and asked for again, and those blocks are reported again by ObjectData. With [ReceiverConfig].Locate the blocks
+// stay, and what is asked for is parity that tells which of their symbols are wrong. It works for objects in progress and
 // for the last MaxObjects that are complete, which then become complete once more. The error is [ErrUnknownObject], or
 // names a range beyond the object.
 func (r *Receiver) RejectRange(now time.Time, h Handle, at Range) error {
@@ -177,6 +182,9 @@ func (r *Receiver) RejectRange(now time.Time, h Handle, at Range) error {
 	}
 	for n := o.blockAt(at.Offset); n <= o.blockAt(at.End()-1); n++ {
 		b := o.block(n)
+		if b != nil && r.rejectOpen(b, at) {
+			continue
+		}
 		if b != nil {
 			for i := range b.k {
 				if b.told.has(i) {
@@ -191,6 +199,9 @@ func (r *Receiver) RejectRange(now time.Time, h Handle, at Range) error {
 				o.received -= int64(o.layout.Offset(n, k-1)) + int64(o.layout.SymbolLen(n, k-1)) - int64(o.layout.Offset(n, 0))
 			}
 			o.reopen(n)
+			if b == nil {
+				r.takeBack(o, n)
+			}
 		}
 	}
 	return nil

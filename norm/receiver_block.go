@@ -29,6 +29,7 @@ func (r *Receiver) freeBlock(b *block) {
 		o.stream.fresh.remove(b)
 		b.fresh = false
 	}
+	r.trust(b)
 	if b.buf != nil {
 		if b.phase == collecting && o.stream == nil {
 			r.held.remove(b)
@@ -87,11 +88,16 @@ func (r *Receiver) finish(b *block) {
 	if b.buf != nil {
 		r.held.remove(b)
 	}
-	if b.missing() == 0 {
+	if b.missing() == 0 && b.suspect == nil {
+		r.record(b)
 		r.write(b)
 		return
 	}
-	// What is in the sink of the block is needed for decoding.
+	r.fetch(b)
+}
+
+// fetch has what is in the sink of a block read, which is needed for decoding.
+func (r *Receiver) fetch(b *block) {
 	b.phase = fetching
 	r.each(b, func(i int) bool { return b.occupied(i) && b.stored.has(i) }, func(first, last int) {
 		r.request(b, Read, first, last)
@@ -103,7 +109,18 @@ func (r *Receiver) finish(b *block) {
 
 // decode completes a block from parity, and has it written.
 func (r *Receiver) decode(b *block) {
-	if r.rebuild(b) {
+	if b.suspect != nil {
+		if !r.judge(b) {
+			return
+		}
+		if o := b.object; !o.isDone(b.number) {
+			o.setDone(b.number)
+		}
+	}
+	if b.missing() == 0 {
+		r.record(b)
+		r.write(b)
+	} else if r.rebuild(b) {
 		r.write(b)
 	}
 }
@@ -117,6 +134,12 @@ func (r *Receiver) rebuild(b *block) bool {
 		r.abort(b.object, err) // a scheme that cannot decode what it accepted: an error of ours, but no reason to panic
 		return false
 	}
+	if !r.credible(b) {
+		r.disbelieve(b)
+		return false
+	}
+	r.decoder.settle(b)
+	r.record(b)
 	r.stats.Decoded += uint64(b.missing())
 	for i := range b.k {
 		if b.source.has(i) {

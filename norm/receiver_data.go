@@ -12,6 +12,9 @@ const maxBlocks = 1 << 24
 
 // handleData processes a NORM_DATA.
 func (r *Receiver) handleData(now time.Time, m *wire.Data) error {
+	if !r.cfg.Evidence.expects(m.Object) {
+		return errDisbelieved
+	}
 	s, err := r.sender(now, m.Header, m.SenderHeader)
 	if err != nil {
 		return err
@@ -30,7 +33,11 @@ func (r *Receiver) handleData(now time.Time, m *wire.Data) error {
 		err = r.place(o, id, m.Payload, flags&wire.FlagRepair != 0)
 	}
 	if err == nil {
-		r.reach(now, s, mark{object: m.Object, block: s.index(m.Object, id.Block)})
+		at := mark{object: m.Object, block: s.index(m.Object, id.Block)}
+		if flags&wire.FlagRepair == 0 {
+			at = s.fresh(at)
+		}
+		r.reach(now, s, at)
 	}
 	return err
 }
@@ -47,6 +54,9 @@ func (r *Receiver) isParity(s *remote, m *wire.Data, id wire.PayloadID) bool {
 
 // handleInfo processes a NORM_INFO.
 func (r *Receiver) handleInfo(now time.Time, m *wire.Info) error {
+	if !r.cfg.Evidence.expects(m.Object) {
+		return errDisbelieved
+	}
 	s, err := r.sender(now, m.Header, m.SenderHeader)
 	if err != nil {
 		return err
@@ -192,6 +202,8 @@ func (r *Receiver) store(o *incoming, n uint32, esi int, payload []byte) error {
 	case b != nil && (b.phase != collecting || b.rejected):
 		r.stats.NoBuffer++
 		return nil
+	case r.refuses(o, n, esi, payload):
+		return errForged
 	case b == nil:
 		b = r.newBlock(o, n)
 	}
@@ -201,12 +213,18 @@ func (r *Receiver) store(o *incoming, n uint32, esi int, payload []byte) error {
 		r.dropEmpty(b)
 		return nil
 	}
-	b.put(esi, payload)
+	if b.held < b.k {
+		b.put(esi, payload)
+	} else {
+		b.putExtra(esi, payload)
+	}
+	r.note(b, esi)
+	o.remote.standing.came()
 	r.stats.Data++
 	if o.stream != nil && esi < b.k {
 		r.storedSegment(b, esi)
 	}
-	if b.held == b.k && o.state == accepted {
+	if b.enough() && o.state == accepted {
 		r.finish(b)
 	}
 	if o.stream != nil {

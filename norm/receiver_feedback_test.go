@@ -203,8 +203,8 @@ func TestGuard(t *testing.T) {
 	}
 }
 
-// TestForgedSuppression: somebody asks for all a receiver lacks, in each cycle, and nothing comes of it. N-7-14
-func TestForgedSuppression(t *testing.T) {
+// TestAttackSuppression: somebody asks for all a receiver lacks, in each cycle, and nothing comes of it. N-7-14
+func TestAttackSuppression(t *testing.T) {
 	forge := func(g *receiverRig, o *testObject) {
 		g.overhear(rigSender, rigInstance, func(w *wire.RepairWriter) {
 			w.Item(wire.RepairObject, o.position(o.id, 0, 0))

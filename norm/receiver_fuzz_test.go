@@ -2,6 +2,7 @@ package norm
 
 import (
 	"errors"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -35,10 +36,17 @@ func FuzzReceiver(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x00\x01\x00\x00\x01\x02\x07\x01\x06"), uint64(1))
 	f.Add([]byte("\x04\x01\x00\x01\x00\x00\x02\x01\x07\x07\x07\x05\x00\x06\x08\x09\x0a\x0b\x0c\x0d"), uint64(2))
 	f.Fuzz(func(t *testing.T, in []byte, seed uint64) {
-		r, err := NewReceiver(ReceiverConfig{
+		cfg := ReceiverConfig{
 			Node: rigReceiver, Group: rigGroup, Join: JoinPolicy(seed % 3), Patience: seed&8 != 0,
-			MaxSenders: 2, MaxObjects: 3, Buffer: 600, MaxObjectSize: 4000, Seed: seed,
-		})
+			MaxSenders: 2, MaxObjects: 3, Buffer: 600, MaxObjectSize: 4000, Seed: seed, Locate: seed&16 != 0,
+			Evidence: map[bool]*EvidencePolicy{true: {Trial: time.Second}}[seed&64 != 0],
+		}
+		if seed&32 != 0 { // somebody knows something of symbols
+			cfg.Check = func(_ Handle, at int64, symbol []byte) Verdict {
+				return Verdict((at + int64(seed>>7) + int64(len(symbol))) % 3)
+			}
+		}
+		r, err := NewReceiver(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -133,7 +141,9 @@ func (z *fuzzer) application() {
 	}
 	h := z.handles[z.next(len(z.handles))]
 	at := Range{int64(z.next(256)), int64(z.next(256))}
-	switch z.next(6) {
+	switch z.next(7) {
+	case 6:
+		_ = z.r.Vouch(z.now, h)
 	case 0:
 		_ = z.r.Accept(z.now, h)
 	case 1:
@@ -162,7 +172,7 @@ func (z *fuzzer) send(m wire.Message) {
 	if err != nil {
 		return // a block or symbol that this code cannot name
 	}
-	z.r.Handle(z.now, Datagram{From: rigSource, B: b})
+	z.r.Handle(z.now, Datagram{From: []netip.AddrPort{rigSource, rigSource, rigSource, rigPeer}[z.next(4)], B: b})
 }
 
 // drain takes what the receiver wants done. Requests stay pending.
@@ -239,7 +249,7 @@ func (z *fuzzer) check() {
 	if len(r.senders) > 2 || len(r.order) != len(r.senders) {
 		z.t.Fatalf("%d senders", len(r.senders))
 	}
-	buffers, listed := 0, 0
+	buffers, listed, extra := 0, 0, 0
 	seen := map[*incoming]bool{}
 	visit := func(o *incoming) {
 		if o == nil || o == settled || seen[o] {
@@ -248,6 +258,13 @@ func (z *fuzzer) check() {
 		seen[o] = true
 		for n, b := range o.blocks {
 			buffers += cap(b.buf)
+			if x := b.suspect; x != nil {
+				buffers += cap(x.buf)
+				extra += cap(x.buf)
+				if len(x.extra) > x.want || b.held < b.k && len(x.extra) > 0 || b.k+x.want > o.layout.symbols(n) {
+					z.t.Fatalf("block %d: %d of %d symbols held, %d of %d extra", n, b.held, b.k, len(x.extra), x.want)
+				}
+			}
 			if b.object != o || o.layout.number(b.number) != n || b.held != b.source.count(b.k)+len(b.parity) || b.held > b.k ||
 				b.repair.count(1<<16) != len(b.parity) || b.lent.count(b.k) != len(b.parity) {
 				z.t.Fatalf("block %+v", b)
@@ -255,7 +272,7 @@ func (z *fuzzer) check() {
 			if b.phase == collecting && b.buf != nil && o.stream == nil {
 				listed++
 			}
-			if o.stream == nil && o.isDone(n) != (b.phase == fetching || b.phase == writing) && !b.rejected && o.state == accepted {
+			if o.stream == nil && o.isDone(n) != (b.phase == fetching || b.phase == writing) && b.suspect == nil && !b.rejected && o.state == accepted {
 				z.t.Fatalf("block %d done %v, phase %d", n, o.isDone(n), b.phase)
 			}
 		}
@@ -274,6 +291,9 @@ func (z *fuzzer) check() {
 			visit(o)
 		}
 	}
+	for _, o := range r.objects { // complete streams that were not read
+		visit(o)
+	}
 	for o := range seen {
 		if o.stream != nil {
 			continue // counts what was read
@@ -289,6 +309,9 @@ func (z *fuzzer) check() {
 	}
 	if r.pool.taken > r.cfg.Buffer || r.pool.taken-r.pool.idle != buffers {
 		z.t.Fatalf("%d bytes taken, %d idle, %d in blocks", r.pool.taken, r.pool.idle, buffers)
+	}
+	if r.extra != extra {
+		z.t.Fatalf("%d bytes counted as extra, %d in blocks", r.extra, extra)
 	}
 	for b := r.held.oldest; b != nil; b = b.newer {
 		listed--

@@ -17,7 +17,7 @@ func (r *Receiver) sender(now time.Time, h wire.Header, sh wire.SenderHeader) (*
 			return nil, errRefused
 		}
 	case s.heard && s.instance != sh.Instance:
-		if s.formerly(sh.Instance) {
+		if s.standing == nil && s.formerly(sh.Instance) {
 			return nil, errForeign // a late packet of the run before
 		}
 		r.restartSender(s, sh.Instance)
@@ -33,6 +33,7 @@ func (r *Receiver) sender(now time.Time, h wire.Header, sh wire.SenderHeader) (*
 		r.senderEvent(SenderSeen, s)
 	}
 	s.update(r, now, h, sh)
+	r.goesOn(s)
 	return s, nil
 }
 
@@ -55,6 +56,9 @@ func (r *Receiver) addSender(id NodeID) *remote {
 		r.senders = make(map[NodeID]*remote)
 	}
 	s := &remote{id: id, mode: r.cfg.Nack}
+	if r.cfg.Evidence != nil {
+		s.standing = new(standing)
+	}
 	r.senders[id] = s
 	r.order = append(r.order, s)
 	return s
@@ -188,12 +192,22 @@ func (r *Receiver) handleEOT(now time.Time, m *wire.EOT) error {
 		return errForeign
 	}
 	s.update(r, now, m.Header, m.SenderHeader)
+	if s.standing != nil {
+		s.standing.announceEnd(now)
+		return nil
+	}
+	r.end(s)
+	return nil
+}
+
+// end ends the run of a sender.
+func (r *Receiver) end(s *remote) {
+	s.standing.goOn()
 	r.abortAll(s, ErrSenderEnded)
 	s.ended = true
 	s.active = time.Time{}
 	s.nack, s.probe, s.acks, s.repairs = nackCycle{}, probe{}, nil, nil
 	r.senderEvent(SenderEnded, s)
-	return nil
 }
 
 // handleSquelch processes a NORM_CMD(SQUELCH): what is before the sender's repair window, or listed, is not repaired
@@ -204,6 +218,9 @@ func (r *Receiver) handleSquelch(now time.Time, m *wire.Squelch) error {
 	s, err := r.sender(now, m.Header, m.SenderHeader)
 	if err != nil {
 		return err
+	}
+	if !s.answered(now) {
+		return errDisbelieved
 	}
 	start := s.payloadID(m.Position, m.Extensions).Block
 	for _, o := range s.presets {

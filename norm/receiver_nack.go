@@ -57,9 +57,15 @@ func (r *Receiver) reach(now time.Time, s *remote, m mark) {
 // this transmission position", RFC 5740, Section 4.2.3.1. The position of NORM_DATA is not included, and if it were
 // not here either, the last symbol of all would never be asked for.
 func (r *Receiver) handleFlush(now time.Time, m *wire.Flush) error {
+	if !r.cfg.Evidence.expects(m.Object) {
+		return errDisbelieved
+	}
 	s, err := r.sender(now, m.Header, m.SenderHeader)
 	if err != nil {
 		return err
+	}
+	if at := s.locate(m.Position, m.Extensions); !s.reaches(now, s.through(m.Object, at.Block, int(at.Symbol))) {
+		return errDisbelieved
 	}
 	s.active, s.fecID, s.patient = now, m.FECID, false
 	if !s.synced {
@@ -118,6 +124,7 @@ func (r *Receiver) inactivityTimeout(now time.Time, s *remote) {
 		return // asked often enough
 	}
 	s.patient = false
+	s.unsquelch()
 	if s.reached && !s.position.whole {
 		// Nothing will tell how far the sender came; the block it was in counts as sent, without parity if it is of a stream.
 		p := s.position
@@ -182,6 +189,9 @@ func (r *Receiver) nackTimeout(now time.Time, s *remote) {
 		c.state = nackIdle
 		return
 	}
+	if s.standing != nil && s.insists(r.cfg.MaxSuppressed) && s.earlier(c.limit, s.position) == s.position {
+		s.position = c.limit // it did not go back to repair what we lack, or not for so long
+	}
 	switch {
 	case !s.lacks(c.limit) && !(c.advertised && s.lacks(s.position)): // repaired for the sake of others
 		c.state = nackIdle
@@ -199,6 +209,7 @@ func (r *Receiver) nackTimeout(now time.Time, s *remote) {
 		r.suppress(now, s)
 	default:
 		c.due, c.starve = true, starvation{}
+		s.standing.requested(now)
 		s.holdNack(now) // "At this time, the receiver begins a "holdoff" period"
 	}
 }

@@ -149,7 +149,7 @@ func (o *incoming) explicitNeeds(n uint32, part int, yield func(need) bool) bool
 // block, the receiver SHALL request only those repair symbols from the first set it has not yet received up to the
 // remaining erasure count". RFC 5740, Section 5.3.
 func (b *block) needs(yield func(need) bool) bool {
-	erasures := b.k - b.held
+	erasures := b.lacks()
 	if b.phase == fetching || b.phase == writing || erasures == 0 {
 		return true
 	}
@@ -157,7 +157,10 @@ func (b *block) needs(yield func(need) bool) bool {
 	if first == 0 {
 		first = b.missing()
 	}
-	available := min(first, b.object.layout.usableParity(b.number))
+	available := b.object.layout.usableParity(b.number)
+	if b.suspect == nil { // which is not about the first repair attempt, but about what was thought complete
+		available = min(first, available)
+	}
 	parity := 0 // of the first set, not yet received
 	for esi := b.k; esi < b.k+available; esi++ {
 		if !b.has(esi) {
@@ -171,13 +174,13 @@ func (b *block) needs(yield func(need) bool) bool {
 	data := erasures - parity
 	from := b.k
 	for n := data; n > 0; {
-		if from--; !b.source.has(from) {
+		if from--; !b.has(from) {
 			n--
 		}
 	}
 	segments := segmentRuns{need: need{flags: wire.RepairSegment, object: b.object.id, block: b.number}, yield: yield}
 	for esi := from; esi < b.k; esi++ {
-		if !b.source.has(esi) && !segments.add(esi) {
+		if !b.has(esi) && !segments.add(esi) {
 			return false
 		}
 	}

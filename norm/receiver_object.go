@@ -35,6 +35,8 @@ type incoming struct {
 	io       int               // requests in flight
 	received int64             // bytes in the sink, or read from a stream
 
+	suspected map[uint32]uint8 // blocks that were found wrong, and how often
+
 	stream *inStream // of a stream
 	left   time.Time // when the sender's transmit position had left it; zero: not yet, or there is no MaxDelay
 }
@@ -73,6 +75,13 @@ func (o *incoming) reopen(n uint32) {
 	o.doneN--
 	if n >= o.join {
 		o.open = min(o.open, n)
+	}
+}
+
+// unsetDone records that block n is wanted, if it was not.
+func (o *incoming) unsetDone(n uint32) {
+	if o.isDone(n) {
+		o.reopen(n)
 	}
 }
 

@@ -17,6 +17,8 @@ type remote struct {
 	ended    bool // NORM_CMD(EOT) was received
 	heardAt  time.Time
 	at       whereabouts
+	standing *standing // nil without an EvidencePolicy
+	origins  *origins  // nil: its symbols come from one address
 
 	// What it advertises in each message: GRTT_sender, K_sender and GSIZE_sender.
 	grtt      time.Duration
@@ -52,11 +54,17 @@ type remote struct {
 // update takes what every sender message advertises. "It is also important receivers rescale the T_inactivity timeout
 // as the sender's advertised GRTT changes": timers hold when they began, not when they end. RFC 5740, Section 5.3.
 func (s *remote) update(r *Receiver, now time.Time, h wire.Header, sh wire.SenderHeader) {
+	before := s.heardAt
 	s.heardAt, s.silent = now, 0
 	if s.active.IsZero() {
 		s.active = now // watched from now on; that it probes alone does not make it active again
 	}
-	s.grtt = min(max(wire.DecodeRTT(sh.GRTT), r.cfg.MinGRTT), r.cfg.MaxGRTT)
+	grtt := min(max(wire.DecodeRTT(sh.GRTT), r.cfg.MinGRTT), r.cfg.MaxGRTT)
+	if p := r.cfg.Evidence; p != nil {
+		s.follow(p, grtt, sh, now.Sub(before))
+		return
+	}
+	s.grtt = grtt
 	s.backoff = int(sh.Backoff)
 	s.groupSize = wire.DecodeGroupSize(sh.GroupSize)
 }
@@ -78,7 +86,7 @@ func (s *remote) inactive(robust int) time.Time {
 // deadline returns the earliest running timer of s.
 func (s *remote) deadline(robust int) time.Time {
 	first := earlier(earlier(s.nack.deadline(), s.probe.deadline()), earlier(s.acks.deadline(), s.repairs.deadline()))
-	return earlier(first, earlier(s.inactive(robust), s.overdue))
+	return earlier(earlier(first, s.standing.deadline()), earlier(s.inactive(robust), s.overdue))
 }
 
 // arrivals follows a sender's sequence numbers to count what was lost.
@@ -121,5 +129,6 @@ func (s *remote) restart(instance InstanceID) {
 	*s = remote{
 		id: s.id, instance: instance, former: [2]InstanceID{s.instance, s.former[0]}, formerN: min(s.formerN+1, 2),
 		heard: true, presets: s.presets, mode: s.mode, fecID: s.fecID, segmentSize: s.segmentSize,
+		standing: s.standing, origins: s.origins, heardAt: s.heardAt, grtt: s.grtt, groupSize: s.groupSize,
 	}
 }

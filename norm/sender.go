@@ -47,10 +47,11 @@ type Sender struct {
 	flusher
 	squelcher
 	servicer
-	flow    flowControl
-	acks    asker
-	tracked tracker
-	app     commander
+	addresses addresses
+	flow      flowControl
+	acks      asker
+	tracked   tracker
+	app       commander
 
 	events   []Event
 	collided bool
@@ -128,7 +129,9 @@ func (s *Sender) Advance(now time.Time) {
 
 // expire does what is due.
 func (s *Sender) expire(now time.Time) {
-	s.laps += s.pacer.update(now) / float64(2*max(s.bytes, 1))
+	bytes := s.pacer.update(now)
+	s.laps += bytes / float64(2*max(s.bytes, 1))
+	s.grant(now, bytes)
 	if due(s.timers[timerAggregate], now) {
 		s.rewind(now)
 	}

@@ -24,7 +24,7 @@ type nackReader struct {
 // "If additional NORM_NACK messages are received during this sender "holdoff" period, the sender will immediately
 // incorporate these late-arriving messages into its pending transmission state if, and only if, the NACK content is
 // ordinally greater than the sender's current transmission position." RFC 5740, Section 5.4.1.
-func (s *Sender) collect(now time.Time, m *wire.Nack, unicast bool) {
+func (s *Sender) collect(now time.Time, m *wire.Nack, d Datagram) {
 	s.serial++
 	r := nackReader{Sender: s, now: now, late: !s.timers[timerHoldoff].IsZero(), deaf: !m.Extensions.Repair()}
 	for request := range m.Requests() {
@@ -36,13 +36,14 @@ func (s *Sender) collect(now time.Time, m *wire.Nack, unicast bool) {
 		s.stats.Drops.Useless++
 	}
 	s.charge(now, m.Source, r.cost)
+	s.debit(now, d.From.Addr(), r.cost)
 	switch {
 	case r.late && r.wanted:
 		s.incorporate()
 	case r.late && r.behind:
 		s.stats.NacksIgnored++
 	case r.wanted:
-		if unicast {
+		if s.unicast(d) {
 			s.advertiseSoon(now)
 		}
 		s.aggregate(now)

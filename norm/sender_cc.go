@@ -27,6 +27,7 @@ type rateControl struct {
 	resting    bool    // there is nothing to send
 	stopped    bool    // by SetRate(0)
 
+	lag    laggards
 	list   wire.CCNodeList
 	advice advice
 }
@@ -98,7 +99,8 @@ func (s *Sender) identified() bool {
 }
 
 // handleCC takes the congestion control feedback in a NORM_ACK or NORM_NACK.
-func (s *Sender) handleCC(now time.Time, from NodeID, rtt time.Duration, ext wire.Extensions, unicast bool) {
+func (s *Sender) handleCC(now time.Time, d Datagram, from NodeID, rtt time.Duration, ext wire.Extensions) {
+	unicast := s.unicast(d)
 	x, ok := ext.CC()
 	switch {
 	case !ok:
@@ -127,6 +129,7 @@ func (s *Sender) handleCC(now time.Time, from NodeID, rtt time.Duration, ext wir
 		report.RTT = wire.DecodeRTT(x.RTT)
 	}
 	report.Rate = s.heardRate(now, report, ext)
+	s.judge(&report, d.From.Addr())
 	s.controller.Report(now, report, s.grtt.advertised, s.contentReady())
 	s.adapt(now)
 	if !limited && s.identified() {
@@ -146,6 +149,7 @@ func (s *Sender) control(now time.Time) {
 	}
 	s.grtt.remember(s.controller.Greatest())
 	s.controller.Resume(now, s.grtt.advertised)
+	s.expel(now)
 	s.controller.Probe(now, uint16(s.ccSequence), s.grtt.advertised, !s.resting)
 	s.adapt(now)
 }

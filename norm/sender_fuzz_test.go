@@ -16,7 +16,7 @@ import (
 func FuzzSender(f *testing.F) {
 	p := fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 4, MaxParity: 4, SegmentSize: 100}
 	seed := func(steps ...[]byte) {
-		for mode := range byte(16) {
+		for mode := range byte(32) {
 			in := []byte{mode}
 			for i, s := range steps {
 				in = append(append(in, byte(20*i), byte(len(s))), s...)
@@ -64,6 +64,10 @@ func FuzzSender(f *testing.F) {
 			}
 			if mode&4 != 0 {
 				c.FEC.ID = fec.SmallBlockSystematic
+			}
+			if mode&16 != 0 {
+				c.Service = ServicePolicy{AddressShare: 0.5, AddressMessages: 5}
+				c.Rate, c.Control = 0, &RateControl{StartRate: 200e3, MinRate: 200e3, MaxRate: 200e3, Patience: time.Second}
 			}
 		})
 		r.enqueue(1200, nil)

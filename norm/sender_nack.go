@@ -19,6 +19,8 @@ func (s *Sender) Handle(now time.Time, d Datagram) {
 		s.stats.Drops.notAuthentic(forged)
 	case h.Source == s.cfg.Node:
 		s.handleOwn(d, h)
+	case (h.Type == wire.TypeNack || h.Type == wire.TypeAck) && !s.hears(now, d.From.Addr()):
+		s.stats.Drops.Refused++
 	case h.Type == wire.TypeNack:
 		s.handleNack(now, d)
 	case h.Type == wire.TypeAck:
@@ -74,7 +76,7 @@ func (s *Sender) handleAck(now time.Time, d Datagram) {
 		s.stats.Acks++
 		s.track(m.Source, m.AckType == wire.AckCC)
 		rtt := s.handleResponse(now, m.GRTTResponse)
-		s.handleCC(now, m.Source, rtt, m.Extensions, s.unicast(d))
+		s.handleCC(now, d, m.Source, rtt, m.Extensions)
 	}
 }
 
@@ -93,12 +95,12 @@ func (s *Sender) handleNack(now time.Time, d Datagram) {
 		s.stats.NacksHeard++
 		s.track(m.Source, false)
 		rtt := s.handleResponse(now, m.GRTTResponse)
-		s.handleCC(now, m.Source, rtt, m.Extensions, s.unicast(d))
-		if !s.serves(now, m.Source) {
+		s.handleCC(now, d, m.Source, rtt, m.Extensions)
+		if !s.serves(now, m.Source) || s.owes(now, d.From.Addr()) {
 			s.stats.NacksRefused++
 			return
 		}
-		s.collect(now, m, s.unicast(d))
+		s.collect(now, m, d)
 	}
 }
 

@@ -24,6 +24,14 @@ type ServicePolicy struct {
 	// NACKs are ignored while it is beyond what that gives in 10 s. If zero, there is no such limit. Node ids can be
 	// forged: this is for receivers that are too slow, the fields above also for attackers.
 	NodeShare float64
+	// AddressShare is the share of the rate, above 0 and at most 1, that may be asked for from one source address over time, by
+	// whatever node ids, while there is new content to send or others ask, and 1 otherwise; NACKs from there are ignored while it is
+	// beyond what that gives in 10 s. If zero, there is no such limit. All receivers behind an address translator have one
+	// address.
+	AddressShare float64
+	// AddressMessages is how many NORM_NACK and NORM_ACK from one source address are read in a second, ten times as many at once.
+	// If zero, all are.
+	AddressMessages float64
 	// Window is how long an object is repaired when it was sent once; then it is purged, as if to make room, and
 	// NORM_CMD(SQUELCH) tells those who still ask. Pinned objects are kept. If zero, only MaxObjects and MaxBytes
 	// bound the repair window.
@@ -47,6 +55,8 @@ func (p ServicePolicy) resolve() (ServicePolicy, error) {
 		return p, fmt.Errorf("norm: Service.RepairShare %g: want a share above 0, at most 1", p.RepairShare)
 	case !(p.NodeShare >= 0 && p.NodeShare <= 1):
 		return p, fmt.Errorf("norm: Service.NodeShare %g: want a share above 0, at most 1", p.NodeShare)
+	case !(p.AddressShare >= 0 && p.AddressShare <= 1) || !(p.AddressMessages == 0 || p.AddressMessages >= 1):
+		return p, fmt.Errorf("norm: Service: AddressShare %g, AddressMessages %g: want a share above 0, at most 1, and at least one message", p.AddressShare, p.AddressMessages)
 	case p.Window < 0:
 		return p, fmt.Errorf("norm: Service.Window %v: want a time", p.Window)
 	}

@@ -11,6 +11,8 @@ import (
 const (
 	// trialBlocks is how many trials of one level it takes to raise it, and after how many blocks one goes with less.
 	trialBlocks = 16
+	// firstTrials is how many blocks, all asked for, it takes to begin.
+	firstTrials = 4
 	// openTrials bounds the blocks whose trial is not over; blocks sent while there are as many have none.
 	openTrials = 64
 	// nackCost is what a NACK counts in segments: its bytes, and that all who hear it have to read it.
@@ -128,6 +130,22 @@ func (a *parityAdviser) raise() {
 	}
 }
 
+// begin goes to a first level as soon as the first blocks were all asked for, with no more than each has needed by now: the way to
+// know better is long, and each block on it costs many NACKs.
+func (a *parityAdviser) begin() {
+	if a.level > 0 || len(a.open) < firstTrials {
+		return
+	}
+	least := a.most
+	for _, t := range a.open[:firstTrials] {
+		if t.nacks == 0 {
+			return
+		}
+		least = min(least, t.need)
+	}
+	a.set(least) // zero if they were mended without parity
+}
+
 func (a *parityAdviser) set(level int) { a.level, a.results = level, a.results[:0] }
 
 // unasked returns how much parity to send behind a block whose source symbols are sent.
@@ -154,14 +172,20 @@ func (s *Sender) concludeTrials() {
 	a, n := &s.adviser, 0
 	cycle := max(s.grtts(3*s.cfg.BackoffFactor+4), leastHold)
 	wait := 2 * (cycle + s.pacer.interval((a.full+a.level)*s.cfg.maxDatagram()))
-	for ; n < len(a.open) && s.pacer.at.Sub(a.open[n].end) >= wait; n++ {
-		t := a.open[n]
+	for i := range a.open {
+		t := &a.open[i]
+		over := i == n && s.pacer.at.Sub(t.end) >= wait
+		if over {
+			n++
+		}
 		if o := s.byHandle(t.object); o != nil && t.block >= o.firstHeld() {
-			t.need = o.parity.sent(o.slot(t.block))
-			a.learn(t)
+			if t.need = o.parity.sent(o.slot(t.block)); over {
+				a.learn(*t)
+			}
 		}
 	}
 	a.open = slices.Delete(a.open, 0, n)
+	a.begin()
 }
 
 // blockSent reports whether all of the block being sent is sent, parity included, behind a symbol of it.

@@ -142,3 +142,29 @@ func TestUnaskedParity(t *testing.T) {
 		t.Errorf("%v when nothing is asked for any more", n)
 	}
 }
+
+// TestUnaskedParityBegins as soon as the first blocks were all asked for, with what each of them needed.
+func TestUnaskedParityBegins(t *testing.T) {
+	for _, test := range []struct {
+		needs []int // of the first blocks; 0: not asked for
+		level int
+	}{
+		{[]int{9, 7, 8}, 0}, {[]int{9, 7, 8, 9}, 7}, {[]int{9, 7, 0, 9, 9}, 0}, {[]int{90, 90, 90, 90, 1}, 64},
+	} {
+		a := newParityAdviser(fec.Params{MaxBlockLen: 128, MaxParity: 127})
+		for _, need := range test.needs {
+			a.try(parityTrial{need: need, nacks: min(need, 1)})
+		}
+		if a.begin(); a.level != test.level {
+			t.Errorf("blocks that needed %v: level %d, want %d", test.needs, a.level, test.level)
+		}
+	}
+	a := newParityAdviser(fec.Params{MaxBlockLen: 128, MaxParity: 127})
+	a.set(3)
+	for range firstTrials {
+		a.try(parityTrial{need: 9, nacks: 1})
+	}
+	if a.begin(); a.level != 3 {
+		t.Errorf("level %d by what happens now and then later", a.level)
+	}
+}

@@ -11,8 +11,11 @@ type Drops struct {
 	Malformed   uint64 `json:"malformed"`   // not a NORM message of version 1, or a length that does not fit
 	Foreign     uint64 `json:"foreign"`     // another sender, another instance, another address, or our own echo
 	Useless     uint64 `json:"useless"`     // of a type or code we do not use, or naming content that cannot exist
-	Refused     uint64 `json:"refused"`     // announced something beyond our limits
+	Refused     uint64 `json:"refused"`     // announced something beyond our limits, or came from an address beyond its own
+	Forged      uint64 `json:"forged"`      // source symbols that [ReceiverConfig].Check refused
+	Ignored     uint64 `json:"ignored"`     // from addresses that nothing but forged symbols came from
 	Unauthentic uint64 `json:"unauthentic"` // without EXT_AUTH where the session has it, forged, or replayed
+	Disbelieved uint64 `json:"disbelieved"` // in the name of a sender, but nothing speaks for it (EvidencePolicy)
 }
 
 // notAuthentic counts a packet that Verify did not accept.
@@ -45,7 +48,7 @@ type SenderStats struct {
 	Probes       uint64        `json:"probes"` // NORM_CMD(CC)
 	NacksHeard   uint64        `json:"nacks_heard"`
 	NacksIgnored uint64        `json:"nacks_ignored"` // arrived in the hold-off for content behind the transmit position
-	NacksRefused uint64        `json:"nacks_refused"` // of nodes that asked for more than ServicePolicy.NodeShare
+	NacksRefused uint64        `json:"nacks_refused"` // of nodes or addresses that asked for more than their share (ServicePolicy)
 	RepairCycles uint64        `json:"repair_cycles"` // aggregation periods that ended in repairs
 	Acks         uint64        `json:"acks"`          // NORM_ACK heard that were of use
 	AckRequests  uint64        `json:"ack_requests"`  // NORM_CMD(FLUSH) and NORM_CMD(ACK_REQ) with an acking_node_list
@@ -60,6 +63,7 @@ type SenderStats struct {
 	// Of congestion control: the current limiting receiver (0: none is known, or the rate is fixed), the round trip time to
 	// it and the loss event fraction it reports.
 	CLR       NodeID        `json:"clr"`
+	Expelled  uint64        `json:"expelled"` // receivers that were not waited for any longer (RateControl.Patience)
 	RTT       time.Duration `json:"rtt_ns"`
 	Loss      float64       `json:"loss"`
 	SlowStart bool          `json:"slow_start"`
@@ -85,5 +89,9 @@ type ReceiverStats struct {
 	Reports         uint64 `json:"reports"`   // NORM_REPORT heard
 	Spilled         uint64 `json:"spilled"`   // blocks written out incomplete because Buffer was full
 	NoBuffer        uint64 `json:"no_buffer"` // symbols that found no buffer and count as not received
+	Forged          uint64 `json:"forged"`    // symbols found to be, on arrival or in their block; [Receiver.Liars] has the addresses
+	Suspected       uint64 `json:"suspected"` // blocks found to be wrong, and kept
+	Located         uint64 `json:"located"`   // those of them whose wrong symbols, if any, were found by parity
+	Forsaken        uint64 `json:"forsaken"`  // those of which nobody could tell, so that all was asked for again
 	Drops           Drops  `json:"drops"`
 }

@@ -53,6 +53,7 @@ type Agent struct {
 	ended     []*campaign   // whose stages are to be put aside
 	receiver  chan struct{} // closed when the latest reception has ended; nil: there was none
 	status    statusBox     // for the server
+	examining examining
 }
 
 // NewAgent returns an Agent that has its directory locked and its log open. Run or Close ends that.
@@ -73,13 +74,7 @@ func NewAgent(cfg AgentConfig) (_ *Agent, err error) {
 		}
 		a.fs, a.dir = dir, dir
 	}
-	if a.lock, err = a.fs.Lock("lock"); err != nil {
-		return nil, err
-	}
-	if err := disk.WriteFile(a.fs, "probe", nil, 0o600); err != nil {
-		return nil, fmt.Errorf("the directory is not writable: %w", err)
-	}
-	if err := a.fs.Remove("probe"); err != nil {
+	if err := a.claim(); err != nil {
 		return nil, err
 	}
 	if a.client, err = a.cfg.newClient(); err != nil {
@@ -98,17 +93,33 @@ func NewAgent(cfg AgentConfig) (_ *Agent, err error) {
 	if err = a.openSAP(); err != nil {
 		return nil, err
 	}
-	a.p, err = commit.OpenParticipant(time.Now(), commit.ParticipantConfig{
-		Device: cfg.Device, Key: a.cfg.signer(), Server: cfg.TrustServer, Boot: cfg.Boot, Build: buildTime(), Opens: cfg.opens(),
+	return a, a.open(time.Now())
+}
+
+// claim locks the directory, and finds out whether it can be written to. What it finds there is durable from then on, by name.
+func (a *Agent) claim() (err error) {
+	if a.lock, err = a.fs.Lock("lock"); err != nil {
+		return err
+	}
+	if err := disk.WriteFile(a.fs, "probe", nil, 0o600); err != nil {
+		return fmt.Errorf("the directory is not writable: %w", err)
+	}
+	return a.fs.Remove("probe")
+}
+
+// open opens the log and goes on where it ends.
+func (a *Agent) open(now time.Time) (err error) {
+	a.p, err = commit.OpenParticipant(now, commit.ParticipantConfig{
+		Device: a.cfg.Device, Key: a.cfg.signer(), Server: a.cfg.TrustServer, Boot: a.cfg.Boot, Build: buildTime(), Opens: a.cfg.opens(),
 		Open: a.openLog,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	a.tell = teller{mu: new(sync.Mutex), event: cfg.Event, device: cfg.Device, log: a.log}
+	a.tell = teller{mu: new(sync.Mutex), event: a.cfg.Event, device: a.cfg.Device, log: a.log}
 	a.resume()
 	a.noteBusy()
-	return a, nil
+	return nil
 }
 
 // Close lets go of the directory, for an Agent that does not Run.
@@ -137,6 +148,8 @@ func (a *Agent) resume() {
 		// The log promises a stage that is not there. Whatever is asked of it fails, and is reported so.
 		a.log.Error("the stage of the current round cannot be read", "round", round, "error", err)
 		c = &campaign{round: round, err: err}
+	} else if c.keyring, err = a.newKeyring(c.session, c.release, round); err != nil {
+		a.log.Error("the images of the current round are sealed, and cannot be opened any more", "round", round, "error", err)
 	}
 	a.held = c
 }
@@ -204,7 +217,7 @@ func (a *Agent) settle(now time.Time) error {
 		a.startJob(now)
 		again = false
 		for c := range a.p.Changes() {
-			a.changed(c)
+			a.changed(now, c)
 			again = true
 		}
 	}
@@ -256,7 +269,7 @@ func (a *Agent) result() error {
 }
 
 // changed tells of a step of the commit, and does what it means for stages.
-func (a *Agent) changed(c commit.Change) {
+func (a *Agent) changed(now time.Time, c commit.Change) {
 	e := Event{Kind: changeEvents[c.State], Campaign: c.Round.Campaign.String(), Wave: c.Round.Wave, State: c.State, Reason: c.Reason}
 	a.tell.tell(e)
 	a.writeStatus(e)
@@ -266,7 +279,7 @@ func (a *Agent) changed(c commit.Change) {
 		return
 	case commit.StateReady:
 		if a.held != nil && a.held.decision != nil {
-			a.decide(time.Now(), a.held.decision) // it came before the vote
+			a.decide(now, a.held.decision) // it came before the vote
 		}
 		return
 	case commit.StateCommitted:

@@ -102,7 +102,7 @@ func TestRefusalsComeBeforeReception(t *testing.T) {
 	}
 }
 
-func TestAnnouncementByAnotherServerIsNone(t *testing.T) {
+func TestAttackAnnouncementOfAnotherServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, makeRelease(t, nil, testImage(100, 1)), commit.Policy{}, "d1")
 		w := new(watcher)

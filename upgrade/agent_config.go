@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"github.com/multicast-upgrade/tool/commit/filestore"
 	"github.com/multicast-upgrade/tool/discovery"
 	"github.com/multicast-upgrade/tool/manifest"
+	"github.com/multicast-upgrade/tool/norm/doctor"
 	"github.com/multicast-upgrade/tool/norm/session"
 	"github.com/multicast-upgrade/tool/norm/udp"
 )
@@ -59,6 +61,11 @@ type AgentConfig struct {
 	Tail          string
 	TailTransport http.RoundTripper // carries HTTP to it; if nil, one without a proxy
 
+	// Unsealer opens images that are sealed, which is to say encrypted; if nil, such releases are refused. SealKeys are those
+	// of the groups that this device belongs to. A device with none may be given what it needs by a server that knows its Key.
+	Unsealer Unsealer
+	SealKeys []*manifest.Identity
+
 	Interface string // network interface by name or address; empty: the routing table decides
 	// UnicastFeedback sends requests to the sender itself, as source-specific groups have it anyhow. It passes routers that do
 	// not route what devices multicast, and TTL 1, with which that is sent.
@@ -86,6 +93,8 @@ type AgentConfig struct {
 	Trace session.Tracer
 	// Conn opens the sockets of a session. If nil, UDP.
 	Conn func(*manifest.Session) (session.Conn, error)
+	// Examine finds out how multicast reaches the device, when the server asks. If nil, [doctor.Examine].
+	Examine func(context.Context, doctor.Config) (*doctor.Report, error)
 	// SAPConns opens a socket in each group where sessions are announced. If nil, UDP.
 	SAPConns func() ([]discovery.PacketConn, error)
 
@@ -109,6 +118,8 @@ func (c AgentConfig) resolve() (AgentConfig, error) {
 		return c, fmt.Errorf("device key: %w: want a device key", manifest.ErrKeyRole)
 	case c.EnrolToken != "" && c.Key == nil && !c.MakeKey:
 		return c, errors.New("an enrolment token is for a device key: give one, or have one made")
+	case len(c.SealKeys) > 0 && c.Unsealer == nil:
+		return c, errors.New("seal keys are of no use without what opens sealed images")
 	case c.GroupSize < 0:
 		return c, fmt.Errorf("a group of %d devices", c.GroupSize)
 	case c.Dir == "" && c.FS == nil:

@@ -21,6 +21,7 @@ type cutDevice struct {
 	config func(*diskfault.Disk, *AgentConfig)
 	old    func(*diskfault.Disk) // what ran before
 	runs   func(*diskfault.Disk) ([]byte, error)
+	sealed bool // the release is
 }
 
 var oldImage = []byte("the image that ran before")
@@ -47,6 +48,9 @@ func cutPowerAnywhere(t *testing.T, d cutDevice) {
 		t.Fatalf("an upgrade takes %d operations only", total)
 	}
 	seeds, step := uint64(3), 1
+	if d.sealed {
+		seeds = 1 // most operations are as they are without
+	}
 	if testing.Short() {
 		seeds, step = 1, 7
 	}
@@ -60,8 +64,15 @@ func cutPowerAnywhere(t *testing.T, d cutDevice) {
 
 // cut upgrades a device whose power goes at operation n, if n is not 0, and returns how many operations it took.
 func (d cutDevice) cut(t *testing.T, n int, seed uint64) (ops int) {
-	rel := makeRelease(t, nil, testImage(200_000, 1))
+	image := testImage(200_000, 1)
+	rel := makeRelease(t, nil, image)
+	if d.sealed {
+		rel = makeSealedRelease(t, nil, image)
+	}
 	s := newServer(t, rel, commit.Policy{}, "d1")
+	if d.sealed {
+		s.sealTo(testGroupKey)
+	}
 	fsys := newFaultDisk(seed)
 	d.old(fsys)
 	if err := fsys.SyncDir("."); err != nil {
@@ -106,7 +117,7 @@ func (d cutDevice) cut(t *testing.T, n int, seed uint64) (ops int) {
 		}
 		fsys.Restart()
 		got, err := d.runs(fsys)
-		if err != nil || !bytes.Equal(got, oldImage) && !bytes.Equal(got, rel.images[0]) {
+		if err != nil || !bytes.Equal(got, oldImage) && !bytes.Equal(got, image) {
 			t.Errorf("cut at %d, boot %d: neither the old image runs nor the new one: %d bytes, %v", n, boot, len(got), err)
 		}
 	}
@@ -115,7 +126,7 @@ func (d cutDevice) cut(t *testing.T, n int, seed uint64) (ops int) {
 		t.Errorf("cut at %d: not activated: %s", n, last)
 		return
 	}
-	if got, _ := d.runs(fsys); !bytes.Equal(got, rel.images[0]) {
+	if got, _ := d.runs(fsys); !bytes.Equal(got, image) {
 		t.Errorf("cut at %d: COMMITTED, and the image does not run", n)
 	}
 	if len(s.reports) != 1 || s.reports[0].Outcome != commit.StateCommitted {

@@ -53,30 +53,40 @@ func (a *Agent) offerStage(now time.Time) error {
 
 // startJob begins the job that the commit asks for, one at a time.
 func (a *Agent) startJob(now time.Time) {
-	if a.job.busy {
-		return
-	}
-	job, ok := a.p.Next(now)
+	ctx, job, c, ok := a.nextJob(now)
 	if !ok {
 		return
 	}
-	c := a.held
-	if c == nil || c.round != job.Round {
+	a.work.Go(func() {
+		r := a.perform(ctx, job, c)
+		a.do(func(now time.Time) { a.finishJob(now, job, r) })
+	})
+}
+
+// nextJob takes the job that the commit asks for, with the campaign that it is about, if none is being done.
+func (a *Agent) nextJob(now time.Time) (ctx context.Context, job commit.Job, c *campaign, ok bool) {
+	if a.job.busy {
+		return nil, job, nil, false
+	}
+	if job, ok = a.p.Next(now); !ok {
+		return nil, job, nil, false
+	}
+	if c = a.held; c == nil || c.round != job.Round {
 		c = &campaign{round: job.Round, err: errors.New("its stage is not known")}
 	}
 	ctx, cancel := context.WithCancel(a.ctx)
 	a.job = runningJob{true, job.Round, cancel}
-	a.work.Go(func() {
-		defer cancel()
-		r := a.perform(ctx, job, c)
-		a.do(func(now time.Time) {
-			a.job = runningJob{}
-			if err := a.p.Finish(now, job, r); err != nil && !errors.Is(err, commit.ErrStale) {
-				a.log.Error("the result of a step cannot be logged", "step", job.Task, "error", err)
-			}
-			a.tidy()
-		})
-	})
+	return ctx, job, c, true
+}
+
+// finishJob takes the result of the job.
+func (a *Agent) finishJob(now time.Time, job commit.Job, r commit.Result) {
+	a.job.stop()
+	a.job = runningJob{}
+	if err := a.p.Finish(now, job, r); err != nil && !errors.Is(err, commit.ErrStale) {
+		a.log.Error("the result of a step cannot be logged", "step", job.Task, "error", err)
+	}
+	a.tidy()
 }
 
 // perform does a job. If Run ends meanwhile nobody hears of the result, and the job is done again after the next start.
@@ -100,7 +110,7 @@ func (a *Agent) perform(ctx context.Context, job commit.Job, c *campaign) commit
 	case commit.TaskHealth:
 		r, err = a.health(ctx, job, c)
 	case commit.TaskRollback:
-		r, err = a.hook(ctx, StepRollback, job, c)
+		r, err = a.rollBack(ctx, job, c)
 	}
 	if err != nil {
 		a.log.Error("a step failed", "step", job.Task.String(), "campaign", c.round.Campaign, "reason", r.Reason, "error", err)
@@ -110,6 +120,9 @@ func (a *Agent) perform(ctx context.Context, job commit.Job, c *campaign) commit
 
 // verify proves from storage that the stage is the release, asks the verify hook, and makes the stage durable.
 func (a *Agent) verify(ctx context.Context, c *campaign) (commit.Result, error) {
+	if r, err := a.unseal(ctx, c); err != nil {
+		return r, err
+	}
 	r, err := a.rehashStage(ctx, c, commit.ReasonVerifyFailed)
 	if err != nil {
 		return r, err
@@ -124,16 +137,34 @@ func (a *Agent) verify(ctx context.Context, c *campaign) (commit.Result, error) 
 	return r, nil
 }
 
+// unseal decrypts what is sealed of the stage, so that a key which does not open it is found out before the vote.
+func (a *Agent) unseal(ctx context.Context, c *campaign) (commit.Result, error) {
+	if len(c.release.Sealed()) == 0 {
+		return commit.Result{}, nil
+	}
+	keys, err := c.keyring.get(ctx)
+	if err != nil {
+		return commit.Result{Reason: commit.ReasonNoKey}, err
+	}
+	err = unseal(ctx, a.stageFS(ctx, c.release), stageDir(c.release.Digest()), c.release, keys, a.cfg.Unsealer)
+	return commit.Result{Reason: stageReason(err, commit.ReasonVerifyFailed)}, err
+}
+
 func (a *Agent) rehashStage(ctx context.Context, c *campaign, wrong commit.Reason) (commit.Result, error) {
 	dir, fsys := stageDir(c.release.Digest()), a.stageFS(ctx, c.release)
 	roots, err := rehash(ctx, fsys, c.release, func(image string) string { return locate(fsys, dir, image) })
+	return commit.Result{Roots: roots, Reason: stageReason(err, wrong)}, err
+}
+
+// stageReason returns why a stage cannot be used: wrong, if it is not what was signed.
+func stageReason(err error, wrong commit.Reason) commit.Reason {
 	switch {
+	case err == nil:
+		return commit.ReasonNone
 	case errors.Is(err, errStageWrong), errors.Is(err, errSlotRuns):
-		return commit.Result{Reason: wrong}, err
-	case err != nil:
-		return commit.Result{Reason: storageReason(err)}, err
+		return wrong
 	}
-	return commit.Result{Roots: roots}, nil
+	return storageReason(err)
 }
 
 // activate runs the activate hook; without one the images are renamed into DIR/current.
@@ -162,6 +193,20 @@ func (a *Agent) health(ctx context.Context, job commit.Job, c *campaign) (commit
 	}
 	if err != nil {
 		return commit.Result{Reason: storageReason(err)}, err
+	}
+	return commit.Result{}, nil
+}
+
+// rollBack runs the rollback hook. Without hooks there is nothing to go back to: an image that has its place in DIR/current has
+// taken that of the old one, and then activation has failed.
+func (a *Agent) rollBack(ctx context.Context, job commit.Job, c *campaign) (commit.Result, error) {
+	if a.cfg.Hooks.Has(StepActivate) {
+		return a.hook(ctx, StepRollback, job, c)
+	}
+	for _, im := range c.release.Images {
+		if !exists(a.fs, imageName(stageDir(c.release.Digest()), im.Name)) {
+			return commit.Result{Reason: commit.ReasonStorage}, fmt.Errorf("%s has taken the place of the old image", im.Name)
+		}
 	}
 	return commit.Result{}, nil
 }

@@ -22,6 +22,7 @@ type campaign struct {
 	release *manifest.Manifest
 	signed  discovery.Notice // its two documents as they came
 	err     error            // why nothing is known but the round
+	keyring *keyring         // nil: no image is sealed, or nothing opens them
 
 	stop     context.CancelFunc // ends the reception; nil: there is none
 	whole    bool               // all leaves are verified
@@ -95,6 +96,10 @@ func (a *Agent) notice(now time.Time, n *discovery.Notice) {
 	for _, d := range n.Decisions {
 		a.decide(now, d)
 	}
+	if len(n.Examination) > 0 {
+		a.examine(now, n.Examination)
+		return
+	}
 	var known *manifest.Session
 	if a.following != nil {
 		known = a.following.session
@@ -146,7 +151,11 @@ func (a *Agent) turnDown(n *discovery.Notice, err error) {
 
 // accept checks the release and begins to receive it, or refuses it: before a byte of it is received, and for good.
 func (a *Agent) accept(now time.Time, n *discovery.Notice, s *manifest.Session, round commit.Round) {
+	var keys *keyring
 	m, err := a.openRelease(now, n.Manifest, s)
+	if err == nil {
+		keys, err = a.newKeyring(s, m, round)
+	}
 	if err != nil {
 		epoch := uint64(0)
 		if m != nil {
@@ -157,7 +166,8 @@ func (a *Agent) accept(now time.Time, n *discovery.Notice, s *manifest.Session, 
 		return
 	}
 	a.stopReceiving()
-	a.following = &campaign{round: round, session: s, release: m, node: n.Node,
+	a.stopExamining()
+	a.following = &campaign{round: round, session: s, release: m, node: n.Node, keyring: keys,
 		signed: discovery.Notice{Manifest: n.Manifest, Session: n.Session}}
 	a.outcome = commit.StateNone
 	if len(n.Brake) > 0 {
@@ -176,7 +186,7 @@ func (a *Agent) openRelease(now time.Time, signed []byte, s *manifest.Session) (
 	floors := a.p.Floors()
 	err = m.Check(manifest.Device{
 		Product: a.cfg.Product, Hardware: a.cfg.Hardware, Now: a.utc(now),
-		Floor: manifest.Floor{Sequence: floors.Sequence, Epoch: floors.Epoch},
+		Floor: manifest.Floor{Sequence: floors.Sequence, Epoch: floors.Epoch}, Extensions: a.cfg.extensions(),
 	})
 	if err == nil && m.Approvals > 0 {
 		err = errApprovals
@@ -196,6 +206,8 @@ var errApprovals = errors.New("the release asks for approvals, which this versio
 // refusalReason returns what a device that refuses a document tells the server.
 func refusalReason(err error, epoch uint64, floors commit.Floors) commit.Reason {
 	switch {
+	case errors.Is(err, manifest.ErrNoKey):
+		return commit.ReasonNoKey
 	case errors.Is(err, errApprovals):
 		return commit.ReasonUnimplemented
 	case errors.Is(err, manifest.ErrSignature), errors.Is(err, manifest.ErrKeyRole):

@@ -39,7 +39,7 @@ func (a *Agent) startReceiving(now time.Time, c *campaign) {
 		if !a.introduce(ctx, c) {
 			return
 		}
-		if !a.waitForSlot(ctx, c) {
+		if !a.obtainKeys(ctx, c) || !a.waitForSlot(ctx, c) {
 			return
 		}
 		st, err := openStage(a.stageFS(ctx, c.release), c.release, signed.Manifest, signed.Session, kept)

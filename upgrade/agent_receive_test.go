@@ -110,7 +110,7 @@ func TestForgedHashListIsFetchedByHTTP(t *testing.T) {
 		s := newServer(t, rel, commit.Policy{}, "d1")
 		s.net.Lose(func(_, _ netip.AddrPort, b []byte) bool {
 			if o, _, _, ok := symbolOf(b); ok && o == 0 {
-				b[len(b)-1] ^= 1
+				b[4*int(b[1])] ^= 1 // the first byte behind the header, so that parity, which is longer, is wrong as well
 			}
 			return false
 		})

@@ -63,6 +63,7 @@ type testRelease struct {
 	signed []byte
 	hashes []byte
 	images [][]byte
+	keys   []manifest.FileKey // of a sealed one
 }
 
 // makeRelease signs images named fw0, fw1, …; change may make it another release than the usual.
@@ -111,6 +112,7 @@ type server struct {
 	reports  []commit.Report
 	fetches  map[uint16]int
 	decided  bool
+	fileKeys func(discovery.FileKeyRequest) ([]byte, error) // if nil, the server gives none
 
 	tx *session.Session // nil: silent
 }
@@ -351,6 +353,13 @@ func (s *server) Object(_ context.Context, _ string, toi uint16) (io.ReaderAt, i
 		return bytes.NewReader(s.rel.images[i-1]), int64(len(s.rel.images[i-1])), nil
 	}
 	return nil, 0, discovery.ErrUnknown
+}
+
+func (s *server) FileKeys(_ context.Context, q discovery.FileKeyRequest) ([]byte, error) {
+	if s.fileKeys == nil {
+		return nil, discovery.ErrUnknown
+	}
+	return s.fileKeys(q)
 }
 
 func (s *server) GroupKey(context.Context, discovery.KeyRequest) ([]byte, error) {

@@ -87,6 +87,13 @@ type CampaignConfig struct {
 	// on if all Targets have public keys. Devices are given the key at the rendezvous, when they prove theirs.
 	Auth string
 
+	// FileKeys open the images of a sealed release, see package seal: required with one. SealTo are the groups of devices
+	// that are given them, in the session description; SealDevices is whether each target is, at the rendezvous, that proves
+	// its key. Required is either or both.
+	FileKeys    []manifest.FileKey
+	SealTo      []manifest.Recipient
+	SealDevices bool
+
 	// What follows is of one process, not of the campaign.
 
 	Key   *manifest.PrivateKey // of role server; required
@@ -217,6 +224,9 @@ func (c *Campaign) open(now time.Time) error {
 	}
 	if !c.state.exists {
 		if err := c.release.checkNew(now); err != nil {
+			return err
+		}
+		if err := c.frozen.wrapKeys(c.cfg, c.release.manifest); err != nil {
 			return err
 		}
 	}

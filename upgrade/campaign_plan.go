@@ -111,6 +111,7 @@ func (f frozen) session(i issue, plan commit.Plan, m *manifest.Manifest, now, de
 		Group: f.Settings.Group, Repairs: f.Settings.Repairs, Source: f.Settings.Source, NodeID: f.NodeID, Objects: manifest.ObjectsFor(len(m.Images)),
 		FEC:   describeFEC(code),
 		Start: i.Start, VoteDeadline: decided, Hold: f.Settings.Hold, Report: f.URL, Waves: waves, Auth: f.authScheme(),
+		Wraps: f.Wraps, SealDevices: f.FileKeys != nil,
 	}
 }
 

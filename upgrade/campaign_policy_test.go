@@ -301,7 +301,7 @@ func TestClonedDeviceIsNeverReady(t *testing.T) {
 }
 
 // A hello that shows a key it cannot prove must not make the device with that key a duplicate.
-func TestStrangerCannotMakeADeviceADuplicate(t *testing.T) {
+func TestAttackFalseDuplicate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newCampaignRig(t, 1, 0)
 		victim := r.devices[0]

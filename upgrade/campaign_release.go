@@ -64,6 +64,9 @@ func openRelease(f frozen, open func(name string) (Content, error)) (_ *release,
 		}
 		r.images = append(r.images, content)
 		if leaves[i], err = matchImage(im, content); err != nil {
+			if im.Sealed != nil {
+				err = fmt.Errorf("%w; the image is sealed: what is sent is %s%s, which normsend sign has written", err, im.Name, manifest.SealedSuffix)
+			}
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
@@ -79,10 +82,10 @@ func (r *release) checkNew(now time.Time) error {
 	return nil
 }
 
-// imagePath returns the path that has the image's name, or else the one in its place.
+// imagePath returns the path that has the image's name, or that of the file it is sealed in, or else the one in its place.
 func imagePath(paths []string, name string, i int) string {
 	for _, path := range paths {
-		if filepath.Base(path) == name {
+		if base := filepath.Base(path); base == name || base == name+manifest.SealedSuffix {
 			return path
 		}
 	}

@@ -111,6 +111,12 @@ func (c *Campaign) keepPause(ctx context.Context, now time.Time) error {
 	return nil
 }
 
+// service bounds what one address may cost a campaign, of which a site behind an address translator is one, too.
+var service = norm.ServicePolicy{AddressShare: 0.25, AddressMessages: 200}
+
+// mostGRTT is more than the round trip time of a device behind a satellite; forged feedback does not raise GRTT beyond it.
+const mostGRTT = 2 * time.Second
+
 func (c *Campaign) openSender() error {
 	s := c.frozen.Settings
 	rate, control := s.Rate, s.control()
@@ -125,6 +131,7 @@ func (c *Campaign) openSender() error {
 		FEC: s.code(), SegmentSize: s.SegmentSize, AutoParity: s.AutoParity, Rate: rate, Control: control, Burst: s.Burst,
 		GRTT: s.GRTT, BackoffFactor: s.BackoffFactor, GroupSize: s.GroupSize,
 		FirstObject: norm.TransportID(c.release.objects.Hashes), Auth: c.frozen.auth(),
+		Service: service, MaxGRTT: max(mostGRTT, 4*s.GRTT),
 	}})
 	if err != nil {
 		return fmt.Errorf("sender: %w", err)

@@ -61,6 +61,8 @@ type settings struct {
 	Advertise     string        `flag:"--advertise"`
 	Auth          string        `flag:"--auth"`
 	SAP           bool          `flag:"--sap"`
+	SealTo        []string      `flag:"--seal-to" json:",omitempty"` // fingerprints
+	SealDevices   bool          `flag:"--seal-to" json:",omitempty"`
 }
 
 // settings returns the settings as they are given, zero where they are not.
@@ -72,9 +74,12 @@ func (cfg CampaignConfig) settings() (settings, error) {
 		Interface: cfg.Interface, Source: cfg.Source, TTL: cfg.TTL, Rate: cfg.Rate, Burst: cfg.Burst, SegmentSize: cfg.SegmentSize,
 		AutoRate: cfg.AutoRate, StartRate: cfg.StartRate, MinRate: cfg.MinRate, MaxRate: cfg.MaxRate,
 		FEC: cfg.FEC, AutoParity: cfg.AutoParity, GRTT: cfg.GRTT, BackoffFactor: cfg.BackoffFactor, GroupSize: cfg.GroupSize,
-		Listen: cfg.Listen, Advertise: cfg.Advertise, Auth: cfg.Auth, SAP: cfg.SAP,
+		Listen: cfg.Listen, Advertise: cfg.Advertise, Auth: cfg.Auth, SAP: cfg.SAP, SealDevices: cfg.SealDevices,
 	}
 	s.FEC.SegmentSize = 0
+	for _, to := range cfg.SealTo {
+		s.SealTo = append(s.SealTo, to.Fingerprint())
+	}
 	if len(cfg.Targets) > 0 {
 		s.Targets = commit.TargetsDigest(cfg.Targets).String()
 	}
@@ -142,12 +147,16 @@ func (s settings) resolve() (settings, error) {
 	return s, nil
 }
 
+// laggardPatience is how long a campaign goes at its minimum rate for devices that bear less: as long as a device that is
+// given a minimum waits until it leaves.
+const laggardPatience = 30 * time.Second
+
 // control returns what congestion control is told, nil if the rate is fixed.
 func (s settings) control() *norm.RateControl {
 	if !s.AutoRate {
 		return nil
 	}
-	return &norm.RateControl{StartRate: s.StartRate, MinRate: s.MinRate, MaxRate: s.MaxRate}
+	return &norm.RateControl{StartRate: s.StartRate, MinRate: s.MinRate, MaxRate: s.MaxRate, Patience: laggardPatience}
 }
 
 // code returns the FEC parameters of every object.

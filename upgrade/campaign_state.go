@@ -40,6 +40,9 @@ type frozen struct {
 	Settings settings
 	Manifest []byte
 	GroupKey []byte `json:",omitempty"` // secret, as this file is; nil: packets are not authenticated
+
+	Wraps    []manifest.Wrap `json:",omitempty"` // file keys of sealed images, for groups
+	FileKeys []byte          `json:",omitempty"` // the same for each device that asks: secret too
 }
 
 // An issue is what was last announced. It is on disk before devices see it.

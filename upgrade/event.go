@@ -30,6 +30,7 @@ const (
 	EventRolledBack   EventKind = "rolled-back"   // the old image runs again: Reason
 	EventFailed       EventKind = "failed"        // neither could be brought about: Reason
 	EventReleased     EventKind = "released"      // the stage was given up: Reason
+	EventExamined     EventKind = "examined"      // the server has asked what multicast is like, and is told: Group, Detail
 	EventTrouble      EventKind = "trouble"       // something that passes, such as a server out of reach: Detail
 
 	// Of an agent and of a campaign.

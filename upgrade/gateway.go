@@ -24,6 +24,10 @@ import (
 // no more than fetch a file, and the verified parts of its campaign to other agents, which prove them again. It takes no
 // vote, no report and no other message: what it hears is which bytes are wanted.
 type Gateway struct {
+	// Unsealed is whether images that came sealed, which is to say encrypted, are given to whoever fetches a file here.
+	// What other agents fetch is what was received, as it was.
+	Unsealed bool
+
 	a *Agent
 
 	mu     sync.Mutex
@@ -47,7 +51,7 @@ type offer struct {
 	release  *manifest.Manifest
 	fs       disk.FS
 	hashes   string // name of the hash list
-	image    func(name string) string
+	image    func(im *manifest.Image) string
 	stage    *stage // on its way; nil: all is verified
 }
 
@@ -55,7 +59,7 @@ type offer struct {
 func (a *Agent) stageOffer(c *campaign, objects manifest.Objects, st *stage) *offer {
 	dir, fsys := stageDir(c.release.Digest()), a.stageFS(a.ctx, c.release)
 	return &offer{campaign: c.round.Campaign.String(), objects: objects, release: c.release, fs: fsys,
-		hashes: dir + "/hashes", image: func(image string) string { return locate(fsys, dir, image) }, stage: st}
+		hashes: dir + "/hashes", image: func(im *manifest.Image) string { return receivedName(fsys, dir, im) }, stage: st}
 }
 
 // offerHeld offers what the agent holds when it starts: the stage of a round under way, or the release that runs.
@@ -71,14 +75,19 @@ func (a *Agent) offerHeld() {
 	}
 }
 
-// offerRunning offers the images that were moved to DIR/current, which the devices of the campaign may still lack.
+// offerRunning offers the images that were moved to DIR/current, which the devices of the campaign may still lack. Of sealed
+// images there is the plaintext only, which is not what devices ask for.
 func (a *Agent) offerRunning(round commit.Round) {
 	m, err := a.running()
 	if err != nil || m.Digest() != round.Manifest || !exists(a.fs, runningHashes) {
 		return // an activate hook has them
 	}
+	if len(m.Sealed()) > 0 {
+		a.offered.Store(nil)
+		return
+	}
 	a.offered.Store(&offer{campaign: round.Campaign.String(), objects: manifest.ObjectsFor(len(m.Images)), release: m, fs: a.fs,
-		hashes: runningHashes, image: func(image string) string { return currentDir + "/" + image }})
+		hashes: runningHashes, image: func(im *manifest.Image) string { return currentDir + "/" + im.Name }})
 }
 
 // running returns the release that was committed last.
@@ -119,7 +128,7 @@ func (o *offer) object(toi uint16) (object int, name string, size int64, ok bool
 	}
 	for i, id := range o.objects.Images {
 		if id == toi {
-			return i, o.image(o.release.Images[i].Name), o.release.Images[i].Size, true
+			return i, o.image(&o.release.Images[i]), o.release.Images[i].Size, true
 		}
 	}
 	return 0, "", 0, false
@@ -231,14 +240,18 @@ func (g *Gateway) serveImage(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, fs.ErrNotExist):
 		http.Error(w, "no such image", http.StatusNotFound)
 		return
+	case errors.Is(err, errSealed):
+		http.Error(w, errSealed.Error(), http.StatusForbidden)
+		return
 	case err != nil:
 		http.Error(w, "it cannot be read now", http.StatusServiceUnavailable)
 		return
 	}
 	defer f.Close()
-	w.Header().Set("ETag", fmt.Sprintf(`"%x"`, im.SHA256[:]))
-	w.Header().Set("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(im.SHA256[:])+":")
-	serveContent(w, r, f, im.Size)
+	size, digest := im.Plain()
+	w.Header().Set("ETag", fmt.Sprintf(`"%x"`, digest[:]))
+	w.Header().Set("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(digest[:])+":")
+	serveContent(w, r, f, size)
 }
 
 func (g *Gateway) serveSums(w http.ResponseWriter, _ *http.Request) {
@@ -249,11 +262,16 @@ func (g *Gateway) serveSums(w http.ResponseWriter, _ *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	for i := range m.Images {
-		if exists(g.a.fs, currentDir+"/"+m.Images[i].Name) {
-			fmt.Fprintf(w, "%x  %s\n", m.Images[i].SHA256[:], m.Images[i].Name)
+		im := &m.Images[i]
+		if exists(g.a.fs, currentDir+"/"+im.Name) && g.gives(im) {
+			_, digest := im.Plain()
+			fmt.Fprintf(w, "%x  %s\n", digest[:], im.Name)
 		}
 	}
 }
+
+// gives reports whether an image may be fetched by whoever asks.
+func (g *Gateway) gives(im *manifest.Image) bool { return im.Sealed == nil || g.Unsealed }
 
 // OpenImage opens a committed image by its name. The error is fs.ErrNotExist if there is none.
 func (g *Gateway) OpenImage(name string) (disk.File, error) {
@@ -261,7 +279,10 @@ func (g *Gateway) OpenImage(name string) (disk.File, error) {
 	return f, err
 }
 
-var errBeingReplaced = errors.New("the image is being replaced")
+var (
+	errBeingReplaced = errors.New("the image is being replaced")
+	errSealed        = errors.New("the image came sealed, and this gateway does not give away what was in it")
+)
 
 // openImage opens an image of the release that was committed last, whose bytes are proved to be what was signed. It stays
 // what it is while it is open: the next one takes its name, not its place.
@@ -272,6 +293,9 @@ func (g *Gateway) openImage(name string) (disk.File, *manifest.Image, error) {
 	}
 	for i := range m.Images {
 		if im := &m.Images[i]; im.Name == name {
+			if !g.gives(im) {
+				return nil, nil, errSealed
+			}
 			f, err := g.openProved(im)
 			return f, im, err
 		}
@@ -295,15 +319,16 @@ func (g *Gateway) openProved(im *manifest.Image) (_ disk.File, err error) {
 			f.Close()
 		}
 	}()
-	is := provedFile{im.SHA256, info.Size(), info.ModTime()}
+	size, want := im.Plain()
+	is := provedFile{want, info.Size(), info.ModTime()}
 	g.mu.Lock() // one image is hashed at a time
 	defer g.mu.Unlock()
 	if g.proved[im.Name] != is {
-		digest, err := digestOf(f, im.Size)
+		digest, err := digestOf(f, size)
 		if err != nil {
 			return nil, err
 		}
-		if digest != im.SHA256 || info.Size() != im.Size {
+		if digest != want || info.Size() != size {
 			return nil, errBeingReplaced
 		}
 	}

@@ -9,6 +9,10 @@ import (
 	"github.com/multicast-upgrade/tool/commit"
 )
 
+// ErrNotActive is what a health hook returns, or wraps, when the new image is not what runs: the power went before the
+// activate hook had come far, or the boot loader has fallen back. Then activation is begun again, three times at most.
+var ErrNotActive = errors.New("the new image does not run")
+
 // A Step is a place in an upgrade where the device's own code is asked or told.
 type Step string
 
@@ -66,8 +70,11 @@ func (c HookContext) Environ() []string {
 
 // reason returns why a step failed, as it is voted or reported.
 func (s Step) reason(err error) commit.Reason {
-	if errors.Is(err, context.DeadlineExceeded) {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
 		return commit.ReasonHookTimeout
+	case s == StepHealth && errors.Is(err, ErrNotActive):
+		return commit.ReasonNotActive
 	}
 	switch s {
 	case StepVerify:

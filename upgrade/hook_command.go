@@ -16,6 +16,9 @@ const (
 	// DefaultHookTimeout is how long a command may run.
 	DefaultHookTimeout = 10 * time.Minute
 
+	// statusNotActive is the exit status of a health command that says [ErrNotActive]: EX_TEMPFAIL of sysexits.h, "try again".
+	statusNotActive = 75
+
 	hookOutput    = 64 << 10        // bytes of output that are logged
 	hookLine      = 1 << 10         // and of one line
 	hookWaitDelay = 5 * time.Second // for output of what a command left behind
@@ -87,6 +90,9 @@ func (h *CommandHooks) Run(ctx context.Context, step Step, c HookContext) error 
 		return nil
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s hook: %w", step, context.Cause(ctx))
+	}
+	if step == StepHealth && cmd.ProcessState.ExitCode() == statusNotActive {
+		err = ErrNotActive
 	}
 	return fmt.Errorf("%s hook: %w", step, err)
 }

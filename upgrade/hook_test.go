@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/multicast-upgrade/tool/commit"
 	"github.com/multicast-upgrade/tool/commit/disk"
 )
 
@@ -73,6 +74,8 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	case arg == "fail":
 		os.Exit(3)
+	case arg == "not-active":
+		os.Exit(75)
 	case arg == "chatter":
 		for range 1000 {
 			fmt.Println(strings.Repeat("x", 5000))
@@ -132,6 +135,12 @@ func TestHookExitStatusDecides(t *testing.T) {
 	err := h.Run(t.Context(), StepVerify, HookContext{Version: "fail"})
 	if _, ok := errors.AsType[*exec.ExitError](err); !ok || StepVerify.reason(err) != "verify-hook" {
 		t.Errorf("a hook with exit status 3: %v, reason %s", err, StepVerify.reason(err))
+	}
+	h.Activate, h.Health = h.Verify, h.Verify
+	for step, want := range map[Step]commit.Reason{StepHealth: commit.ReasonNotActive, StepActivate: commit.ReasonActivateHook} {
+		if err := h.Run(t.Context(), step, HookContext{Version: "not-active"}); step.reason(err) != want {
+			t.Errorf("a %s hook with exit status 75: %v, reason %s, want %s", step, err, step.reason(err), want)
+		}
 	}
 }
 

@@ -102,6 +102,7 @@ func (r *reception) event(ctx context.Context, e norm.Event) {
 			r.checkHashes(ctx, span{e.Range.Offset, e.Range.Length})
 		default:
 			events, err := r.stage.images[i].stored(e.Range.Offset, e.Range.Length)
+			r.vouch(ctx, i, events)
 			r.leaves(ctx, i, events)
 			r.failed(err)
 		}
@@ -118,6 +119,9 @@ func (r *reception) event(ctx context.Context, e norm.Event) {
 		} else {
 			r.failed(e.Err)
 		}
+	case norm.SymbolForged:
+		r.a.tell.tell(Event{Kind: EventTrouble, Campaign: r.c.round.Campaign.String(), Group: r.s.Group.String(),
+			Detail: fmt.Sprintf("forged data comes from %v in the name of the server", e.From)})
 	case norm.SenderEnded:
 		r.fallBack(time.Now(), "the sender has ended")
 	}
@@ -152,6 +156,7 @@ func (r *reception) checkHashes(ctx context.Context, came span) {
 		hashes, ok := list.confirm(i)
 		switch {
 		case ok:
+			r.net.vouch(ctx, hashObject)
 			r.expect(ctx, piece, hashes)
 		case all:
 			r.reject(ctx, part{hashObject, i}, span{piece.Offset, piece.Length})

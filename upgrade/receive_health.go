@@ -38,7 +38,7 @@ func (h *health) heard(now time.Time, st norm.ReceiverStats) {
 
 // heardOf returns how many datagrams came of the sender.
 func heardOf(st norm.ReceiverStats) uint64 {
-	return st.Datagrams - st.Drops.Malformed - st.Drops.Foreign - st.Drops.Unauthentic - st.NacksHeard
+	return st.Datagrams - st.Drops.Malformed - st.Drops.Foreign - st.Drops.Unauthentic - st.Drops.Disbelieved - st.NacksHeard
 }
 
 func (h *health) progressed(now time.Time) { h.progress = now }

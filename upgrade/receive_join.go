@@ -47,9 +47,9 @@ func (r *reception) join(ctx context.Context) error {
 		Conn: conn,
 		Receive: &norm.ReceiverConfig{
 			Node: r.node, Group: r.s.Group, RepairGroup: repairs,
-			Sender: norm.NodeID(r.s.NodeID), SenderAddr: r.s.Source,
+			Sender: norm.NodeID(r.s.NodeID), SenderAddr: r.s.Source, Evidence: r.evidence(),
 			Join: norm.JoinAll, Patience: r.late, Dialect: dialectOf(r.s.FEC),
-			Buffer: receiveBuffer, Auth: authenticated, Feedback: feedback,
+			Buffer: receiveBuffer, Auth: authenticated, Feedback: feedback, Locate: true,
 		},
 		Offer: m.offers.offer,
 		Trace: r.a.cfg.Trace,

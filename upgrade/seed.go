@@ -30,8 +30,12 @@ type seed struct {
 	open func() (disk.File, error)
 }
 
-// seeds returns what may have leaves of an image.
-func (a *Agent) seeds(ctx context.Context, m *manifest.Manifest, image string) (all []seed) {
+// seeds returns what may have leaves of an image. One that is encrypted, with a key of its own, shares none with another.
+func (a *Agent) seeds(ctx context.Context, m *manifest.Manifest, entry *manifest.Image) (all []seed) {
+	image := entry.Name
+	if entry.Sealed != nil {
+		return nil
+	}
 	if name := currentDir + "/" + image; exists(a.fs, name) {
 		all = append(all, seed{name, func() (disk.File, error) { return a.fs.OpenFile(name, os.O_RDONLY, 0) }})
 	}
@@ -212,7 +216,7 @@ type gleaned struct {
 func (r *reception) expectSeeds(ctx context.Context) {
 	r.gleaning.found = make(chan gleaned)
 	for _, im := range r.stage.images {
-		r.gleaning.wanted = r.gleaning.wanted || !im.done() && (im.old || len(r.a.seeds(ctx, r.stage.m, im.entry.Name)) > 0)
+		r.gleaning.wanted = r.gleaning.wanted || !im.done() && (im.old || len(r.a.seeds(ctx, r.stage.m, im.entry)) > 0)
 	}
 }
 
@@ -233,7 +237,7 @@ func (r *reception) glean(ctx context.Context) {
 			if im.old {
 				r.noteSeed("the old image", im.recheck(ctx, tell))
 			}
-			for _, s := range r.a.seeds(ctx, r.stage.m, im.entry.Name) {
+			for _, s := range r.a.seeds(ctx, r.stage.m, im.entry) {
 				f, err := s.open()
 				if err == nil {
 					err = errors.Join(im.glean(ctx, f, tell), f.Close())

@@ -160,7 +160,8 @@ func (f *slotFS) OpenFile(name string, flag int, perm fs.FileMode) (disk.File, e
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("slot %s: %w", slot.Name, err), file.Close())
 	}
-	return &slotFile{file, slot, f.image.Size, room}, nil
+	size, _ := f.image.Plain()
+	return &slotFile{file, slot, size, room}, nil
 }
 
 // Path returns the slot's path for the name of a note.

@@ -73,7 +73,11 @@ func openStage(fsys disk.FS, m *manifest.Manifest, release, session []byte, kept
 }
 
 func (s *stage) makeDirs() error {
-	for _, dir := range []string{stagesDir, s.dir, s.dir + "/part", s.dir + "/image"} {
+	dirs := []string{stagesDir, s.dir, s.dir + "/part", s.dir + "/image"}
+	if len(s.m.Sealed()) > 0 {
+		dirs = append(dirs, path.Dir(sealedName(s.dir, "")))
+	}
+	for _, dir := range dirs {
 		if err := s.fs.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
@@ -130,6 +134,13 @@ func (s *stage) checkSpace() error {
 	}
 	need := s.m.HashListSize() + spaceMargin
 	for _, im := range s.images {
+		if im.entry.Sealed != nil {
+			plain, err := s.plainSpace(im.entry)
+			if err != nil {
+				return err
+			}
+			need += plain
+		}
 		if slot, ok := im.file.(*slotFile); ok {
 			if err := slot.fits(); err != nil {
 				return err
@@ -177,9 +188,9 @@ func (s *stage) whole() bool {
 func (s *stage) sync() error {
 	err := s.hashes.file.Sync()
 	for _, im := range s.images {
-		err = errors.Join(err, im.file.Sync())
+		err = errors.Join(err, im.file.Sync(), s.fs.SyncDir(path.Dir(receivedName(s.fs, s.dir, im.entry))))
 	}
-	return errors.Join(err, s.fs.SyncDir(s.dir), s.fs.SyncDir(s.dir+"/part"))
+	return errors.Join(err, s.fs.SyncDir(s.dir))
 }
 
 // close closes the files; again, it does nothing.
@@ -210,11 +221,21 @@ func exists(fsys disk.FS, name string) bool {
 	return err == nil
 }
 
-// demote takes a stage's images from under the name that only verified ones have.
+// demote takes a stage's images from under the name that only verified ones have. Of sealed ones the plaintext is removed.
 func demote(fsys disk.FS, dir string, m *manifest.Manifest) error {
 	moved := false
 	for i := range m.Images {
 		name := m.Images[i].Name
+		if m.Images[i].Sealed != nil {
+			for _, plain := range []string{imageName(dir, name), partName(dir, name)} {
+				err := fsys.Remove(plain)
+				if err != nil && !errors.Is(err, fs.ErrNotExist) {
+					return err
+				}
+				moved = moved || err == nil
+			}
+			continue
+		}
 		if !exists(fsys, imageName(dir, name)) {
 			continue
 		}

@@ -60,8 +60,8 @@ func adoptOld(fsys disk.FS, dir string, m *manifest.Manifest, kept map[string]bo
 	}
 	for i := range m.Images {
 		name := m.Images[i].Name
-		if exists(fsys, partName(dir, name)) {
-			continue
+		if m.Images[i].Sealed != nil || exists(fsys, partName(dir, name)) {
+			continue // each release is sealed with keys of its own, so that no leaf is as it was
 		}
 		for _, old := range dirs {
 			from := locate(fsys, old, name)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path"
 	"slices"
 	"sync"
 
@@ -32,7 +33,7 @@ type stagedImage struct {
 }
 
 func openImage(fsys disk.FS, dir string, entry *manifest.Image) (*stagedImage, error) {
-	name := locate(fsys, dir, entry.Name)
+	name := receivedName(fsys, dir, entry)
 	old := exists(fsys, name)
 	file, err := fsys.OpenFile(name, openReadWrite, 0o600)
 	if err != nil {
@@ -43,7 +44,7 @@ func openImage(fsys disk.FS, dir string, entry *manifest.Image) (*stagedImage, e
 	}
 	v, err := merkle.NewVerifier(file, entry.Size, entry.LeafSize)
 	if err == nil && !old {
-		err = fsys.SyncDir(dir + "/part")
+		err = fsys.SyncDir(path.Dir(name))
 	}
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
@@ -174,18 +175,25 @@ func digestOf(f io.ReaderAt, size int64) (d manifest.Digest, err error) {
 	return manifest.Digest(sum.Sum(nil)), err
 }
 
-// copyFile reads a file from beginning to end into w, 64 KiB at a time.
-func copyFile(fsys disk.FS, name string, w io.Writer, fresh bool) (size int64, err error) {
+// openFresh opens a file so that what is read of it is what the storage holds.
+func openFresh(fsys disk.FS, name string) (disk.File, error) {
 	f, err := fsys.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(f.Sync(), f.DropCache()); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// copyFile reads a file from beginning to end, from storage, into w, 64 KiB at a time.
+func copyFile(fsys disk.FS, name string, w io.Writer) (size int64, err error) {
+	f, err := openFresh(fsys, name)
 	if err != nil {
 		return 0, err
 	}
 	defer f.Close()
-	if fresh { // so that what is read is what the storage holds
-		if err := errors.Join(f.Sync(), f.DropCache()); err != nil {
-			return 0, err
-		}
-	}
 	if size, err = f.Size(); err != nil {
 		return 0, err
 	}

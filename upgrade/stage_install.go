@@ -18,6 +18,9 @@ func install(fsys disk.FS, dir string, m *manifest.Manifest) error {
 	if err := fsys.Mkdir(currentDir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
+	if err := fsys.SyncDir("."); err != nil { // before anything moves there: it would be lost with the directory
+		return err
+	}
 	for i := range m.Images {
 		name := m.Images[i].Name
 		err := fsys.Rename(imageName(dir, name), currentDir+"/"+name)
@@ -25,7 +28,7 @@ func install(fsys disk.FS, dir string, m *manifest.Manifest) error {
 			return err
 		}
 	}
-	return errors.Join(fsys.SyncDir(currentDir), fsys.SyncDir("."), fsys.SyncDir(dir+"/image"))
+	return errors.Join(fsys.SyncDir(currentDir), fsys.SyncDir(dir+"/image"))
 }
 
 // installed returns nil if DIR/current holds the images of a release.

@@ -17,20 +17,21 @@ import (
 var errStageWrong = errors.New("the storage does not hold the image that was signed")
 
 // rehash reads the images of a stage from storage and returns their roots: READY always means roots recomputed from
-// storage. The error is errStageWrong if one of them is not the image that was signed.
+// storage. Of a sealed image it is the plaintext that is read, as unseal has recomputed the root of what was received. The
+// error is errStageWrong if one of them is not the image that was signed.
 func rehash(ctx context.Context, fsys disk.FS, m *manifest.Manifest, where func(image string) string) (roots []commit.Digest, err error) {
 	for i := range m.Images {
 		im := &m.Images[i]
 		tree, sum := merkle.NewWriter(im.LeafSize), sha256.New()
-		size, err := copyFile(fsys, where(im.Name), io.MultiWriter(tree, sum, cancelled{ctx}), true)
+		size, err := copyFile(fsys, where(im.Name), io.MultiWriter(tree, sum, cancelled{ctx}))
 		if err != nil {
 			return nil, err
 		}
-		root := merkle.Root(tree.Leaves())
-		if size != im.Size || root != im.Root || manifest.Digest(sum.Sum(nil)) != im.SHA256 {
+		wantSize, want := im.Plain()
+		if size != wantSize || manifest.Digest(sum.Sum(nil)) != want || im.Sealed == nil && merkle.Root(tree.Leaves()) != im.Root {
 			return nil, fmt.Errorf("%w: %s", errStageWrong, im.Name)
 		}
-		roots = append(roots, commit.Digest(root))
+		roots = append(roots, commit.Digest(im.Root))
 	}
 	return roots, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/multicast-upgrade/tool/internal/cli"
 	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/norm/udp"
+	"github.com/multicast-upgrade/tool/seal"
 	"github.com/multicast-upgrade/tool/upgrade"
 	"github.com/spf13/cobra"
 )
@@ -40,6 +41,9 @@ campaign is under way. An announcement makes it ask, and nothing else.
 With --slots the image goes to the one of two slots that does not run, while it is received. --window has the device
 activate at some hours only. With --serve it is the gateway of its site: other agents ask it for missing leaves (--tail),
 phones and boot loaders fetch the images in DIR/current from it.
+
+Images that are sealed, which is to say encrypted, are opened by the key of a group (--seal-key), or by one that the server
+gives to this device when it proves its own. A device without refuses them, before anything is received (no-key).
 
 Without --once it runs until it is ended by a signal. With --once the exit status is 0 if the release was committed
 here, and 1 if not.`,
@@ -66,6 +70,7 @@ here, and 1 if not.`,
 	fs.StringVar(&a.key, "key", "", "device key `file`; default: one that the agent makes in DIR when it first starts")
 	fs.BoolVar(&a.config.MakeKey, "make-key", true, "without --key, make a device key in DIR, which counts once its fingerprint is approved at the server; --make-key=false leaves votes unsigned, which a campaign has to allow")
 	fs.StringVar(&a.tokenFile, "enrol-token-file", "", "`file` with a one-time token by which the server takes the device key at once")
+	fs.StringArrayVar(&a.sealKeys, "seal-key", nil, "private seal key `file` of a group that this device belongs to, for sealed images; give it again for each")
 	fs.StringVar(&a.hooks.Verify, "verify-cmd", "", "`command` that says whether an image may be installed")
 	fs.StringVar(&a.hooks.Activate, "activate-cmd", "", "`command` that makes an image run")
 	fs.StringVar(&a.hooks.Health, "health-cmd", "", "`command` that says whether it works")
@@ -74,6 +79,7 @@ here, and 1 if not.`,
 	fs.StringVar(&a.config.Tail, "tail", "", "`URL` of a gateway of this site, such as http://10.0.0.2:8080, that is asked for missing leaves before the server is")
 	fs.StringVar(&a.gateway.http, "serve", "", "be the gateway: serve committed images and verified leaves by HTTP on this `address`:port")
 	fs.StringVar(&a.gateway.tftp, "serve-tftp", "", "serve committed images by TFTP on this `address`:port, such as 10.0.0.2:69")
+	fs.BoolVar(&a.gateway.unsealed, "serve-unsealed", false, "with --serve or --serve-tftp: give images that came sealed to whoever fetches a file; without it they are not given")
 	fs.StringVar(&a.slots, "slots", "", "write the image to the one of two `slots` that does not run, such as A=/dev/mmcblk0p2,B=/dev/mmcblk0p3; needs --slot-current-cmd and --activate-cmd")
 	fs.StringVar(&a.slotCurrent, "slot-current-cmd", "", "`command` that prints the name of the slot that runs")
 	fs.StringVar(&a.slotImage, "slot-image", "", "`name` of the image that goes to a slot, of a release that has several")
@@ -108,6 +114,7 @@ type agent struct {
 	trustServer, key, tlsCA string
 	tlsCert, tlsKey         string
 	tokenFile               string
+	sealKeys                []string
 	windows                 []string
 	zone                    string
 	slots, slotCurrent      string
@@ -186,6 +193,9 @@ func (a *agent) resolve() (err error) {
 		return err
 	}
 	if err := a.resolveSlots(); err != nil {
+		return err
+	}
+	if err := a.resolveSeal(); err != nil {
 		return err
 	}
 	for _, path := range a.trust {
@@ -287,6 +297,22 @@ func (a *agent) resolveSlots() (err error) {
 	return nil
 }
 
+// resolveSeal reads the keys for sealed images.
+func (a *agent) resolveSeal() error {
+	if a.gateway.unsealed && a.gateway.http == "" && a.gateway.tftp == "" {
+		return errors.New("--serve-unsealed is for a gateway: give --serve or --serve-tftp")
+	}
+	a.config.Unsealer = seal.Unsealer{}
+	for _, path := range a.sealKeys {
+		key, err := manifest.LoadIdentity(path)
+		if err != nil {
+			return err
+		}
+		a.config.SealKeys = append(a.config.SealKeys, key)
+	}
+	return nil
+}
+
 // readToken reads an enrolment token, which is one word.
 func readToken(file string) (string, error) {
 	b, err := os.ReadFile(file)
@@ -371,6 +397,8 @@ func describe(e upgrade.Event) string {
 		return "FAILED" + reason
 	case upgrade.EventReleased:
 		return "the stage was given up" + reason
+	case upgrade.EventExamined:
+		return fmt.Sprintf("examined the network by %s for the server: %s", e.Group, e.Detail)
 	case upgrade.EventTrouble:
 		if e.Server != "" && e.Reason != "" {
 			return "the server refuses this device, and is asked again" + reason

@@ -81,10 +81,7 @@ func (d *doctorRun) run(ctx context.Context) error {
 		if d.json {
 			continue
 		}
-		fmt.Fprintf(d.world.Stdout, "%-8s %-22s %s\n", f.Verdict, f.Check, f.Seen)
-		if f.Remedy != "" {
-			fmt.Fprintf(d.world.Stdout, "%-8s %-22s -> %s\n", "", "", f.Remedy)
-		}
+		cli.Finding(d.world.Stdout, string(f.Verdict), f.Check, f.Seen, f.Remedy)
 	}
 	faults := report.Faults()
 	events.Emit("diagnosis", cli.Fields{"faults": faults, "heard": report.Heard})

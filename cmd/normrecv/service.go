@@ -18,6 +18,8 @@ type gateway struct {
 	http string // address and port; empty: not at all
 	tftp string
 
+	unsealed bool // what came sealed is given to whoever fetches a file
+
 	listener net.Listener
 	packets  *net.UDPConn
 }
@@ -61,6 +63,7 @@ func (i images) Open(name string) (tftp.File, error) { return i.OpenImage(name) 
 func (a *agent) serve(ctx context.Context, device *upgrade.Agent) (wait func()) {
 	var work sync.WaitGroup
 	offered := device.Gateway()
+	offered.Unsealed = a.gateway.unsealed
 	if l := a.gateway.listener; l != nil {
 		a.progress.Line("gateway: http://%v/images/, and missing leaves for agents with --tail http://%v", l.Addr(), l.Addr())
 		work.Go(func() { offered.Serve(ctx, l) })

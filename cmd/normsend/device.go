@@ -11,7 +11,7 @@ import (
 )
 
 func deviceCommand(w cli.World) *cobra.Command {
-	c := &cobra.Command{Use: "device", Short: "List, approve, enrol and place the devices of a server"}
+	c := &cobra.Command{Use: "device", Short: "List, approve, enrol, place and examine the devices of a server"}
 	var q rest.ListDevicesParams
 	var key, fingerprint string
 	var place rest.Place
@@ -43,10 +43,13 @@ func deviceCommand(w cli.World) *cobra.Command {
 		use: "show ID", short: "Show a device", example: "device show lamp-17 --server https://192.0.2.1:8443 --token-file anna.token", args: oneDevice,
 		run: func(ctx context.Context, s *client, args []string) error {
 			d, err := ask[rest.Device](s.api.ShowDevice(ctx, args[0]))
+			if err == nil {
+				err = showDevice(s, d)
+			}
 			if err != nil {
 				return err
 			}
-			return showDevice(s, d)
+			return findings(ctx, s, args[0])
 		},
 	}.build(w), remoteCommand{
 		use: "approve ID", short: "Say that the key which a device has shown is its own",
@@ -103,6 +106,7 @@ func deviceCommand(w cli.World) *cobra.Command {
 		},
 	}.build(w))
 	c.AddCommand(enrolmentCommands(w)...)
+	c.AddCommand(examinationCommands(w)...)
 	return c
 }
 

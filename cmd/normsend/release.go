@@ -79,7 +79,7 @@ func uploadRelease(ctx context.Context, s *client, file string, images []string)
 		}
 	}
 	for _, path := range images {
-		if err := uploadImage(ctx, s, digest, path); err != nil {
+		if err := uploadImage(ctx, s, digest, imageName(m, path), path); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 	}
@@ -94,7 +94,18 @@ func uploadRelease(ctx context.Context, s *client, file string, images []string)
 	return nil
 }
 
-func uploadImage(ctx context.Context, s *client, digest, path string) error {
+// imageName returns the name of the image that a file is, or is sealed in.
+func imageName(m *manifest.Manifest, path string) string {
+	name := filepath.Base(path)
+	for _, im := range m.Sealed() {
+		if name == im.Name+manifest.SealedSuffix {
+			return im.Name
+		}
+	}
+	return name
+}
+
+func uploadImage(ctx context.Context, s *client, digest, name, path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return cli.Usage(err)
@@ -105,5 +116,5 @@ func uploadImage(ctx context.Context, s *client, digest, path string) error {
 		return err
 	}
 	sized := func(_ context.Context, r *http.Request) error { r.ContentLength = info.Size(); return nil }
-	return done(s.api.UploadImageWithBody(ctx, digest, filepath.Base(path), "application/octet-stream", f, sized))
+	return done(s.api.UploadImageWithBody(ctx, digest, name, "application/octet-stream", f, sized))
 }

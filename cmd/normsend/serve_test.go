@@ -254,6 +254,10 @@ func TestCommandsUseServer(t *testing.T) {
 		t.Errorf("after device-9 was revoked:\n%s", list)
 	}
 	want(b.run("device", "list", "--key", "pending"), "FINGERPRINT")
+	want(b.refused("device", "examine", "--site", "lab"), "no device matches")
+	want(b.refused("device", "examine", "device-1"), "no such thing")
+	want(b.refused("device", "examine", "--group", "here"), "239.1.2.3:6003")
+	want(b.run("device", "doctor"), "SITE", "WRONG", "NO ANSWER")
 
 	id := strings.TrimSpace(b.run("campaign", "create", "--name", "spring", "--release", release, "--site", "lab", "--quorum", "90", "--ready-timeout", "2h", "--two-people"))
 	want(b.run("campaign", "list"), id, "spring", "draft", "anna")

@@ -22,8 +22,13 @@ func signCommand(w cli.World) *cobra.Command {
 		Long: `sign writes the manifest of a release: what its images are, for which devices and until when, signed by one
 release key or several. A device installs it if enough keys that it trusts have signed.
 
+With --seal the images are encrypted first: each into a file of its name with .age added, which is what is sent, and their
+file keys into a file with the name of the manifest and .seal in place of .manifest, which the campaign server needs and
+nobody else may have. A release that is signed anew is sealed anew.
+
 With --add it adds a signature to a manifest that another key has signed, and leaves everything else as it is.`,
 		Example: `  normsend sign --key release.key --product router --version 2.1.0 --compatible ar9331,mt7621 fw.bin
+  normsend sign --key release.key --product router --version 2.1.0 --compatible any --seal fw.bin    # fw.bin.age, fw.seal
   normsend sign --add fw.manifest --key second.key`,
 		RunE: func(c *cobra.Command, images []string) error { return s.run(c, images) },
 	}
@@ -35,6 +40,7 @@ With --add it adds a signature to a manifest that another key has signed, and le
 	fs.Uint64Var(&s.sequence, "sequence", 0, "rises with each release, devices refuse a lower one; default: the time in seconds since 1970")
 	fs.Uint64Var(&s.epoch, "epoch", 0, "rises when what was released before must never run again")
 	fs.Var(&s.expires, "expires", "how long the release may be installed")
+	fs.BoolVar(&s.seal, "seal", false, "encrypt the images: devices open them by --seal-key, or by the server's leave")
 	fs.StringVar(&s.add, "add", "", "`manifest` to add a signature to")
 	fs.StringVar(&s.out, "out", "", "`file` to write; default: fw.manifest, or what is given to --add")
 	c.MarkFlagRequired("key")
@@ -50,6 +56,8 @@ type signer struct {
 	sequence, epoch  uint64
 	expires          cli.Duration
 	add, out         string
+	seal             bool
+	sealed           sealedFiles
 }
 
 func (s *signer) run(c *cobra.Command, images []string) error {
@@ -62,10 +70,14 @@ func (s *signer) run(c *cobra.Command, images []string) error {
 		keys = append(keys, key)
 	}
 	signed, err := s.sign(c, keys, images)
-	if err != nil {
-		return cli.Usage(err)
+	if err == nil {
+		err = s.sealed.writeKeys(s.out) // before there is a manifest that cannot do without
 	}
-	if err := writeFile(s.out, signed); err != nil {
+	if err == nil {
+		err = writeFile(s.out, signed)
+	}
+	if err != nil {
+		s.sealed.remove()
 		return cli.Usage(err)
 	}
 	m, ids, err := manifest.OpenUnverified(signed)
@@ -74,6 +86,7 @@ func (s *signer) run(c *cobra.Command, images []string) error {
 	}
 	fmt.Fprintf(s.world.Stdout, "%s  %s %s for %s, sequence %d, expires %s, %s\n", s.out, m.Product, m.Version,
 		strings.Join(m.Hardware, ", "), m.Sequence, m.Expires.Format(time.DateOnly), count(len(ids), "signature"))
+	s.sealed.describe(s.world.Stdout)
 	return nil
 }
 
@@ -88,7 +101,7 @@ func (s *signer) sign(c *cobra.Command, keys []*manifest.PrivateKey, images []st
 		}
 		return m.Sign(keys...)
 	}
-	for _, name := range []string{"product", "version", "compatible", "sequence", "epoch", "expires"} {
+	for _, name := range []string{"product", "version", "compatible", "sequence", "epoch", "expires", "seal"} {
 		if c.Flags().Changed(name) {
 			return nil, fmt.Errorf("--%s cannot be given with --add: what was signed stays as it is", name)
 		}
@@ -139,7 +152,7 @@ func (s *signer) release(images []string, now time.Time) (*manifest.Manifest, er
 		m.Sequence = uint64(now.Unix())
 	}
 	for _, path := range images {
-		image, err := readImage(path)
+		image, err := s.image(path)
 		if err != nil {
 			return nil, err
 		}
@@ -150,29 +163,46 @@ func (s *signer) release(images []string, now time.Time) (*manifest.Manifest, er
 
 const wantName = "want a letter or digit and up to 63 letters, digits, '.', '_', '+' or '-'"
 
-func readImage(path string) (image manifest.Image, err error) {
+// image describes an image, sealed if it is to be.
+func (s *signer) image(path string) (image manifest.Image, err error) {
 	name := filepath.Base(path)
 	if !manifest.ValidName(name) {
 		return image, fmt.Errorf("image %q: devices could not store it under this name: %s", path, wantName)
 	}
-	f, err := os.Open(path)
+	var sealed *manifest.Sealed
+	if s.seal {
+		if path, sealed, err = s.sealed.seal(path); err != nil {
+			return image, err
+		}
+	}
+	f, size, err := openImage(path)
 	if err != nil {
 		return image, err
 	}
 	defer f.Close()
+	if image, _, err = manifest.NewImage(name, f, size); err != nil {
+		return image, fmt.Errorf("image %s: %w", path, err)
+	}
+	image.Sealed = sealed
+	return image, nil
+}
+
+func openImage(path string) (f *os.File, size int64, err error) {
+	if f, err = os.Open(path); err != nil {
+		return nil, 0, err
+	}
 	info, err := f.Stat()
 	switch {
 	case err != nil:
-		return image, err
 	case !info.Mode().IsRegular():
-		return image, fmt.Errorf("image %s is not a file", path)
+		err = fmt.Errorf("image %s is not a file", path)
 	case info.Size() == 0:
-		return image, fmt.Errorf("image %s is empty", path)
+		err = fmt.Errorf("image %s is empty", path)
+	default:
+		return f, info.Size(), nil
 	}
-	if image, _, err = manifest.NewImage(name, f, info.Size()); err != nil {
-		return image, fmt.Errorf("image %s: %w", path, err)
-	}
-	return image, nil
+	f.Close()
+	return nil, 0, err
 }
 
 // readManifest reads a file as far as a manifest may be long.

@@ -33,6 +33,9 @@ for 239.255.0.0/16, FF0X::2:7FFE), port 9875, with --ttl; devices spread their q
 and its settings stay as they were. From another terminal, normsend status shows it, commit approves it, abort ends
 it, and hold and resume stop and release devices that have not begun to activate.
 
+Sealed images (normsend sign --seal) need --seal, the file of their keys, and --seal-to: seal keys of the groups that may
+open them, or devices for each of --devices that proves its key. Others refuse before anything is received.
+
 Exit status: 0 committed on all devices, 1 aborted, 2 usage, 3 aborted by the deadline, 4 committed, but not on all.`,
 		Example: `  normsend upgrade --manifest fw.manifest --key server.key --devices devices --group 239.1.2.3:6003 --interface eth0 fw.bin
   normsend upgrade --manifest fw.manifest --key server.key --expect 3 --commit auto --group 239.1.2.3:6003 \
@@ -64,6 +67,7 @@ Exit status: 0 committed on all devices, 1 aborted, 2 usage, 3 aborted by the de
 	fs.StringVar(&u.config.Auth, "auth", "", "authenticate packets by a group key of the campaign: on, off; default: on if all of --devices have keys")
 	fs.StringVar(&u.config.Advertise, "advertise", "", "`URL` of the rendezvous as devices know it; default: made from --listen and --interface")
 	fs.BoolVar(&u.config.SAP, "sap", false, "announce the campaign by SAP (RFC 2974) while it runs, for agents with --discover sap")
+	u.seal.register(c)
 	fs.StringVar(&u.tlsCert, "tls-cert", "", "TLS certificate `file` of the rendezvous; default: one certified by the server key")
 	fs.StringVar(&u.tlsKey, "tls-key", "", "its key `file`")
 	fs.DurationVar(&u.config.Linger, "linger", 10*time.Second, "stay so long for devices that are late when all others are done")
@@ -84,6 +88,7 @@ type upgrader struct {
 	manifest, key, state, devices, source, notBefore string
 	tlsCert, tlsKey                                  string
 	readyTimeout, window, spread, hold               cli.Duration
+	seal                                             sealFlags
 	json                                             bool
 	trace                                            cli.Trace
 }
@@ -156,6 +161,9 @@ func (u *upgrader) resolve(c *cobra.Command, images []string) (err error) {
 		if cfg.NotBefore, err = time.Parse(time.RFC3339, u.notBefore); err != nil {
 			return fmt.Errorf("--not-before %q: want a time such as 2026-12-24T02:00:00Z", u.notBefore)
 		}
+	}
+	if err = u.seal.resolve(cfg); err != nil {
+		return err
 	}
 	if cfg.Linger == 0 {
 		cfg.Linger = -1 // upgrade's word for none

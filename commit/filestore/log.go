@@ -22,6 +22,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 
 	"github.com/multicast-upgrade/tool/commit/disk"
 )
@@ -65,6 +66,9 @@ type Log struct {
 // Open opens the log called name, or makes it (mode 0600), and calls replay for each record in the order of appending;
 // rec is valid only during the call. An error of replay ends Open and is returned.
 //
+// What it replays is on stable storage: also the last frame of a process that was killed before its Sync had ended, and not
+// a frame whose Sync has failed, which memory may still show.
+//
 // A last frame that is incomplete, as a crash in Append leaves it, is cut off, and [Log.Torn] tells how many bytes that
 // was. Anything else that is wrong is [ErrCorrupt].
 //
@@ -96,6 +100,9 @@ func (l *Log) open() (err error) {
 	if err != nil {
 		return err
 	}
+	if err := l.settle(); err != nil {
+		return errors.Join(err, l.f.Close())
+	}
 	var head [headerSize]byte
 	switch _, err := l.f.ReadAt(head[:], 0); {
 	case err != nil && err != io.EOF:
@@ -107,6 +114,18 @@ func (l *Log) open() (err error) {
 	l.id = [idSize]byte(head[len(magic):])
 	l.size, l.next = headerSize, 1
 	return nil
+}
+
+// settle makes durable what a process before this one may have left in memory, the log's name included, and has the rest come
+// from storage.
+func (l *Log) settle() error {
+	if l.readOnly {
+		return nil
+	}
+	if err := errors.Join(l.f.Sync(), l.fsys.SyncDir(path.Dir(l.name))); err != nil {
+		return err
+	}
+	return l.f.DropCache()
 }
 
 func header(id [idSize]byte) (h [headerSize]byte) {

@@ -278,6 +278,80 @@ func TestNothingIsAppendedAfterAFailure(t *testing.T) {
 	}
 }
 
+// TestReplayedIsDurable has the process die at each operation of an Append, or that fail, and then the power go: what the next
+// process was shown is still there.
+func TestReplayedIsDurable(t *testing.T) {
+	shown := map[string]int{}
+	for _, fault := range []diskfault.Fault{diskfault.KillBefore, diskfault.KillAfter, diskfault.Failed} {
+		for n := 1; n <= 12; n++ { // making and opening the log, then write and sync
+			for seed := range uint64(40) {
+				d := diskfault.New(seed)
+				d.Inject(func(op diskfault.Op) diskfault.Fault {
+					if op.N == n {
+						return fault
+					}
+					return diskfault.None
+				})
+				if l, _, err := tryOpen(d); err == nil {
+					l.Append([]byte("one"))
+				}
+				d.Inject(nil)
+				if d.Kill(); d.Down() != diskfault.ErrKilled {
+					t.Fatal("the power went")
+				}
+				d.Restart()
+				_, before := open(t, d)
+				d.Crash()
+				d.Restart()
+				if _, after := open(t, d); !slices.Equal(before, after) {
+					t.Fatalf("%s at operation %d, seed %d: replayed %q, and after a power cut %q", fault, n, seed, before, after)
+				}
+				shown[fmt.Sprint(fault, len(before))]++
+			}
+		}
+	}
+	for _, want := range []string{"kill before 0", "kill before 1", "kill after 1", "failed 0", "failed 1"} {
+		if shown[want] == 0 {
+			t.Errorf("never seen: %s", want)
+		}
+	}
+}
+
+// TestMisreadIsNotTorn reads each part of the log wrong once: nothing durable is cut off.
+func TestMisreadIsNotTorn(t *testing.T) {
+	whole, corrupt := 0, 0
+	for n := range 12 {
+		d := diskfault.New(uint64(n))
+		l, _ := open(t, d)
+		appendAll(t, l, "one", "two", "three")
+		d.Restart()
+		reads := 0
+		d.Inject(func(op diskfault.Op) diskfault.Fault {
+			if op.Kind == diskfault.Read {
+				if reads++; reads == n {
+					return diskfault.Misread
+				}
+			}
+			return diskfault.None
+		})
+		_, recs, err := tryOpen(d)
+		switch {
+		case errors.Is(err, filestore.ErrCorrupt):
+			corrupt++
+			if _, recs = open(t, d); len(recs) != 3 {
+				t.Errorf("read %d: then %q", n, recs)
+			}
+		case err != nil || len(recs) != 3:
+			t.Errorf("read %d: %q, %v", n, recs, err)
+		default:
+			whole++
+		}
+	}
+	if whole == 0 || corrupt == 0 {
+		t.Errorf("%d times whole, %d times corrupt", whole, corrupt)
+	}
+}
+
 func TestRewriteRepairsABrokenLog(t *testing.T) {
 	d := diskfault.New(1)
 	l, _ := open(t, d)

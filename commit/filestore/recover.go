@@ -15,6 +15,11 @@ func (l *Log) recover(replay func(rec []byte) error) error {
 	buf := make([]byte, 0, 4096)
 	for l.size < end {
 		payload, ok, err := l.readFrame(&buf, l.size, end, l.next, l.next)
+		if err == nil && !ok { // once more, and from storage: what was read wrong must not be cut off
+			if err = l.f.DropCache(); err == nil {
+				payload, ok, err = l.readFrame(&buf, l.size, end, l.next, l.next)
+			}
+		}
 		if err != nil {
 			return err
 		}

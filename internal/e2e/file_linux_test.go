@@ -24,6 +24,11 @@ func writeImage(t testing.TB, path string, size int, seed byte) (sum string) {
 	if err := os.WriteFile(path, content, 0o644); err != nil {
 		t.Fatal(err)
 	}
+	return sumOf(content)
+}
+
+// sumOf returns the SHA-256 of content in hexadecimal.
+func sumOf(content []byte) string {
 	digest := sha256.Sum256(content)
 	return hex.EncodeToString(digest[:])
 }
@@ -92,8 +97,8 @@ func (x *transfer) complete() {
 			x.t.Errorf("complete: %v; want image.bin, %d bytes, SHA-256 %s", e, imageSize, x.sum)
 		}
 		content, err := os.ReadFile(filepath.Join(x.out[h], "image.bin"))
-		if digest := sha256.Sum256(content); err != nil || hex.EncodeToString(digest[:]) != x.sum {
-			x.t.Errorf("on disk: %d bytes, SHA-256 %x, %v", len(content), digest, err)
+		if err != nil || sumOf(content) != x.sum {
+			x.t.Errorf("on disk: %d bytes, SHA-256 %s, %v", len(content), sumOf(content), err)
 		}
 		if files, err := os.ReadDir(x.out[h]); err != nil || len(files) != 1 {
 			x.t.Errorf("left behind: %v, %v", files, err)

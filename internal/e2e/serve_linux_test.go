@@ -209,7 +209,30 @@ func TestClientCertificates(t *testing.T) {
 	<-p.done
 
 	device := s.agent("device-1", "device-1", "--enrol-token-file", h.path("device-1.token"))
+	s.examine(device, "device-1")
 	s.upgrade(device)
+}
+
+// examine has a device find out how multicast reaches it from the server, by real sockets.
+func (s *served) examine(p *process, device string) {
+	s.Helper()
+	s.untilApproved(1)
+	s.ask("device", "examine", device)
+	p.awaitEvent("examined")
+	var shown string
+	for end := time.Now().Add(patience); !strings.Contains(shown, "as it found it"); time.Sleep(100 * time.Millisecond) {
+		if shown = s.ask("device", "show", device); time.Now().After(end) {
+			s.Fatalf("the server was not told:\n%s", shown)
+		}
+	}
+	for _, want := range []string{`ok +reception +\d+ messages of the doctor at \S+ by the group`, `ok +feedback to the group`, `ok +feedback by unicast`, `ok +mtu`} {
+		if !regexp.MustCompile(want).MatchString(shown) {
+			s.Errorf("want %q in what was found:\n%s", want, shown)
+		}
+	}
+	if sites := s.ask("device", "doctor", "--json"); !strings.Contains(sites, `"asked":1`) || !strings.Contains(sites, `"waiting":0`) {
+		s.Errorf("by site: %s", sites)
+	}
 }
 
 // upgrade runs a campaign for the devices that are enrolled.
@@ -229,13 +252,19 @@ func (s *served) campaign(devices int, rate, commit string) (id string) {
 	s.Helper()
 	release := s.ask("release", "upload", "--manifest", "fw.manifest", "fw.bin")
 	id = s.ask("campaign", "create", "--name", "spring", "--release", release, "--product", "lamp", "--rate", rate, "--commit", commit)
+	s.untilApproved(devices)
+	s.ask("campaign", "start", id)
+	return id
+}
+
+// untilApproved waits until so many devices are.
+func (s *served) untilApproved(devices int) {
+	s.Helper()
 	for end := time.Now().Add(patience); strings.Count(s.ask("device", "list", "--key", "approved", "--json"), `"event":"device"`) < devices; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
 			s.Fatal("the devices did not come")
 		}
 	}
-	s.ask("campaign", "start", id)
-	return id
 }
 
 // Two servers on one PostgreSQL: the one that leads a campaign is killed in the middle of the transfer, and later the other

@@ -4,6 +4,7 @@ package fleettest
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"math/rand/v2"
 	"net/netip"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/multicast-upgrade/tool/internal/pgtest"
 	"github.com/multicast-upgrade/tool/manifest"
+	"github.com/multicast-upgrade/tool/norm/doctor"
 	"github.com/multicast-upgrade/tool/norm/session"
 	"github.com/multicast-upgrade/tool/upgrade"
 	"github.com/multicast-upgrade/tool/upgrade/fleet"
@@ -98,8 +100,33 @@ func Open(t testing.TB, url string) *store.Store {
 func Config(st *store.Store, n *Network) fleet.Config {
 	return fleet.Config{
 		Store: st, Key: ServerKey, Trust: Trust, URL: "http://127.0.0.1:8443", Groups: Groups,
-		Conn: func(_ store.Campaign, group netip.AddrPort) (session.Conn, error) { return n.Open(group), nil },
+		Conn:      func(_ store.Campaign, group netip.AddrPort) (session.Conn, error) { return n.Open(group), nil },
+		Responder: func(doctor.ResponderConfig) (fleet.Responder, error) { return silent{}, nil },
 	}
+}
+
+// silent is who answers nobody that examines the network: in memory there is none.
+type silent struct{}
+
+func (silent) Run(ctx context.Context) { <-ctx.Done() }
+func (silent) Addr() netip.Addr        { return netip.Addr{} }
+func (silent) Close()                  {}
+
+// Healthy is an examination of the network that finds nothing wrong.
+func Healthy(_ context.Context, c doctor.Config) (*doctor.Report, error) {
+	return &doctor.Report{Heard: true, Findings: []doctor.Finding{
+		{Check: "group", Verdict: doctor.OK, Seen: c.Group.String()},
+		{Check: "reception", Verdict: doctor.OK, Seen: "the sender is heard"},
+	}}, nil
+}
+
+// Deaf is one to which the sender does not come.
+func Deaf(_ context.Context, c doctor.Config) (*doctor.Report, error) {
+	return &doctor.Report{Findings: []doctor.Finding{
+		{Check: "group", Verdict: doctor.OK, Seen: c.Group.String()},
+		{Check: "reception", Verdict: doctor.Fault, Seen: "nothing comes by the group", Remedy: "route the group to this site"},
+		{Check: "querier", Verdict: doctor.Warning, Seen: "no query for members", Remedy: "have the router ask for members"},
+	}}, nil
 }
 
 // By is something that a person does now.
@@ -130,6 +157,6 @@ func Agent(t testing.TB, n *Network, server, name string) upgrade.AgentConfig {
 	return upgrade.AgentConfig{
 		Server: server, Trust: Trust, TrustServer: ServerKey.Public(), Product: "phone", Hardware: "rev-a", Device: name,
 		Key: Key(manifest.RoleDevice, name), Dir: filepath.Join(t.TempDir(), name), Boot: "boot-1",
-		Conn: func(s *manifest.Session) (session.Conn, error) { return n.Open(s.Group), nil },
+		Conn: func(s *manifest.Session) (session.Conn, error) { return n.Open(s.Group), nil }, Examine: Healthy,
 	}
 }

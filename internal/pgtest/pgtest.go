@@ -15,7 +15,6 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -32,42 +31,66 @@ type server struct {
 }
 
 var (
-	once     sync.Once
-	started  *server
-	errStart error
-	made     atomic.Int32 // databases
+	mu       sync.Mutex // guards all below
+	started  *server    // nil: none runs
+	errStart error      // of the only try: where none starts none will
+	made     int        // databases
 )
 
-// Stop ends the server, if one was started. It belongs at the end of TestMain.
+// Stop ends the server, if one was started. It belongs at the end of TestMain, or of a test that is alone in needing one; the
+// next New starts another.
 func Stop() error {
+	mu.Lock()
+	defer mu.Unlock()
 	if started == nil {
 		return nil
 	}
-	return started.stop()
+	p := started
+	started = nil
+	return p.stop()
 }
 
 // New returns the URL of an empty database. Where there is no PostgreSQL the test skips, unless REQUIRE_POSTGRES
 // says that there has to be.
 func New(t testing.TB) string {
 	t.Helper()
-	once.Do(func() { started, errStart = start() })
-	if errStart != nil {
+	p, n, err := running()
+	if err != nil {
 		if os.Getenv("REQUIRE_POSTGRES") != "" {
-			t.Fatal(errStart)
+			t.Fatal(err)
 		}
-		t.Skip(errStart)
+		t.Skip(err)
 	}
-	name := fmt.Sprintf("test%d", made.Add(1))
-	Exec(t, "CREATE DATABASE "+name)
-	return started.database(name)
+	name := fmt.Sprintf("test%d", n)
+	p.exec(t, "CREATE DATABASE "+name)
+	return p.database(name)
+}
+
+// running returns the server, started if it has to be, and the number of its next database.
+func running() (*server, int, error) {
+	mu.Lock()
+	defer mu.Unlock()
+	if started == nil && errStart == nil {
+		started, errStart = start()
+	}
+	made++
+	return started, made, errStart
 }
 
 func (p *server) database(name string) string { return p.url + name + "?sslmode=disable" }
 
-// Exec executes a statement as the superuser.
+// Exec executes a statement as the superuser of the server that New has started.
 func Exec(t testing.TB, text string) {
 	t.Helper()
-	db, err := sql.Open("pgx", started.database("postgres"))
+	mu.Lock()
+	p := started
+	mu.Unlock()
+	p.exec(t, text)
+}
+
+func (p *server) exec(t testing.TB, text string) {
+	t.Helper()
+	db, err := sql.Open("pgx", p.database("postgres"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -137,6 +137,17 @@ func (c *Controller) Interval() time.Duration {
 // Sent takes the size of a packet that was sent.
 func (c *Controller) Sent(size int) { c.size += (float64(size) - c.size) / 16 }
 
+// Bears returns the rate that a report stands for, if it is taken now; r.Rate is not zero.
+func (c *Controller) Bears(r Report, grtt time.Duration) float64 {
+	n, limiting := Node{}, false
+	if i := c.index(r.Node); i >= 0 {
+		n = c.nodes[i]
+		limiting = i == c.clr || n.PLR
+	}
+	n.update(time.Time{}, r, c.size, grtt, limiting)
+	return n.Rate
+}
+
 // Report takes feedback. grtt is GRTT_sender; busy says that there is something to send, and that the rate could be used
 // if it were higher.
 func (c *Controller) Report(now time.Time, r Report, grtt time.Duration, busy bool) {

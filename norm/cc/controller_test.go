@@ -263,8 +263,8 @@ func TestOldSequence(t *testing.T) {
 	}
 }
 
-// TestForgedFeedback: one stranger's word holds the rate down for as long as it lasts, and no longer.
-func TestForgedFeedback(t *testing.T) {
+// TestAttackForgedFeedback: one stranger's word holds the rate down for as long as it lasts, and no longer.
+func TestAttackForgedFeedback(t *testing.T) {
 	r := newRig(t, 1e6)
 	r.rounds(5, 1, 0.001, 1e9)
 	before := r.Rate()

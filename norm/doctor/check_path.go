@@ -35,6 +35,9 @@ func checkReception(o *observed) Finding {
 	case o.answered:
 		return Finding{Verdict: Fault, Seen: fmt.Sprintf("%v answers by unicast, but nothing comes by the group, with no TTL up to %d", o.responder.Addr(), ladderTop),
 			Remedy: "multicast routing (PIM) or a switch's snooping in between, or the sender's --interface: see docs/network.md"}
+	case o.config.Expect && !o.responder.IsValid():
+		return Finding{Verdict: Fault, Seen: "nothing comes by the group, and the sender does not answer by unicast",
+			Remedy: "multicast routing (PIM) or a switch's snooping in between, and a route and UDP to the sender: see docs/network.md"}
 	}
 	return nobody(o)
 }
@@ -113,6 +116,8 @@ func checkGroupFeedback(o *observed) Finding {
 	switch {
 	case udp.IsSourceSpecific(o.config.Group.Addr()):
 		return Finding{Verdict: OK, Seen: "not used in source-specific groups"}
+	case o.config.UnicastFeedback:
+		return Finding{Verdict: OK, Seen: "not used: requests go to the sender itself"}
 	case !o.responder.IsValid():
 		return nobody(o)
 	case o.heardTTL == 0:
@@ -132,7 +137,7 @@ func checkUnicastFeedback(o *observed) Finding {
 		return nobody(o)
 	case o.heardUnicast:
 		return Finding{Verdict: OK, Seen: fmt.Sprintf("the sender hears us at %v", o.responder)}
-	case o.heardTTL == 0 && !o.answered || udp.IsSourceSpecific(o.config.Group.Addr()):
+	case o.heardTTL == 0 && !o.answered || o.config.UnicastFeedback || udp.IsSourceSpecific(o.config.Group.Addr()):
 		return Finding{Verdict: Fault, Seen: fmt.Sprintf("the sender does not hear us at %v", o.responder), Remedy: "let UDP in at the sender, and route it from here"}
 	}
 	return Finding{Verdict: Warning, Seen: fmt.Sprintf("the sender does not hear us at %v; that is for --unicast-feedback and source-specific groups only", o.responder),

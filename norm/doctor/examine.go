@@ -26,9 +26,17 @@ type Config struct {
 	SegmentSize int           // that NORM shall use, in bytes; if zero, 1400
 	Rate        float64       // that NORM shall use, in bits per second; if zero, DefaultRate
 	Patience    time.Duration // how long to look for the other side; if zero, 10 s
-	Long        time.Duration // how long to watch whether reception goes on; zero: not at all
-	Progress    func(string)  // told what is being done; may be nil
+	// UnicastFeedback is whether NORM shall send requests to the sender itself: those to the group do not matter then.
+	UnicastFeedback bool
+	// Expect is whether a Responder is known to run: not to hear it is a fault.
+	Expect bool
+
+	Long     time.Duration // how long to watch whether reception goes on; zero: not at all
+	Progress func(string)  // told what is being done; may be nil
 }
+
+// Measurable reports whether it can be examined if segments of a size, in bytes, pass.
+func Measurable(segmentSize int) bool { return segmentSize >= 28 && segmentSize+headerRoom <= maxProbe }
 
 // headerRoom is what NORM adds to a segment at most: NORM_DATA's header, fec_payload_id and EXT_FTI.
 const headerRoom = 40
@@ -70,7 +78,7 @@ func Examine(ctx context.Context, c Config) (*Report, error) {
 		return nil, fmt.Errorf("doctor: %v is no multicast group", c.Group)
 	case c.TTL < 1 || c.TTL > 255:
 		return nil, fmt.Errorf("doctor: TTL %d: want 1 to 255", c.TTL)
-	case c.SegmentSize < 28 || c.SegmentSize+headerRoom > maxProbe:
+	case !Measurable(c.SegmentSize):
 		return nil, fmt.Errorf("doctor: segment size %d: want 28 to %d bytes", c.SegmentSize, maxProbe-headerRoom)
 	}
 	for _, a := range []netip.Addr{c.Source, c.Sender} {

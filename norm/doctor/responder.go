@@ -109,6 +109,19 @@ func newResponder(c ResponderConfig) *Responder {
 // Interface is where the Responder answers.
 func (r *Responder) Interface() *net.Interface { return r.ifi }
 
+// Addr is where the Responder is asked by unicast, at the group's port; the zero value if it is not known.
+func (r *Responder) Addr() netip.Addr {
+	if r.config.Source.IsValid() {
+		return r.config.Source
+	}
+	for _, a := range family(r.ifi, r.config.Group.Addr()) {
+		if !a.IsLinkLocalUnicast() {
+			return a
+		}
+	}
+	return netip.Addr{}
+}
+
 // TTL is that of what is sent to the group.
 func (r *Responder) TTL() int { return r.config.TTL }
 

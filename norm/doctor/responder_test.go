@@ -181,8 +181,8 @@ func TestRateIsNeverExceeded(t *testing.T) {
 	}
 }
 
-// TestOneSourceIsBounded has one source ask a thousand times in a second.
-func TestOneSourceIsBounded(t *testing.T) {
+// TestAttackProbeFlood has one source ask a thousand times in a second.
+func TestAttackProbeFlood(t *testing.T) {
 	r := newRig(t, 100e6)
 	for i := range 1000 {
 		r.from(asker, message{kind: question, via: byUnicast, run: 1, seq: uint32(i)})

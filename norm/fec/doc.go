@@ -16,6 +16,8 @@
 // id 129 instance 0) and over GF(2^16) (id 2 with m = 16). Reed-Solomon codes come in dialects which do not
 // understand each other's parity: see [Dialect].
 //
+// Symbols that somebody forged are found as long as there are others to spare ([Scheme].Locate), by the same codes.
+//
 // Nothing here starts goroutines, keeps the caller's buffers or allocates memory in steady state. Parameters
 // are checked before anything is sized by them, so they may come from the network.
 package fec

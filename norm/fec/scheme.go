@@ -3,6 +3,7 @@ package fec
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 )
 
 // ErrTooFewSymbols reports that fewer symbols of a block are there than it has source symbols.
@@ -40,6 +41,13 @@ type Scheme interface {
 	// and the two must not overlap. Decode returns [ErrTooFewSymbols] if fewer than k symbols are there, and
 	// an error if one of dst to be filled is of odd length and m = 16. It then has changed nothing.
 	Decode(dst, symbols [][]byte) error
+
+	// Locate finds the wrong ones of more symbols than the k that make a block, which symbols holds as for Decode: it
+	// returns their ESIs in ascending order, none if all are of one block. With k+2e symbols up to e wrong ones are found. More
+	// give [ErrNotLocated], or, seldom unless somebody arranged it, what is no answer: whoever can has to check the block
+	// that comes of it. Random is for choices that must not be foreseen. The error is [ErrTooFewSymbols] for k symbols or
+	// fewer, and with a scheme without parity. Other than the rest it takes memory: up to 128 symbols, until it returns.
+	Locate(symbols [][]byte, k int, random *rand.Rand) ([]int, error)
 }
 
 // Scheme returns the FEC scheme that p describes, or an error naming the parameter that cannot work; one that

@@ -57,8 +57,8 @@ func towerMul(a, b uint16) uint16 {
 // words is the order of the two bytes of an element: which byte of it comes first, 0 the low or 1 the high one.
 type words int
 
-func (e *erasure) words() words {
-	if e.dialect == NRL {
+func (c code) words() words {
+	if c.dialect == NRL {
 		return 0
 	}
 	return 1

@@ -99,8 +99,8 @@ func TestInboxNamesCompleteFiles(t *testing.T) {
 	}
 }
 
-// TestHostileNameLeavesNothing delivers whole objects under names that a stranger chose.
-func TestHostileNameLeavesNothing(t *testing.T) {
+// TestAttackHostileName delivers whole objects under names that a stranger chose.
+func TestAttackHostileName(t *testing.T) {
 	for what, info := range hostileNames {
 		t.Run(what, func(t *testing.T) {
 			in, above := openInbox(t)

@@ -128,6 +128,11 @@ func (s *Session) SetNack(ctx context.Context, h norm.Handle, mode norm.NackMode
 	return s.receive(ctx, func(now time.Time) error { return s.rx.SetNack(now, h, mode) })
 }
 
+// Vouch tells that content of an object that came was verified, as [norm.Receiver.Vouch] wants to know.
+func (s *Session) Vouch(ctx context.Context, h norm.Handle) error {
+	return s.receive(ctx, func(now time.Time) error { return s.rx.Vouch(now, h) })
+}
+
 // Abort gives up an object that is being received. The event norm.ObjectAborted follows.
 func (s *Session) Abort(ctx context.Context, h norm.Handle) error {
 	return s.receive(ctx, func(now time.Time) error { return s.rx.Abort(now, h) })

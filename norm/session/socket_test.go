@@ -147,7 +147,7 @@ func TestClosedSocketClosesTheSession(t *testing.T) {
 
 // A stranger who makes an event with each datagram takes no memory for ever, even if nobody fetches events; and when
 // somebody does, the session is as before.
-func TestEventsOfAStrangerAreBounded(t *testing.T) {
+func TestAttackEventFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net, image := &hub{}, content(100_000, 1)
 		sink := make(memory, len(image))

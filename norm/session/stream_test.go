@@ -31,7 +31,7 @@ func streamPair(t *testing.T, net *hub, c norm.StreamConfig) (tx, rx *session.Se
 	return tx, rx, w, readers
 }
 
-// What is written is read, whatever is lost, as fast as the buffer lets through.
+// What is written is read where 5 % of all datagrams are lost, as fast as the buffer lets through.
 func TestStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tx, _, w, readers := streamPair(t, lossy(0.05), norm.StreamConfig{Buffer: 600_000})

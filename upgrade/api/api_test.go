@@ -102,7 +102,7 @@ func testIdempotencyKey(t *testing.T, r *rig) {
 }
 
 // Names that mean something to a shell, a path, SQL or HTML are text, or are refused.
-func TestHostileNames(t *testing.T) { onBoth(t, testHostileNames) }
+func TestAttackHostileNames(t *testing.T) { onBoth(t, testHostileNames) }
 
 func testHostileNames(t *testing.T, r *rig) {
 	release := r.upload("2.0")
@@ -129,7 +129,7 @@ func testHostileNames(t *testing.T, r *rig) {
 }
 
 // Whoever guesses tokens is slowed down, and whoever has one and comes from elsewhere is not.
-func TestGuessesAreSlow(t *testing.T) {
+func TestAttackGuesses(t *testing.T) {
 	r := newRig(t, api.Limits{PerToken: 1e5, PerAddress: 1e5, Guesses: 0.4})
 	for range 2 {
 		r.want(401, rest.ReasonToken, "nobody", "GET /server", nil, "Authorization", "Bearer guess")

@@ -156,6 +156,7 @@ func testEveryAnswer(t *testing.T, r *rig) {
 	r.lists()
 	release := r.releases()
 	r.devices()
+	r.examinations()
 	r.campaigns(release)
 	r.enrolmentsAndTokens()
 	r.streams()
@@ -336,6 +337,39 @@ func (r *rig) devices() {
 	r.want(404, rest.ReasonNotFound, "vera", "GET /devices/nobody", nil)
 	r.want(400, rest.ReasonInvalid, "vera", "GET /devices/p-1/history?limit=-1", nil)
 	r.want(204, "", "anna", "DELETE /devices/p-1", nil, "If-Match", etag(d.Revision))
+}
+
+func (r *rig) examinations() {
+	const order, list = "POST /examinations", "GET /diagnoses"
+	r.want(413, rest.ReasonTooLarge, "anna", order, make([]byte, 65<<10))
+	r.want(400, rest.ReasonFormat, "anna", order, map[string]any{"sight": "berlin"})
+	r.want(409, rest.ReasonNoTargets, "anna", order, rest.NewExamination{Sites: []string{"nowhere"}})
+	r.want(404, rest.ReasonNotFound, "anna", order, rest.NewExamination{Devices: []string{"nobody"}})
+	for _, bad := range []rest.NewExamination{{Group: "here"}, {Group: "192.0.2.1:6003"}, {Group: "232.1.2.3:6003"}, {PerSite: -1}, {Rate: 1e12}, {SegmentSize: 70000}} {
+		r.want(400, rest.ReasonInvalid, "anna", order, bad)
+	}
+	r.enrol("e-1", "e-2")
+	r.want(404, rest.ReasonNotFound, "vera", "GET /devices/e-1/diagnosis", nil)
+	made := decode[rest.Examination](r.T, r.want(201, "", "anna", order, rest.NewExamination{Devices: []string{"e-1"}}))
+	if len(made.Devices) != 1 || made.Group == "" || !made.Until.After(time.Now()) {
+		r.Errorf("examination %+v", made)
+	}
+	r.want(409, rest.ReasonState, "anna", order, rest.NewExamination{Devices: []string{"e-2"}}) // one at a time
+	if d := decode[rest.Diagnosis](r.T, r.want(200, "", "vera", "GET /devices/e-1/diagnosis", nil)); !d.Waiting || len(d.Findings) != 0 {
+		r.Errorf("before the device has answered: %+v", d)
+	}
+	err := r.store.Diagnose(r.Context(), "e-1", made.Id, []store.Finding{{Check: "group", Verdict: store.VerdictOK}, {Check: "ttl", Verdict: store.VerdictFault, Seen: "TTL is 1", Remedy: "send with --ttl 4"}}, time.Now())
+	if err != nil {
+		r.Fatal(err)
+	}
+	if d := decode[rest.Diagnosis](r.T, r.want(200, "", "vera", "GET /devices/e-1/diagnosis", nil)); d.Waiting || len(d.Findings) != 2 || d.Findings[1].Verdict != rest.VerdictFault {
+		r.Errorf("after: %+v", d)
+	}
+	l := decode[rest.DiagnosisList](r.T, r.want(200, "", "vera", list+"?order=-wrong&limit=5", nil))
+	if len(l.Items) != 1 || l.Items[0].Site != "berlin" || l.Items[0].Wrong != 1 || l.Items[0].Trouble[0].Remedy != "send with --ttl 4" || l.Items[0].Trouble[0].Example != "e-1" {
+		r.Errorf("sites: %+v", l)
+	}
+	r.want(400, rest.ReasonInvalid, "vera", list+"?order=colour", nil)
 }
 
 const noCampaign = "11111111111111111111111111111111"

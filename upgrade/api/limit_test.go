@@ -7,7 +7,7 @@ import (
 )
 
 // However many addresses come, so many are held in memory; those that are known keep their limit.
-func TestLimiterIsBounded(t *testing.T) {
+func TestAttackManyAddresses(t *testing.T) {
 	l := newLimiter(0.001)
 	for i := range maxKeys + 1000 {
 		l.take(fmt.Sprint("address ", i))

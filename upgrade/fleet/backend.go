@@ -140,6 +140,11 @@ func (b backend) GroupKey(ctx context.Context, r discovery.KeyRequest) (key []by
 	return key, err
 }
 
+func (b backend) FileKeys(ctx context.Context, r discovery.FileKeyRequest) (wrap []byte, err error) {
+	err = b.to(ctx, r.Campaign, func(to discovery.Backend) error { wrap, err = to.FileKeys(ctx, r); return err })
+	return wrap, err
+}
+
 func (b backend) Timestamp() []byte { return b.s.clock.Now() }
 
 // refusals are what devices are told when the registry turns them down.

@@ -100,7 +100,7 @@ func TestEnrolment(t *testing.T) {
 }
 
 // Strangers cost a bounded registry, another's identity is not believed, and a cloned key is seen.
-func TestStrangersAndTwins(t *testing.T) {
+func TestAttackStrangersAndTwins(t *testing.T) {
 	virtual(t, func(t *testing.T, r *rig) {
 		s := r.serve("one")
 		defer s.stop()

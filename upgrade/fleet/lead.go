@@ -89,6 +89,12 @@ func (s *Server) look(ctx context.Context, work *sync.WaitGroup) error {
 			break
 		}
 	}
+	s.forget(open)
+	return s.askExaminations(ctx)
+}
+
+// forget lets go of campaigns that are not open any more.
+func (s *Server) forget(open map[commit.CampaignID]bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, w := range s.waits {
@@ -107,7 +113,6 @@ func (s *Server) look(ctx context.Context, work *sync.WaitGroup) error {
 			delete(s.trouble, id)
 		}
 	}
-	return nil
 }
 
 // lookAt does what is due with one campaign.

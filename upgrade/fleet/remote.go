@@ -57,6 +57,11 @@ func (r remote) GroupKey(ctx context.Context, q discovery.KeyRequest) (key []byt
 	return key, err
 }
 
+func (r remote) FileKeys(ctx context.Context, q discovery.FileKeyRequest) (wrap []byte, err error) {
+	err = r.ask(func(c *discovery.Client) (err error) { wrap, err = c.FileKeys(ctx, q); return err })
+	return wrap, err
+}
+
 func (r remote) Decision(ctx context.Context, campaign string, wave uint32) (signed []byte, err error) {
 	err = r.ask(func(c *discovery.Client) (err error) { signed, err = c.Decision(ctx, campaign, wave); return err })
 	if err != errElsewhere {

@@ -16,6 +16,7 @@ import (
 	"github.com/multicast-upgrade/tool/commit"
 	"github.com/multicast-upgrade/tool/discovery"
 	"github.com/multicast-upgrade/tool/manifest"
+	"github.com/multicast-upgrade/tool/norm/doctor"
 	"github.com/multicast-upgrade/tool/norm/session"
 	"github.com/multicast-upgrade/tool/upgrade"
 	"github.com/multicast-upgrade/tool/upgrade/store"
@@ -54,6 +55,7 @@ type Config struct {
 
 	Log                          *slog.Logger                                                       // if nil, nobody is told
 	Conn                         func(c store.Campaign, group netip.AddrPort) (session.Conn, error) // opens the socket of a campaign. If nil, UDP
+	Responder                    func(doctor.ResponderConfig) (Responder, error)                    // answers devices that examine their network. If nil, [doctor.OpenResponder]
 	Peers                        http.RoundTripper                                                  // to other servers. If nil, those are known by the server key
 	Lead, Linger, OutcomeTimeout time.Duration                                                      // as in [upgrade.CampaignConfig]
 }
@@ -110,6 +112,8 @@ type Server struct {
 
 	mu       sync.Mutex // guards all below
 	running  bool
+	runs     context.Context // of Run
+	work     *sync.WaitGroup // what Run waits for; while it runs there is some
 	leads    map[commit.CampaignID]*lead
 	follows  map[commit.CampaignID]*follow
 	byDevice map[string][]*place // the newest last
@@ -119,7 +123,9 @@ type Server struct {
 	twins    map[string][2]instance // the latest two agents of each device that said hello
 	pending  int                    // devices whose key nobody has approved, about
 
-	audited int64 // the event of the audit trail that was looked at last; owned by Run
+	// Owned by Run.
+	audited      int64                         // the event of the audit trail that was looked at last
+	examinations map[string]*discovery.Posting // by which devices are asked, by id
 }
 
 // Open checks the Config. Nothing is done before Run.
@@ -133,6 +139,7 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 		kicks: make(chan struct{}, 1), hellos: make(chan hello), done: make(chan struct{}),
 		leads: map[commit.CampaignID]*lead{}, follows: map[commit.CampaignID]*follow{}, byDevice: map[string][]*place{}, waits: map[commit.CampaignID]*wait{},
 		trouble: map[commit.CampaignID]failure{}, twins: map[string][2]instance{},
+		examinations: map[string]*discovery.Posting{},
 	}
 	s.handler = discovery.NewHandler(backend{s, false})
 	s.handler.MaxWaiters = cfg.MaxPolls
@@ -190,7 +197,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 	s.mu.Lock()
-	s.running = true
+	s.running, s.runs, s.work = true, ctx, &work
 	s.mu.Unlock()
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()

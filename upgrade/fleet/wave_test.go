@@ -355,7 +355,7 @@ func (m meddler) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // A device that is handed the seat of another, of another campaign, one that it made itself, or none, takes no part: it
 // would vote in the wave of the canaries, and activate by their COMMIT.
-func TestForgedSeat(t *testing.T) {
+func TestAttackForgedSeat(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes minutes with the race detector")
 	}

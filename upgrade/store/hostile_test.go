@@ -19,7 +19,7 @@ var hostile = []string{
 // broken is what is no text.
 var broken = []string{"a\x00b", "\xff\xfe", "\xc3\x28", strings.Repeat("x", 257)}
 
-func TestHostileTextIsText(t *testing.T) {
+func TestAttackHostileText(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()
 		r := addRelease(t, s, "fw.bin", image(100))

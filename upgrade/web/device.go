@@ -102,9 +102,10 @@ type devicePage struct {
 	store.Device
 	Online      bool
 	Fingerprint string
-	Open        []store.Overlap // the campaign that has it
-	Part        fleet.View      // how far it is in that; zero: it is not known
-	Events      []store.Event   // the newest first
+	Open        []store.Overlap  // the campaign that has it
+	Part        fleet.View       // how far it is in that; zero: it is not known
+	Diagnosis   *store.Diagnosis // what it has found out about its network; nil: it was never asked
+	Events      []store.Event    // the newest first
 	Pages       pager
 	KeyWord     string
 }
@@ -124,6 +125,9 @@ func (s *Site) device(v *visit) error {
 	}
 	if len(p.Open) > 0 { // one that is scheduled, or that another server leads, says nothing of it
 		p.Part, _ = s.fleet.CampaignDevice(ctx, p.Open[0].Campaign, d.ID)
+	}
+	if p.Diagnosis, err = s.diagnosis(ctx, d.ID); err != nil {
+		return err
 	}
 	history, err := s.store.Events(ctx, store.EventFilter{Subject: d.ID}, v.sorting("-id").page(v, 50))
 	if err != nil {
@@ -184,6 +188,8 @@ var deviceDeeds = map[string]deviceDeed{
 		"Forget the key", true, "%s may show another key.", false, func(s *Site, ctx context.Context, d string, rev int64, by string) error {
 			return s.fleet.ReplaceDeviceKey(ctx, d, rev, by)
 		}},
+	"examine": {"POST /examinations", "Have %s examine its network", "The device finds out how multicast reaches it from this server, which takes half a minute. No other device can do that meanwhile.",
+		"Examine", false, "%s is asked. Load this page again in half a minute to see what it finds.", false, examineDevice},
 	"remove": {"DELETE /devices/{device}", "Remove %s", "The server forgets the device. If it comes back it is a new one, whose key has to be approved.",
 		"Remove", true, "%s is removed.", true, func(s *Site, ctx context.Context, d string, rev int64, by string) error {
 			return s.fleet.RemoveDevice(ctx, d, rev, by)

@@ -141,10 +141,13 @@ func (r *rig) show(names ...string) {
 }
 
 // agent runs a device until its campaign has ended.
-func (r *rig) agent(name string) {
+func (r *rig) agent(name string, change ...func(*upgrade.AgentConfig)) {
 	r.Helper()
 	cfg := fleettest.Agent(r.T, &r.net, r.http.URL, name)
 	cfg.Once = true
+	for _, f := range change {
+		f(&cfg)
+	}
 	device, err := upgrade.NewAgent(cfg)
 	if err != nil {
 		r.Fatal(err)

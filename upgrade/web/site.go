@@ -89,6 +89,9 @@ func (s *Site) routes() map[string]route {
 		"GET /devices/{id}":        {"GET /devices/{device}", s.device},
 		"POST /devices/{id}/place": {"PUT /devices/{device}/place", s.placeDevice},
 
+		"GET /network":  {"GET /diagnoses", s.network},
+		"POST /network": {"POST /examinations", s.examine},
+
 		"GET /enrolments":              {enrolments, s.enrolments},
 		"POST /enrolments":             {"POST /enrolments", s.addEnrolment},
 		"GET /enrolments/{id}/revoke":  {"DELETE /enrolments/{enrolment}", s.askRevokeEnrolment},

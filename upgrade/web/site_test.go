@@ -202,7 +202,7 @@ func TestHeaders(t *testing.T) {
 const hostile = `<script>alert(1)</script>"'><img src=x onerror=alert(1)>`
 
 // Names that people and networks choose are text wherever they are shown.
-func TestHostileNames(t *testing.T) {
+func TestAttackHostileNames(t *testing.T) {
 	r := newRig(t)
 	rel := r.upload()
 	r.enrol("berlin", "phone-01")

@@ -68,7 +68,7 @@ func (s *Site) staticFiles() http.Handler {
 // area returns the entry of the menu that a path belongs to.
 func area(path string) string {
 	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	if first == "enrolments" {
+	if first == "enrolments" || first == "network" {
 		return "devices"
 	}
 	return first
@@ -97,6 +97,7 @@ var words = template.FuncMap{
 	"inc":      func(n int) int { return n + 1 },
 	"schedule": saySchedule,
 	"targets":  sayTargets,
+	"look":     func(v store.Verdict) string { return verdictLooks[v] },
 	"str":      func(v any) string { return fmt.Sprint(v) },
 }
 

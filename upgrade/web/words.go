@@ -166,7 +166,7 @@ func sayAction(a string) string {
 var actions = map[string]string{
 	"release.add": "uploaded the manifest of", "image.add": "uploaded the image", "release.remove": "removed a release",
 	"device.key": "showed a key", "device.enrol": "enrolled", "device.key-approved": "approved the key of", "device.key-revoked": "revoked the key of",
-	"device.place": "set site and tags of", "device.key-removed": "forgot the key of", "device.remove": "removed device", "device.duplicate": "found a key twice:",
+	"examination.add": "had devices examine their network", "device.place": "set site and tags of", "device.key-removed": "forgot the key of", "device.remove": "removed device", "device.duplicate": "found a key twice:",
 	"campaign.add": "made a draft", "campaign.change": "changed a draft", "campaign.approve": "approved",
 	"campaign.scheduled": "started", "campaign.running": "began", "campaign.closed": "closed", "campaign.commit": "agreed to COMMIT",
 	"campaign.abort": "aborted", "campaign.hold": "held", "campaign.pause": "paused", "campaign.paused": "paused by itself:", "campaign.resume": "resumed", "campaign.lead": "leads", "campaign.resolve": "said after a restore how it goes on:",

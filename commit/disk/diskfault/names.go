@@ -1,6 +1,7 @@
 package diskfault
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"io/fs"
@@ -14,8 +15,8 @@ import (
 	"github.com/multicast-upgrade/tool/commit/disk"
 )
 
-func (d *Disk) rename(c nameChange) error {
-	return d.step(func() {
+func (d *Disk) rename(kind Kind, name string, c nameChange) error {
+	return d.step(kind, name, func(bool) {
 		c.apply(d.names)
 		d.queue = append(d.queue, c)
 	})
@@ -30,8 +31,8 @@ func pathError(op, name string, err error) error {
 
 // lookup returns the node called name, after the checks that every operation makes.
 func (d *Disk) lookup(name string) (*node, error) {
-	if d.down {
-		return nil, ErrCrashed
+	if d.down != nil {
+		return nil, d.down
 	}
 	if !fs.ValidPath(name) {
 		return nil, fs.ErrInvalid
@@ -57,9 +58,9 @@ func (d *Disk) OpenFile(name string, flag int, perm fs.FileMode) (disk.File, err
 			break
 		}
 		n = &node{mode: perm}
-		err = d.rename(nameChange{to: name, node: n})
+		err = d.rename(Create, name, nameChange{to: name, node: n})
 	case err == nil && flag&os.O_TRUNC != 0:
-		err = d.step(func() { n.write(change{truncate: true}) })
+		err = d.step(Truncate, name, func(bool) { n.write(change{truncate: true}) })
 	}
 	if err != nil {
 		return nil, pathError("open", name, err)
@@ -78,7 +79,7 @@ func (d *Disk) Rename(oldname, newname string) error {
 		err = fs.ErrNotExist
 	}
 	if err == nil {
-		err = d.rename(nameChange{from: oldname, to: newname, node: n})
+		err = d.rename(Rename, newname, nameChange{from: oldname, to: newname, node: n})
 	}
 	return pathError("rename", oldname, err)
 }
@@ -91,7 +92,7 @@ func (d *Disk) Remove(name string) error {
 		err = syscall.ENOTEMPTY
 	}
 	if err == nil {
-		err = d.rename(nameChange{from: name})
+		err = d.rename(Remove, name, nameChange{from: name})
 	}
 	return pathError("remove", name, err)
 }
@@ -104,7 +105,7 @@ func (d *Disk) Mkdir(name string, perm fs.FileMode) error {
 	case err == nil:
 		err = fs.ErrExist
 	case errors.Is(err, fs.ErrNotExist) && d.names[path.Dir(name)] != nil:
-		err = d.rename(nameChange{to: name, node: &node{dir: true, mode: perm}})
+		err = d.rename(Mkdir, name, nameChange{to: name, node: &node{dir: true, mode: perm}})
 	}
 	return pathError("mkdir", name, err)
 }
@@ -152,29 +153,29 @@ func (d *Disk) SyncDir(name string) error {
 	if _, err := d.lookup(name); err != nil {
 		return pathError("sync", name, err)
 	}
-	if err := d.step(nil); err != nil {
-		return pathError("sync", name, err)
-	}
-	for i := range d.queue {
-		c := &d.queue[i]
-		c.fromSynced = c.fromSynced || c.from == "" || path.Dir(c.from) == name
-		c.toSynced = c.toSynced || c.to == "" || path.Dir(c.to) == name
-	}
-	d.queue = slices.DeleteFunc(d.queue, func(c nameChange) bool { // a file that changes directories needs both
-		if !c.fromSynced || !c.toSynced {
-			return false
+	return pathError("sync", name, d.step(SyncDir, name, func(bool) { d.keepNames(name) }))
+}
+
+// keepNames makes the names of a directory durable. A rename is one step also from one directory to another: with the new
+// name the old one is gone. When only the old directory is synced that says nothing.
+func (d *Disk) keepNames(dir string) {
+	queue := d.queue
+	d.queue = nil
+	for _, c := range queue {
+		if path.Dir(cmp.Or(c.to, c.from)) != dir {
+			d.queue = append(d.queue, c)
+			continue
 		}
 		c.apply(d.kept)
-		return true
-	})
-	return nil
+		d.queue = slices.DeleteFunc(d.queue, func(before nameChange) bool { return c.from != "" && before.to == c.from })
+	}
 }
 
 func (d *Disk) Free() (int64, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.down {
-		return 0, ErrCrashed
+	if d.down != nil {
+		return 0, d.down
 	}
 	return d.free, nil
 }
@@ -183,8 +184,8 @@ func (d *Disk) Lock(name string) (io.Closer, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
-	case d.down:
-		return nil, pathError("lock", name, ErrCrashed)
+	case d.down != nil:
+		return nil, pathError("lock", name, d.down)
 	case d.locks[name]:
 		return nil, pathError("lock", name, disk.ErrLocked)
 	}

@@ -269,6 +269,30 @@ func (e Role) Valid() bool {
 	}
 }
 
+// Defines values for Verdict.
+const (
+	VerdictFault   Verdict = "fault"
+	VerdictOk      Verdict = "ok"
+	VerdictUnknown Verdict = "unknown"
+	VerdictWarning Verdict = "warning"
+)
+
+// Valid indicates whether the value is a known member of the Verdict enum.
+func (e Verdict) Valid() bool {
+	switch e {
+	case VerdictFault:
+		return true
+	case VerdictOk:
+		return true
+	case VerdictUnknown:
+		return true
+	case VerdictWarning:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for WaveStateStep.
 const (
 	WaveStateStepAborted    WaveStateStep = "aborted"
@@ -449,6 +473,30 @@ func (e ShowDeviceHistoryParamsOrder) Valid() bool {
 	}
 }
 
+// Defines values for ListDiagnosesParamsOrder.
+const (
+	ListDiagnosesParamsOrderId         ListDiagnosesParamsOrder = "id"
+	ListDiagnosesParamsOrderMinusId    ListDiagnosesParamsOrder = "-id"
+	ListDiagnosesParamsOrderMinusWrong ListDiagnosesParamsOrder = "-wrong"
+	ListDiagnosesParamsOrderWrong      ListDiagnosesParamsOrder = "wrong"
+)
+
+// Valid indicates whether the value is a known member of the ListDiagnosesParamsOrder enum.
+func (e ListDiagnosesParamsOrder) Valid() bool {
+	switch e {
+	case ListDiagnosesParamsOrderId:
+		return true
+	case ListDiagnosesParamsOrderMinusId:
+		return true
+	case ListDiagnosesParamsOrderMinusWrong:
+		return true
+	case ListDiagnosesParamsOrderWrong:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListEnrolmentsParamsOrder.
 const (
 	ListEnrolmentsParamsOrderCreated      ListEnrolmentsParamsOrder = "created"
@@ -597,6 +645,28 @@ type DeviceList struct {
 	Next  string   `json:"next,omitempty,omitzero"`
 }
 
+// Diagnosis defines model for Diagnosis.
+type Diagnosis struct {
+	// Asked when it was asked last
+	Asked time.Time `json:"asked"`
+
+	// At when it found this; not there: it has not answered yet
+	At       time.Time `json:"at,omitempty,omitzero"`
+	Device   string    `json:"device"`
+	Findings []Finding `json:"findings"`
+
+	// Waiting it has not answered since it was asked last
+	Waiting bool `json:"waiting"`
+}
+
+// DiagnosisList defines model for DiagnosisList.
+type DiagnosisList struct {
+	Items []SiteDiagnosis `json:"items"`
+
+	// Next after of the next page; not there: this is the last
+	Next string `json:"next,omitempty,omitzero"`
+}
+
 // Draft defines model for Draft.
 type Draft struct {
 	// Name for people
@@ -649,6 +719,30 @@ type EventList struct {
 	Next  string  `json:"next,omitempty,omitzero"`
 }
 
+// Examination defines model for Examination.
+type Examination struct {
+	// Devices that were asked
+	Devices []string `json:"devices"`
+	Group   string   `json:"group"`
+	Id      string   `json:"id"`
+
+	// Until no device begins after this
+	Until time.Time `json:"until"`
+}
+
+// Finding defines model for Finding.
+type Finding struct {
+	// Check as normrecv doctor names it; docs/network.md explains each
+	Check string `json:"check"`
+
+	// Remedy what to do, for people
+	Remedy string `json:"remedy,omitempty,omitzero"`
+
+	// Seen for people
+	Seen    string  `json:"seen,omitempty,omitzero"`
+	Verdict Verdict `json:"verdict"`
+}
+
 // Image defines model for Image.
 type Image struct {
 	Name string `json:"name"`
@@ -668,6 +762,26 @@ type NewEnrolment struct {
 	Expires time.Time `json:"expires"`
 	Site    string    `json:"site,omitempty,omitzero"`
 	Tags    []string  `json:"tags,omitempty,omitzero"`
+}
+
+// NewExamination Which devices are to examine their network: those named, or else those that fit all that is given, and that a device key is approved for.
+type NewExamination struct {
+	Devices []string `json:"devices,omitempty,omitzero"`
+
+	// Group multicast group and port; empty: one that no campaign has
+	Group string `json:"group,omitempty,omitzero"`
+
+	// PerSite how many of each site, at most; 0: two
+	PerSite  int      `json:"per_site,omitempty,omitzero"`
+	Products []string `json:"products,omitempty,omitzero"`
+
+	// Rate up to which loss is looked for, in bits per second; 0: 10 Mbit/s, or what all campaigns share
+	Rate float64 `json:"rate,omitempty,omitzero"`
+
+	// SegmentSize that has to pass, in bytes; 0: 1400
+	SegmentSize int      `json:"segment_size,omitempty,omitzero"`
+	Sites       []string `json:"sites,omitempty,omitzero"`
+	Tags        []string `json:"tags,omitempty,omitzero"`
 }
 
 // NewToken defines model for NewToken.
@@ -900,6 +1014,30 @@ type Site struct {
 	WorstLoss float64 `json:"worst_loss"`
 }
 
+// SiteDiagnosis defines model for SiteDiagnosis.
+type SiteDiagnosis struct {
+	// Asked devices that were asked
+	Asked int `json:"asked"`
+
+	// At of the newest answer
+	At time.Time `json:"at,omitempty,omitzero"`
+
+	// Ok nothing is wrong as far as it could be checked
+	Ok int `json:"ok"`
+
+	// Site empty: devices without one
+	Site string `json:"site"`
+
+	// Trouble what is wrong, where most devices have it first
+	Trouble []Trouble `json:"trouble"`
+
+	// Waiting of them, those that have not answered
+	Waiting int `json:"waiting"`
+
+	// Wrong there is a fault or a warning
+	Wrong int `json:"wrong"`
+}
+
 // SiteList defines model for SiteList.
 type SiteList struct {
 	Items []Site `json:"items"`
@@ -1089,6 +1227,24 @@ type Transport struct {
 	StartRate float64 `json:"start_rate,omitempty,omitzero"`
 	Ttl       int     `json:"ttl,omitempty,omitzero"`
 }
+
+// Trouble defines model for Trouble.
+type Trouble struct {
+	Check string `json:"check"`
+
+	// Devices how many devices have this as the first of their worst findings
+	Devices int `json:"devices"`
+
+	// Example one of them
+	Example string `json:"example"`
+
+	// Remedy of one of the devices
+	Remedy  string  `json:"remedy,omitempty,omitzero"`
+	Verdict Verdict `json:"verdict"`
+}
+
+// Verdict defines model for Verdict.
+type Verdict string
 
 // Wave a part of the targets that is decided on its own, after the one before it has succeeded; percentages are of its targets
 type Wave struct {
@@ -1455,6 +1611,21 @@ type RevokeDeviceParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// ListDiagnosesParams defines parameters for ListDiagnoses.
+type ListDiagnosesParams struct {
+	// Order sorted by this; a minus before it turns it round
+	Order ListDiagnosesParamsOrder `form:"order,omitempty" json:"order,omitempty,omitzero"`
+
+	// After what next of the page before says
+	After AfterQuery `form:"after,omitempty" json:"after,omitempty,omitzero"`
+
+	// Limit how many; 100 if it is not given, or 0
+	Limit LimitQuery `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+}
+
+// ListDiagnosesParamsOrder defines parameters for ListDiagnoses.
+type ListDiagnosesParamsOrder string
+
 // ListEnrolmentsParams defines parameters for ListEnrolments.
 type ListEnrolmentsParams struct {
 	// Order sorted by this; a minus before it turns it round
@@ -1513,6 +1684,12 @@ type StreamEventsParams struct {
 
 	// LastEventID go on after this event of the audit trail
 	LastEventID string `json:"Last-Event-ID,omitempty,omitzero"`
+}
+
+// ExamineDevicesParams defines parameters for ExamineDevices.
+type ExamineDevicesParams struct {
+	// IdempotencyKey makes this request be done once
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
 // ListReleasesParams defines parameters for ListReleases.
@@ -1580,6 +1757,9 @@ type PlaceDeviceJSONRequestBody = Place
 
 // CreateEnrolmentJSONRequestBody defines body for CreateEnrolment for application/json ContentType.
 type CreateEnrolmentJSONRequestBody = NewEnrolment
+
+// ExamineDevicesJSONRequestBody defines body for ExamineDevices for application/json ContentType.
+type ExamineDevicesJSONRequestBody = NewExamination
 
 // CreateTokenJSONRequestBody defines body for CreateToken for application/json ContentType.
 type CreateTokenJSONRequestBody = NewToken
@@ -1834,6 +2014,13 @@ type ClientInterface interface {
 	// Corresponds with POST /devices/{device}/approve (the `ApproveDevice` operationId).
 	ApproveDevice(ctx context.Context, device DevicePath, params *ApproveDeviceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ShowDiagnosis Show what a device has found out about its network
+	//
+	// 404 if it was never asked: see examinations.
+	//
+	// Corresponds with GET /devices/{device}/diagnosis (the `ShowDiagnosis` operationId).
+	ShowDiagnosis(ctx context.Context, device DevicePath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ShowDeviceHistory What was done to a device and by it
 	//
 	// Corresponds with GET /devices/{device}/history (the `ShowDeviceHistory` operationId).
@@ -1866,6 +2053,11 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /devices/{device}/revoke (the `RevokeDevice` operationId).
 	RevokeDevice(ctx context.Context, device DevicePath, params *RevokeDeviceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListDiagnoses List what devices have found out about their network, by site
+	//
+	// Corresponds with GET /diagnoses (the `ListDiagnoses` operationId).
+	ListDiagnoses(ctx context.Context, params *ListDiagnosesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListEnrolments List enrolment tokens
 	//
@@ -1917,6 +2109,24 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /events/stream (the `StreamEvents` operationId).
 	StreamEvents(ctx context.Context, params *StreamEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ExamineDevicesWithBody Have devices find out how multicast reaches them
+	//
+	// Some devices of each site do what normrecv doctor does, one after the other, while this server answers them. Those for which a campaign runs are left alone. 409 while another examination goes on.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /examinations (the `ExamineDevices` operationId).
+	ExamineDevicesWithBody(ctx context.Context, params *ExamineDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ExamineDevices Have devices find out how multicast reaches them
+	//
+	// Some devices of each site do what normrecv doctor does, one after the other, while this server answers them. Those for which a campaign runs are left alone. 409 while another examination goes on.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /examinations (the `ExamineDevices` operationId).
+	ExamineDevices(ctx context.Context, params *ExamineDevicesParams, body ExamineDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListReleases List releases
 	//
@@ -2428,6 +2638,23 @@ func (c *Client) ApproveDevice(ctx context.Context, device DevicePath, params *A
 	return c.Client.Do(req)
 }
 
+// ShowDiagnosis Show what a device has found out about its network
+//
+// 404 if it was never asked: see examinations.
+//
+// Corresponds with GET /devices/{device}/diagnosis (the `ShowDiagnosis` operationId).
+func (c *Client) ShowDiagnosis(ctx context.Context, device DevicePath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewShowDiagnosisRequest(c.Server, device)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ShowDeviceHistory What was done to a device and by it
 //
 // Corresponds with GET /devices/{device}/history (the `ShowDeviceHistory` operationId).
@@ -2501,6 +2728,21 @@ func (c *Client) ReplaceDeviceKey(ctx context.Context, device DevicePath, params
 // Corresponds with POST /devices/{device}/revoke (the `RevokeDevice` operationId).
 func (c *Client) RevokeDevice(ctx context.Context, device DevicePath, params *RevokeDeviceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRevokeDeviceRequest(c.Server, device, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListDiagnoses List what devices have found out about their network, by site
+//
+// Corresponds with GET /diagnoses (the `ListDiagnoses` operationId).
+func (c *Client) ListDiagnoses(ctx context.Context, params *ListDiagnosesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListDiagnosesRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2612,6 +2854,44 @@ func (c *Client) ListEvents(ctx context.Context, params *ListEventsParams, reqEd
 // Corresponds with GET /events/stream (the `StreamEvents` operationId).
 func (c *Client) StreamEvents(ctx context.Context, params *StreamEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewStreamEventsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ExamineDevicesWithBody Have devices find out how multicast reaches them
+//
+// Some devices of each site do what normrecv doctor does, one after the other, while this server answers them. Those for which a campaign runs are left alone. 409 while another examination goes on.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /examinations (the `ExamineDevices` operationId).
+func (c *Client) ExamineDevicesWithBody(ctx context.Context, params *ExamineDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExamineDevicesRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ExamineDevices Have devices find out how multicast reaches them
+//
+// Some devices of each site do what normrecv doctor does, one after the other, while this server answers them. Those for which a campaign runs are left alone. 409 while another examination goes on.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /examinations (the `ExamineDevices` operationId).
+func (c *Client) ExamineDevices(ctx context.Context, params *ExamineDevicesParams, body ExamineDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExamineDevicesRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4103,6 +4383,40 @@ func NewApproveDeviceRequest(server string, device DevicePath, params *ApproveDe
 	return req, nil
 }
 
+// NewShowDiagnosisRequest constructs an http.Request for the ShowDiagnosis method
+func NewShowDiagnosisRequest(server string, device DevicePath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "device", device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/devices/%s/diagnosis", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewShowDeviceHistoryRequest constructs an http.Request for the ShowDeviceHistory method
 func NewShowDeviceHistoryRequest(server string, device DevicePath, params *ShowDeviceHistoryParams) (*http.Request, error) {
 	var err error
@@ -4352,6 +4666,72 @@ func NewRevokeDeviceRequest(server string, device DevicePath, params *RevokeDevi
 
 		req.Header.Set("Idempotency-Key", headerParam1)
 
+	}
+
+	return req, nil
+}
+
+// NewListDiagnosesRequest constructs an http.Request for the ListDiagnoses method
+func NewListDiagnosesRequest(server string, params *ListDiagnosesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/diagnoses")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -4673,6 +5053,59 @@ func NewStreamEventsRequest(server string, params *StreamEventsParams) (*http.Re
 		}
 
 		req.Header.Set("Last-Event-ID", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewExamineDevicesRequest calls the generic ExamineDevices builder with application/json body
+func NewExamineDevicesRequest(server string, params *ExamineDevicesParams, body ExamineDevicesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewExamineDevicesRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewExamineDevicesRequestWithBody constructs an http.Request for the ExamineDevices method, with any body, and a specified content type
+func NewExamineDevicesRequestWithBody(server string, params *ExamineDevicesParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/examinations")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
 
 	}
 
@@ -5382,6 +5815,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /devices/{device}/approve (the `ApproveDevice` operationId).
 	ApproveDeviceWithResponse(ctx context.Context, device DevicePath, params *ApproveDeviceParams, reqEditors ...RequestEditorFn) (*ApproveDeviceResponse, error)
 
+	// ShowDiagnosisWithResponse Show what a device has found out about its network
+	//
+	// 404 if it was never asked: see examinations.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /devices/{device}/diagnosis (the `ShowDiagnosis` operationId).
+	ShowDiagnosisWithResponse(ctx context.Context, device DevicePath, reqEditors ...RequestEditorFn) (*ShowDiagnosisResponse, error)
+
 	// ShowDeviceHistoryWithResponse What was done to a device and by it
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -5420,6 +5862,13 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /devices/{device}/revoke (the `RevokeDevice` operationId).
 	RevokeDeviceWithResponse(ctx context.Context, device DevicePath, params *RevokeDeviceParams, reqEditors ...RequestEditorFn) (*RevokeDeviceResponse, error)
+
+	// ListDiagnosesWithResponse List what devices have found out about their network, by site
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /diagnoses (the `ListDiagnoses` operationId).
+	ListDiagnosesWithResponse(ctx context.Context, params *ListDiagnosesParams, reqEditors ...RequestEditorFn) (*ListDiagnosesResponse, error)
 
 	// ListEnrolmentsWithResponse List enrolment tokens
 	//
@@ -5479,6 +5928,24 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /events/stream (the `StreamEvents` operationId).
 	StreamEventsWithResponse(ctx context.Context, params *StreamEventsParams, reqEditors ...RequestEditorFn) (*StreamEventsResponse, error)
+
+	// ExamineDevicesWithBodyWithResponse Have devices find out how multicast reaches them
+	//
+	// Some devices of each site do what normrecv doctor does, one after the other, while this server answers them. Those for which a campaign runs are left alone. 409 while another examination goes on.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /examinations (the `ExamineDevices` operationId).
+	ExamineDevicesWithBodyWithResponse(ctx context.Context, params *ExamineDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ExamineDevicesResponse, error)
+
+	// ExamineDevicesWithResponse Have devices find out how multicast reaches them
+	//
+	// Some devices of each site do what normrecv doctor does, one after the other, while this server answers them. Those for which a campaign runs are left alone. 409 while another examination goes on.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /examinations (the `ExamineDevices` operationId).
+	ExamineDevicesWithResponse(ctx context.Context, params *ExamineDevicesParams, body ExamineDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*ExamineDevicesResponse, error)
 
 	// ListReleasesWithResponse List releases
 	//
@@ -7464,6 +7931,75 @@ func (r ApproveDeviceResponse) ContentType() string {
 	return ""
 }
 
+type ShowDiagnosisResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Diagnosis
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthorized
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *Forbidden
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *NotFound
+	// ApplicationproblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationproblemJSON429 *TooMany
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ShowDiagnosisResponse) GetJSON200() *Diagnosis {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ShowDiagnosisResponse) GetApplicationproblemJSON401() *Unauthorized {
+	return r.ApplicationproblemJSON401
+}
+
+// GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ShowDiagnosisResponse) GetApplicationproblemJSON403() *Forbidden {
+	return r.ApplicationproblemJSON403
+}
+
+// GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ShowDiagnosisResponse) GetApplicationproblemJSON404() *NotFound {
+	return r.ApplicationproblemJSON404
+}
+
+// GetApplicationproblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ShowDiagnosisResponse) GetApplicationproblemJSON429() *TooMany {
+	return r.ApplicationproblemJSON429
+}
+
+// GetBody returns the raw response body bytes
+func (r ShowDiagnosisResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ShowDiagnosisResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ShowDiagnosisResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ShowDiagnosisResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ShowDeviceHistoryResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -7845,6 +8381,75 @@ func (r RevokeDeviceResponse) ContentType() string {
 	return ""
 }
 
+type ListDiagnosesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DiagnosisList
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *Invalid
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthorized
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *Forbidden
+	// ApplicationproblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationproblemJSON429 *TooMany
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListDiagnosesResponse) GetJSON200() *DiagnosisList {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListDiagnosesResponse) GetApplicationproblemJSON400() *Invalid {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListDiagnosesResponse) GetApplicationproblemJSON401() *Unauthorized {
+	return r.ApplicationproblemJSON401
+}
+
+// GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ListDiagnosesResponse) GetApplicationproblemJSON403() *Forbidden {
+	return r.ApplicationproblemJSON403
+}
+
+// GetApplicationproblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ListDiagnosesResponse) GetApplicationproblemJSON429() *TooMany {
+	return r.ApplicationproblemJSON429
+}
+
+// GetBody returns the raw response body bytes
+func (r ListDiagnosesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListDiagnosesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListDiagnosesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListDiagnosesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListEnrolmentsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -8191,6 +8796,96 @@ func (r StreamEventsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r StreamEventsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ExamineDevicesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Examination
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *Invalid
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthorized
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *Forbidden
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *NotFound
+	// ApplicationproblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationproblemJSON409 *Conflict
+	// ApplicationproblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationproblemJSON413 *TooLarge
+	// ApplicationproblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationproblemJSON429 *TooMany
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r ExamineDevicesResponse) GetJSON201() *Examination {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ExamineDevicesResponse) GetApplicationproblemJSON400() *Invalid {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ExamineDevicesResponse) GetApplicationproblemJSON401() *Unauthorized {
+	return r.ApplicationproblemJSON401
+}
+
+// GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ExamineDevicesResponse) GetApplicationproblemJSON403() *Forbidden {
+	return r.ApplicationproblemJSON403
+}
+
+// GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ExamineDevicesResponse) GetApplicationproblemJSON404() *NotFound {
+	return r.ApplicationproblemJSON404
+}
+
+// GetApplicationproblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r ExamineDevicesResponse) GetApplicationproblemJSON409() *Conflict {
+	return r.ApplicationproblemJSON409
+}
+
+// GetApplicationproblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r ExamineDevicesResponse) GetApplicationproblemJSON413() *TooLarge {
+	return r.ApplicationproblemJSON413
+}
+
+// GetApplicationproblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ExamineDevicesResponse) GetApplicationproblemJSON429() *TooMany {
+	return r.ApplicationproblemJSON429
+}
+
+// GetBody returns the raw response body bytes
+func (r ExamineDevicesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ExamineDevicesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ExamineDevicesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ExamineDevicesResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -9290,6 +9985,21 @@ func (c *ClientWithResponses) ApproveDeviceWithResponse(ctx context.Context, dev
 	return ParseApproveDeviceResponse(rsp)
 }
 
+// ShowDiagnosisWithResponse Show what a device has found out about its network
+//
+// 404 if it was never asked: see examinations.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /devices/{device}/diagnosis (the `ShowDiagnosis` operationId).
+func (c *ClientWithResponses) ShowDiagnosisWithResponse(ctx context.Context, device DevicePath, reqEditors ...RequestEditorFn) (*ShowDiagnosisResponse, error) {
+	rsp, err := c.ShowDiagnosis(ctx, device, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseShowDiagnosisResponse(rsp)
+}
+
 // ShowDeviceHistoryWithResponse What was done to a device and by it
 //
 // Returns a wrapper object for the known response body format(s).
@@ -9357,6 +10067,19 @@ func (c *ClientWithResponses) RevokeDeviceWithResponse(ctx context.Context, devi
 		return nil, err
 	}
 	return ParseRevokeDeviceResponse(rsp)
+}
+
+// ListDiagnosesWithResponse List what devices have found out about their network, by site
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /diagnoses (the `ListDiagnoses` operationId).
+func (c *ClientWithResponses) ListDiagnosesWithResponse(ctx context.Context, params *ListDiagnosesParams, reqEditors ...RequestEditorFn) (*ListDiagnosesResponse, error) {
+	rsp, err := c.ListDiagnoses(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListDiagnosesResponse(rsp)
 }
 
 // ListEnrolmentsWithResponse List enrolment tokens
@@ -9452,6 +10175,36 @@ func (c *ClientWithResponses) StreamEventsWithResponse(ctx context.Context, para
 		return nil, err
 	}
 	return ParseStreamEventsResponse(rsp)
+}
+
+// ExamineDevicesWithBodyWithResponse Have devices find out how multicast reaches them
+//
+// Some devices of each site do what normrecv doctor does, one after the other, while this server answers them. Those for which a campaign runs are left alone. 409 while another examination goes on.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /examinations (the `ExamineDevices` operationId).
+func (c *ClientWithResponses) ExamineDevicesWithBodyWithResponse(ctx context.Context, params *ExamineDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ExamineDevicesResponse, error) {
+	rsp, err := c.ExamineDevicesWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseExamineDevicesResponse(rsp)
+}
+
+// ExamineDevicesWithResponse Have devices find out how multicast reaches them
+//
+// Some devices of each site do what normrecv doctor does, one after the other, while this server answers them. Those for which a campaign runs are left alone. 409 while another examination goes on.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /examinations (the `ExamineDevices` operationId).
+func (c *ClientWithResponses) ExamineDevicesWithResponse(ctx context.Context, params *ExamineDevicesParams, body ExamineDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*ExamineDevicesResponse, error) {
+	rsp, err := c.ExamineDevices(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseExamineDevicesResponse(rsp)
 }
 
 // ListReleasesWithResponse List releases
@@ -11242,6 +11995,60 @@ func ParseApproveDeviceResponse(rsp *http.Response) (*ApproveDeviceResponse, err
 	return response, nil
 }
 
+// ParseShowDiagnosisResponse parses an HTTP response from a ShowDiagnosisWithResponse call
+func ParseShowDiagnosisResponse(rsp *http.Response) (*ShowDiagnosisResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ShowDiagnosisResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Diagnosis
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON429 = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseShowDeviceHistoryResponse parses an HTTP response from a ShowDeviceHistoryWithResponse call
 func ParseShowDeviceHistoryResponse(rsp *http.Response) (*ShowDeviceHistoryResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -11581,6 +12388,60 @@ func ParseRevokeDeviceResponse(rsp *http.Response) (*RevokeDeviceResponse, error
 	return response, nil
 }
 
+// ParseListDiagnosesResponse parses an HTTP response from a ListDiagnosesWithResponse call
+func ParseListDiagnosesResponse(rsp *http.Response) (*ListDiagnosesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListDiagnosesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DiagnosisList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON429 = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListEnrolmentsResponse parses an HTTP response from a ListEnrolmentsWithResponse call
 func ParseListEnrolmentsResponse(rsp *http.Response) (*ListEnrolmentsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -11855,6 +12716,81 @@ func ParseStreamEventsResponse(rsp *http.Response) (*StreamEventsResponse, error
 			return nil, err
 		}
 		response.ApplicationproblemJSON503 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseExamineDevicesResponse parses an HTTP response from a ExamineDevicesWithResponse call
+func ParseExamineDevicesResponse(rsp *http.Response) (*ExamineDevicesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ExamineDevicesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Examination
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON429 = &dest
 
 	}
 
@@ -12513,6 +13449,9 @@ type ServerInterface interface {
 	// ApproveDevice Say that the key which a device has shown is its own
 	// (POST /devices/{device}/approve)
 	ApproveDevice(w http.ResponseWriter, r *http.Request, device DevicePath, params ApproveDeviceParams)
+	// ShowDiagnosis Show what a device has found out about its network
+	// (GET /devices/{device}/diagnosis)
+	ShowDiagnosis(w http.ResponseWriter, r *http.Request, device DevicePath)
 	// ShowDeviceHistory What was done to a device and by it
 	// (GET /devices/{device}/history)
 	ShowDeviceHistory(w http.ResponseWriter, r *http.Request, device DevicePath, params ShowDeviceHistoryParams)
@@ -12525,6 +13464,9 @@ type ServerInterface interface {
 	// RevokeDevice Say that the key of a device never counts again
 	// (POST /devices/{device}/revoke)
 	RevokeDevice(w http.ResponseWriter, r *http.Request, device DevicePath, params RevokeDeviceParams)
+	// ListDiagnoses List what devices have found out about their network, by site
+	// (GET /diagnoses)
+	ListDiagnoses(w http.ResponseWriter, r *http.Request, params ListDiagnosesParams)
 	// ListEnrolments List enrolment tokens
 	// (GET /enrolments)
 	ListEnrolments(w http.ResponseWriter, r *http.Request, params ListEnrolmentsParams)
@@ -12540,6 +13482,9 @@ type ServerInterface interface {
 	// StreamEvents Server-sent events: what changes, as it does
 	// (GET /events/stream)
 	StreamEvents(w http.ResponseWriter, r *http.Request, params StreamEventsParams)
+	// ExamineDevices Have devices find out how multicast reaches them
+	// (POST /examinations)
+	ExamineDevices(w http.ResponseWriter, r *http.Request, params ExamineDevicesParams)
 	// ListReleases List releases
 	// (GET /releases)
 	ListReleases(w http.ResponseWriter, r *http.Request, params ListReleasesParams)
@@ -13890,6 +14835,32 @@ func (siw *ServerInterfaceWrapper) ApproveDevice(w http.ResponseWriter, r *http.
 	handler.ServeHTTP(w, r)
 }
 
+// ShowDiagnosis operation middleware
+func (siw *ServerInterfaceWrapper) ShowDiagnosis(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "device" -------------
+	var device DevicePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", r.PathValue("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "device", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ShowDiagnosis(w, r, device)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ShowDeviceHistory operation middleware
 func (siw *ServerInterfaceWrapper) ShowDeviceHistory(w http.ResponseWriter, r *http.Request) {
 
@@ -14156,6 +15127,65 @@ func (siw *ServerInterfaceWrapper) RevokeDevice(w http.ResponseWriter, r *http.R
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.RevokeDevice(w, r, device, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListDiagnoses operation middleware
+func (siw *ServerInterfaceWrapper) ListDiagnoses(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListDiagnosesParams
+
+	// ------------- Optional query parameter "order" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "order", r.URL.Query(), &params.Order, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "order"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "order", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", r.URL.Query(), &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "after"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "after", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListDiagnoses(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -14457,6 +15487,47 @@ func (siw *ServerInterfaceWrapper) StreamEvents(w http.ResponseWriter, r *http.R
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.StreamEvents(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ExamineDevices operation middleware
+func (siw *ServerInterfaceWrapper) ExamineDevices(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExamineDevicesParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ExamineDevices(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -14972,10 +16043,13 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/devices/{device}", wrapper.RemoveDevice)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/devices/{device}", wrapper.ShowDevice)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/devices/{device}/history", wrapper.ShowDeviceHistory)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/devices/{device}/diagnosis", wrapper.ShowDiagnosis)
 	m.HandleFunc(http.MethodPut+" "+options.BaseURL+"/devices/{device}/place", wrapper.PlaceDevice)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/devices/{device}/approve", wrapper.ApproveDevice)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/devices/{device}/revoke", wrapper.RevokeDevice)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/devices/{device}/replace-key", wrapper.ReplaceDeviceKey)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/examinations", wrapper.ExamineDevices)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/diagnoses", wrapper.ListDiagnoses)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/enrolments", wrapper.ListEnrolments)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/enrolments", wrapper.CreateEnrolment)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/enrolments/{enrolment}", wrapper.RevokeEnrolment)
@@ -17807,6 +18881,92 @@ func (response ApproveDevice429ApplicationProblemPlusJSONResponse) VisitApproveD
 	return err
 }
 
+type ShowDiagnosisRequestObject struct {
+	Device DevicePath `json:"device"`
+}
+
+type ShowDiagnosisResponseObject interface {
+	VisitShowDiagnosisResponse(w http.ResponseWriter) error
+}
+
+type ShowDiagnosis200JSONResponse Diagnosis
+
+func (response ShowDiagnosis200JSONResponse) VisitShowDiagnosisResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShowDiagnosis401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ShowDiagnosis401ApplicationProblemPlusJSONResponse) VisitShowDiagnosisResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShowDiagnosis403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ShowDiagnosis403ApplicationProblemPlusJSONResponse) VisitShowDiagnosisResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShowDiagnosis404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ShowDiagnosis404ApplicationProblemPlusJSONResponse) VisitShowDiagnosisResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShowDiagnosis429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response ShowDiagnosis429ApplicationProblemPlusJSONResponse) VisitShowDiagnosisResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ShowDeviceHistoryRequestObject struct {
 	Device DevicePath `json:"device"`
 	Params ShowDeviceHistoryParams
@@ -18372,6 +19532,92 @@ func (response RevokeDevice429ApplicationProblemPlusJSONResponse) VisitRevokeDev
 	return err
 }
 
+type ListDiagnosesRequestObject struct {
+	Params ListDiagnosesParams
+}
+
+type ListDiagnosesResponseObject interface {
+	VisitListDiagnosesResponse(w http.ResponseWriter) error
+}
+
+type ListDiagnoses200JSONResponse DiagnosisList
+
+func (response ListDiagnoses200JSONResponse) VisitListDiagnosesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDiagnoses400ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response ListDiagnoses400ApplicationProblemPlusJSONResponse) VisitListDiagnosesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDiagnoses401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListDiagnoses401ApplicationProblemPlusJSONResponse) VisitListDiagnosesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDiagnoses403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListDiagnoses403ApplicationProblemPlusJSONResponse) VisitListDiagnosesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDiagnoses429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response ListDiagnoses429ApplicationProblemPlusJSONResponse) VisitListDiagnosesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListEnrolmentsRequestObject struct {
 	Params ListEnrolmentsParams
 }
@@ -18870,6 +20116,141 @@ func (response StreamEvents503ApplicationProblemPlusJSONResponse) VisitStreamEve
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExamineDevicesRequestObject struct {
+	Params ExamineDevicesParams
+	Body   *ExamineDevicesJSONRequestBody
+}
+
+type ExamineDevicesResponseObject interface {
+	VisitExamineDevicesResponse(w http.ResponseWriter) error
+}
+
+type ExamineDevices201JSONResponse Examination
+
+func (response ExamineDevices201JSONResponse) VisitExamineDevicesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExamineDevices400ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response ExamineDevices400ApplicationProblemPlusJSONResponse) VisitExamineDevicesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExamineDevices401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ExamineDevices401ApplicationProblemPlusJSONResponse) VisitExamineDevicesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExamineDevices403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ExamineDevices403ApplicationProblemPlusJSONResponse) VisitExamineDevicesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExamineDevices404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ExamineDevices404ApplicationProblemPlusJSONResponse) VisitExamineDevicesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExamineDevices409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response ExamineDevices409ApplicationProblemPlusJSONResponse) VisitExamineDevicesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExamineDevices413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response ExamineDevices413ApplicationProblemPlusJSONResponse) VisitExamineDevicesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExamineDevices429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response ExamineDevices429ApplicationProblemPlusJSONResponse) VisitExamineDevicesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(429)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -19915,6 +21296,9 @@ type StrictServerInterface interface {
 	// ApproveDevice Say that the key which a device has shown is its own
 	// (POST /devices/{device}/approve)
 	ApproveDevice(ctx context.Context, request ApproveDeviceRequestObject) (ApproveDeviceResponseObject, error)
+	// ShowDiagnosis Show what a device has found out about its network
+	// (GET /devices/{device}/diagnosis)
+	ShowDiagnosis(ctx context.Context, request ShowDiagnosisRequestObject) (ShowDiagnosisResponseObject, error)
 	// ShowDeviceHistory What was done to a device and by it
 	// (GET /devices/{device}/history)
 	ShowDeviceHistory(ctx context.Context, request ShowDeviceHistoryRequestObject) (ShowDeviceHistoryResponseObject, error)
@@ -19927,6 +21311,9 @@ type StrictServerInterface interface {
 	// RevokeDevice Say that the key of a device never counts again
 	// (POST /devices/{device}/revoke)
 	RevokeDevice(ctx context.Context, request RevokeDeviceRequestObject) (RevokeDeviceResponseObject, error)
+	// ListDiagnoses List what devices have found out about their network, by site
+	// (GET /diagnoses)
+	ListDiagnoses(ctx context.Context, request ListDiagnosesRequestObject) (ListDiagnosesResponseObject, error)
 	// ListEnrolments List enrolment tokens
 	// (GET /enrolments)
 	ListEnrolments(ctx context.Context, request ListEnrolmentsRequestObject) (ListEnrolmentsResponseObject, error)
@@ -19942,6 +21329,9 @@ type StrictServerInterface interface {
 	// StreamEvents Server-sent events: what changes, as it does
 	// (GET /events/stream)
 	StreamEvents(ctx context.Context, request StreamEventsRequestObject) (StreamEventsResponseObject, error)
+	// ExamineDevices Have devices find out how multicast reaches them
+	// (POST /examinations)
+	ExamineDevices(ctx context.Context, request ExamineDevicesRequestObject) (ExamineDevicesResponseObject, error)
 	// ListReleases List releases
 	// (GET /releases)
 	ListReleases(ctx context.Context, request ListReleasesRequestObject) (ListReleasesResponseObject, error)
@@ -20625,6 +22015,32 @@ func (sh *strictHandler) ApproveDevice(w http.ResponseWriter, r *http.Request, d
 	}
 }
 
+// ShowDiagnosis operation middleware
+func (sh *strictHandler) ShowDiagnosis(w http.ResponseWriter, r *http.Request, device DevicePath) {
+	var request ShowDiagnosisRequestObject
+
+	request.Device = device
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ShowDiagnosis(ctx, request.(ShowDiagnosisRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ShowDiagnosis")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ShowDiagnosisResponseObject); ok {
+		if err := validResponse.VisitShowDiagnosisResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ShowDeviceHistory operation middleware
 func (sh *strictHandler) ShowDeviceHistory(w http.ResponseWriter, r *http.Request, device DevicePath, params ShowDeviceHistoryParams) {
 	var request ShowDeviceHistoryRequestObject
@@ -20733,6 +22149,32 @@ func (sh *strictHandler) RevokeDevice(w http.ResponseWriter, r *http.Request, de
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(RevokeDeviceResponseObject); ok {
 		if err := validResponse.VisitRevokeDeviceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListDiagnoses operation middleware
+func (sh *strictHandler) ListDiagnoses(w http.ResponseWriter, r *http.Request, params ListDiagnosesParams) {
+	var request ListDiagnosesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDiagnoses(ctx, request.(ListDiagnosesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDiagnoses")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListDiagnosesResponseObject); ok {
+		if err := validResponse.VisitListDiagnosesResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -20869,6 +22311,39 @@ func (sh *strictHandler) StreamEvents(w http.ResponseWriter, r *http.Request, pa
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(StreamEventsResponseObject); ok {
 		if err := validResponse.VisitStreamEventsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ExamineDevices operation middleware
+func (sh *strictHandler) ExamineDevices(w http.ResponseWriter, r *http.Request, params ExamineDevicesParams) {
+	var request ExamineDevicesRequestObject
+
+	request.Params = params
+
+	var body ExamineDevicesJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ExamineDevices(ctx, request.(ExamineDevicesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExamineDevices")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ExamineDevicesResponseObject); ok {
+		if err := validResponse.VisitExamineDevicesResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -125,6 +125,11 @@ async function walk() {
 	await check(anna, "devices");
 	await anna.getByRole("link", { name: "Site", exact: true }).press("Enter");
 	await anna.locator("th[aria-sort=ascending]", { hasText: "Site" }).waitFor();
+	await anna.goto(BASE + "/network");
+	await check(anna, "network-none");
+	await anna.getByLabel("Of each site").fill("3");
+	await anna.getByRole("button", { name: "Examine" }).click();
+	await anna.getByText("5 devices are asked", { exact: false }).waitFor();
 	await anna.goto(BASE + "/enrolments");
 	await check(anna, "enrolments-none");
 	await anna.getByLabel("Device", { exact: true }).fill("phone-31");
@@ -146,6 +151,18 @@ async function walk() {
 	await anna.getByRole("link", { name: "Approve key" }).click();
 	await anna.getByRole("dialog").getByRole("button", { name: "Approve" }).click();
 	await anna.getByText("The key of phone-04 is approved.").waitFor();
+
+	// By now the devices that work have had their turns.
+	for (let i = 0; i < 20; i++) {
+		await anna.goto(BASE + "/network");
+		const answers = await anna.locator("tr", { hasText: "berlin" }).locator("[data-label='No answer']").innerText();
+		if (answers === "0") break;
+		await anna.waitForTimeout(1000);
+	}
+	await anna.getByText("reception at phone-03: route the group to this site").waitFor();
+	await check(anna, "network");
+	await anna.goto(BASE + "/devices/phone-03");
+	await check(anna, "device-network");
 
 	await anna.goto(BASE + "/campaigns/new");
 	await anna.getByLabel("Name").fill("Spring");
