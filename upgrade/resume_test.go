@@ -72,6 +72,7 @@ func TestKilledAgentFetchesWhatWasUnderWay(t *testing.T) {
 				}
 				first, second := came.Load()*1400, again.fetched()
 				block := int64(s.sess.FEC.BlockSize) * 1400
+				t.Logf("%d bytes came, then %d", first, second)
 				if twice := first + second - size; twice > block+merkle.MinLeafSize {
 					t.Errorf("%d bytes came, then %d: %d twice, want at most a block and a leaf, %d", first, second, twice, block+merkle.MinLeafSize)
 				}
