@@ -118,6 +118,9 @@ func (s *Session) Describe() string {
 		line("source", "%s", s.Source)
 	}
 	line("node id", "%d", s.NodeID)
+	if s.Segments.Digest != (Digest{}) {
+		line("segment hashes", "object %d, %s", s.Segments.Object, s.Segments.Digest)
+	}
 	line("objects", "hashes %d, images %v, decision %d", s.Objects.Hashes, s.Objects.Images, s.Objects.Decision)
 	field := "" // the usual one
 	if s.FEC.FieldSize != 0 {

@@ -85,6 +85,9 @@ type Session struct {
 	Wraps       []Wrap
 	SealDevices bool
 
+	// Segments is the list of segment hashes, if its digest is not zero.
+	Segments Segments
+
 	// Auth is AuthGroupMAC if the packets of the session are authenticated, with a key that the server gives to devices
 	// which prove theirs; empty if they are not.
 	Auth string
@@ -102,6 +105,12 @@ const MaxWaves = 1024
 // AuthGroupMAC is EXT_AUTH by group-keyed MAC (RFC 6584, Section 5): HMAC-SHA-256 truncated to 128 bits, ASID 1, with
 // anti-replay, its keys derived from a group key of 32 bytes as package norm/auth says.
 const AuthGroupMAC = "hmac-sha256-128"
+
+// Segments says where the segment hashes of a campaign are, and what they are.
+type Segments struct {
+	Object uint16 // NormTransportId: the one before the hash list
+	Digest Digest // of the digests of its pieces, at its beginning; zero: there is no list
+}
 
 // Objects are the NormTransportIds of a campaign's objects.
 type Objects struct {
@@ -236,6 +245,9 @@ func (s *Session) validate() error {
 	if err := s.Objects.validate(s.Waves); err != nil {
 		return err
 	}
+	if err := s.Segments.validate(s.Objects, s.Waves); err != nil {
+		return err
+	}
 	if err := s.FEC.validate(); err != nil {
 		return err
 	}
@@ -290,6 +302,18 @@ func (o Objects) validate(waves uint32) error {
 	slices.Sort(ids)
 	if len(slices.Compact(ids)) != n {
 		return fmt.Errorf("two objects share a transport id")
+	}
+	return nil
+}
+
+func (g Segments) validate(o Objects, waves uint32) error {
+	switch before := o.Hashes - 1; {
+	case g.Digest == Digest{}:
+		return nil
+	case g.Object != before:
+		return fmt.Errorf("segment hashes are object %d, want %d, before the hash list", g.Object, before)
+	case slices.Contains(o.Images, before) || uint32(before-o.Decision) < max(waves, 1):
+		return fmt.Errorf("object %d is of segment hashes and something else", before)
 	}
 	return nil
 }

@@ -13,31 +13,37 @@ const sessionContext = "multicast-upgrade session description 1"
 // wireSession is the CBOR map of a Session. Times are Unix seconds, durations
 // seconds, addresses byte strings of 4 or 16 bytes.
 type wireSession struct {
-	Format       uint64      `cbor:"0,keyasint"`
-	Campaign     []byte      `cbor:"1,keyasint"`
-	Serial       uint64      `cbor:"2,keyasint"`
-	Issued       int64       `cbor:"3,keyasint"`
-	Expires      int64       `cbor:"4,keyasint"`
-	Manifest     []byte      `cbor:"5,keyasint"`
-	Targets      []byte      `cbor:"6,keyasint"`
-	Target       string      `cbor:"7,keyasint,omitempty"`
-	Group        []byte      `cbor:"8,keyasint"`
-	Port         uint16      `cbor:"9,keyasint"`
-	Source       []byte      `cbor:"10,keyasint,omitempty"`
-	NodeID       uint32      `cbor:"11,keyasint"`
-	Objects      wireObjects `cbor:"12,keyasint"`
-	FEC          wireFEC     `cbor:"13,keyasint"`
-	Start        int64       `cbor:"14,keyasint"`
-	MinRate      uint64      `cbor:"15,keyasint,omitempty"`
-	VoteDeadline int64       `cbor:"16,keyasint"`
-	Hold         int64       `cbor:"17,keyasint"`
-	Report       string      `cbor:"18,keyasint"`
-	Auth         string      `cbor:"19,keyasint,omitempty"`
-	Waves        uint32      `cbor:"20,keyasint,omitempty"`
-	Repairs      []byte      `cbor:"21,keyasint,omitempty"`
-	RepairPort   uint16      `cbor:"22,keyasint,omitempty"`
-	Wraps        [][]byte    `cbor:"24,keyasint,omitempty"` // each a recipient's id, and the wrap
-	SealDevices  bool        `cbor:"25,keyasint,omitempty"`
+	Format       uint64        `cbor:"0,keyasint"`
+	Campaign     []byte        `cbor:"1,keyasint"`
+	Serial       uint64        `cbor:"2,keyasint"`
+	Issued       int64         `cbor:"3,keyasint"`
+	Expires      int64         `cbor:"4,keyasint"`
+	Manifest     []byte        `cbor:"5,keyasint"`
+	Targets      []byte        `cbor:"6,keyasint"`
+	Target       string        `cbor:"7,keyasint,omitempty"`
+	Group        []byte        `cbor:"8,keyasint"`
+	Port         uint16        `cbor:"9,keyasint"`
+	Source       []byte        `cbor:"10,keyasint,omitempty"`
+	NodeID       uint32        `cbor:"11,keyasint"`
+	Objects      wireObjects   `cbor:"12,keyasint"`
+	FEC          wireFEC       `cbor:"13,keyasint"`
+	Start        int64         `cbor:"14,keyasint"`
+	MinRate      uint64        `cbor:"15,keyasint,omitempty"`
+	VoteDeadline int64         `cbor:"16,keyasint"`
+	Hold         int64         `cbor:"17,keyasint"`
+	Report       string        `cbor:"18,keyasint"`
+	Auth         string        `cbor:"19,keyasint,omitempty"`
+	Waves        uint32        `cbor:"20,keyasint,omitempty"`
+	Repairs      []byte        `cbor:"21,keyasint,omitempty"`
+	RepairPort   uint16        `cbor:"22,keyasint,omitempty"`
+	Segments     *wireSegments `cbor:"23,keyasint,omitempty"`
+	Wraps        [][]byte      `cbor:"24,keyasint,omitempty"` // each a recipient's id, and the wrap
+	SealDevices  bool          `cbor:"25,keyasint,omitempty"`
+}
+
+type wireSegments struct {
+	Object uint16 `cbor:"0,keyasint"`
+	Digest []byte `cbor:"1,keyasint"`
 }
 
 // repairFormat is the version of session descriptions with a repair group. A device whose program knows version 1 only would
@@ -83,8 +89,13 @@ func (s *Session) encode() ([]byte, error) {
 	for _, w := range s.Wraps {
 		wraps = append(wraps, slices.Concat(w.To[:], w.Keys))
 	}
+	var segments *wireSegments
+	if s.Segments.Digest != (Digest{}) {
+		segments = &wireSegments{s.Segments.Object, s.Segments.Digest[:]}
+	}
 	return encMode.Marshal(&wireSession{
-		Format: s.format(), Campaign: s.Campaign[:], Serial: s.Serial,
+		Segments: segments,
+		Format:   s.format(), Campaign: s.Campaign[:], Serial: s.Serial,
 		Issued: s.Issued.Unix(), Expires: s.Expires.Unix(),
 		Manifest: s.Manifest[:], Targets: s.Targets[:], Target: s.Target,
 		Group: s.Group.Addr().AsSlice(), Port: s.Group.Port(), Source: s.Source.AsSlice(), NodeID: s.NodeID,
@@ -127,6 +138,12 @@ func decodeSession(payload []byte) (*Session, error) {
 			return nil, fmt.Errorf("%w: wrap of file keys", ErrMalformed)
 		}
 		s.Wraps = append(s.Wraps, Wrap{KeyID(b), b[len(KeyID{}):]})
+	}
+	if w.Segments != nil {
+		if len(w.Segments.Digest) != len(Digest{}) || Digest(w.Segments.Digest) == (Digest{}) {
+			return nil, fmt.Errorf("%w: digest of segment hashes", ErrMalformed)
+		}
+		s.Segments = Segments{w.Segments.Object, Digest(w.Segments.Digest)}
 	}
 	if ok {
 		s.Repairs = netip.AddrPortFrom(repairs, w.RepairPort)

@@ -48,7 +48,9 @@ func TestSessionRoundTrip(t *testing.T) {
 	words.FEC = FEC{ID: 2, BlockSize: 1000, Parity: 200, SegmentSize: 1400, Dialect: DialectRFC, FieldSize: 16}
 	split := testSession(t)
 	split.Repairs = netip.MustParseAddrPort("239.1.2.4:6003")
-	for _, s := range []*Session{testSession(t), full, unicast, words, split} {
+	segments := testSession(t)
+	segments.Segments = Segments{Object: 65535, Digest: Digest{1}}
+	for _, s := range []*Session{testSession(t), full, unicast, words, split, segments} {
 		got, err := OpenSession(signSession(t, s, key), key.Public(), nil, testNow)
 		if err != nil {
 			t.Error(err)
@@ -204,6 +206,13 @@ func TestInvalidSessionRefused(t *testing.T) {
 		"no report":            func(s *Session) { s.Report = "" },
 		"report to a file":     func(s *Session) { s.Report = "file:///etc/passwd" },
 		"report with password": func(s *Session) { s.Report = "https://u:p@host/" },
+		"segment hashes later": func(s *Session) { s.Segments = Segments{Object: 7, Digest: Digest{1}} },
+		"segment hashes twice": func(s *Session) {
+			s.Segments, s.Objects.Images = Segments{Object: 65535, Digest: Digest{1}}, []uint16{65535}
+		},
+		"segment hashes decide": func(s *Session) {
+			s.Segments, s.Objects.Decision = Segments{Object: 65535, Digest: Digest{1}}, 65535
+		},
 		"repairs to a host":    func(s *Session) { s.Repairs = netip.MustParseAddrPort("10.0.0.1:6003") },
 		"repairs to the group": func(s *Session) { s.Repairs = s.Group },
 		"repairs by IPv6":      func(s *Session) { s.Repairs = netip.MustParseAddrPort("[ff15::1]:6003") },

@@ -150,11 +150,15 @@ func (r *Receiver) joinByFlush(s *remote, m *wire.Flush) {
 }
 
 // joinAll begins with the first object the sender may still repair. Nothing says which that is: as object ids begin
-// with 0 by custom, a low one is taken as near the beginning. What does not exist any more is squelched.
+// with 0 by custom, a low one is taken as near the beginning, and so is one not far behind the first that is expected. What
+// does not exist any more is squelched.
 func (s *remote) joinAll(limit int, id TransportID) {
 	s.synced, s.first = true, id
 	s.window = window{}
-	if int(id) >= limit {
+	switch {
+	case len(s.presets) > 0 && int(id-s.presets[0].id) < limit: // the application knows more
+		s.window.base = s.presets[0].id
+	case int(id) >= limit:
 		s.window.base = id - TransportID(limit-1)
 	}
 }

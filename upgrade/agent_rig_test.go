@@ -114,7 +114,8 @@ type server struct {
 	decided  bool
 	fileKeys func(discovery.FileKeyRequest) ([]byte, error) // if nil, the server gives none
 
-	tx *session.Session // nil: silent
+	segments []byte           // the list of segment hashes; nil: there is none
+	tx       *session.Session // nil: silent
 }
 
 type memoryLog struct{ recs [][]byte }
@@ -175,9 +176,14 @@ func (s *server) start(policy commit.Policy, devices ...string) {
 func (s *server) send(instance norm.InstanceID) {
 	s.t.Helper()
 	var err error
+	first := s.sess.Objects.Hashes
+	if s.segments != nil {
+		first--
+	}
 	s.tx, err = session.Open(session.Config{Conn: s.net.Open(serverAddr), Send: &norm.SenderConfig{
 		FEC:  fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 64, MaxParity: 32},
-		Node: testNode, Instance: instance, Group: testGroup, GRTT: 20 * time.Millisecond, GroupSize: 10, Rate: 50e6}})
+		Node: testNode, Instance: instance, Group: testGroup, GRTT: 20 * time.Millisecond, GroupSize: 10, Rate: 50e6,
+		FirstObject: norm.TransportID(first)}})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -185,6 +191,9 @@ func (s *server) send(instance norm.InstanceID) {
 		if _, _, err := s.tx.Send(s.t.Context(), norm.Object{Kind: kind, Size: int64(len(b)), Pinned: true, Info: []byte(info)}, bytes.NewReader(b)); err != nil {
 			s.t.Fatal(err)
 		}
+	}
+	if s.segments != nil {
+		put(norm.Data, s.segments, "segments")
 	}
 	put(norm.Data, s.rel.hashes, "hashes")
 	for i, b := range s.rel.images {

@@ -83,6 +83,10 @@ type CampaignConfig struct {
 	// SAP has the campaign announced by SAP (RFC 2974) as long as it runs, and said to be over when it ends.
 	SAP bool
 
+	// SegmentHashes has a list of truncated hashes of all segments sent before everything else, 0.3 % of the images, by which
+	// devices drop forged segments at once. Agents that do not know of it refuse such a campaign.
+	SegmentHashes bool
+
 	// Auth says whether packets are authenticated by a group key of the campaign (RFC 6584): AuthOn, AuthOff, or empty for
 	// on if all Targets have public keys. Devices are given the key at the rendezvous, when they prove theirs.
 	Auth string

@@ -82,6 +82,9 @@ func (c *Campaign) issue(now time.Time, plan commit.Plan) error {
 		return err
 	}
 	s := c.frozen.session(next, plan, c.release.manifest, now, decided)
+	if c.release.segments != nil {
+		s.Segments = manifest.Segments{Object: c.release.firstObject(), Digest: c.release.digest}
+	}
 	signed, err := s.Sign(c.cfg.Key)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"time"
@@ -24,7 +25,9 @@ type release struct {
 	manifest *manifest.Manifest
 	signed   []byte
 	objects  manifest.Objects
-	hashes   []byte // the hash list
+	hashes   []byte          // the hash list
+	segments []byte          // the list of segment hashes; nil: there is none
+	digest   manifest.Digest // of what of it is signed
 	images   []Content
 	files    []io.Closer
 }
@@ -70,8 +73,30 @@ func openRelease(f frozen, open func(name string) (Content, error)) (_ *release,
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	r.hashes, err = m.HashList(leaves)
+	if r.hashes, err = m.HashList(leaves); err == nil && f.Settings.SegmentHashes {
+		list := manifest.NewSegmentList(f.Campaign, m, f.Settings.SegmentSize)
+		r.segments, r.digest, err = list.Make(m, r.contents())
+	}
 	return r, err
+}
+
+// contents yields the images.
+func (r *release) contents() iter.Seq2[int, io.ReaderAt] {
+	return func(yield func(int, io.ReaderAt) bool) {
+		for i, content := range r.images {
+			if !yield(i, content) {
+				return
+			}
+		}
+	}
+}
+
+// firstObject returns the NormTransportId of what is sent first.
+func (r *release) firstObject() uint16 {
+	if r.segments != nil {
+		return r.objects.Hashes - 1
+	}
+	return r.objects.Hashes
 }
 
 // checkNew returns why no campaign can be started with the release.

@@ -30,6 +30,7 @@ type transmission struct {
 	stop    context.CancelFunc
 
 	objects   []norm.Handle // the hash list and the images, in the order of their ids
+	segments  norm.Handle   // zero: there are no segment hashes
 	begun     bool
 	sentAll   bool
 	decided   int // decisions that were sent: those of the first waves
@@ -130,7 +131,7 @@ func (c *Campaign) openSender() error {
 		Node: norm.NodeID(c.frozen.NodeID), Instance: c.frozen.instance(c.state.Serial), Group: s.Group, RepairGroup: s.Repairs,
 		FEC: s.code(), SegmentSize: s.SegmentSize, AutoParity: s.AutoParity, Rate: rate, Control: control, Burst: s.Burst,
 		GRTT: s.GRTT, BackoffFactor: s.BackoffFactor, GroupSize: s.GroupSize,
-		FirstObject: norm.TransportID(c.release.objects.Hashes), Auth: c.frozen.auth(),
+		FirstObject: norm.TransportID(c.release.firstObject()), Auth: c.frozen.auth(),
 		Service: service, MaxGRTT: max(mostGRTT, 4*s.GRTT),
 	}})
 	if err != nil {
@@ -220,6 +221,12 @@ func (c *Campaign) begin(ctx context.Context, now time.Time, decided bool) error
 		return err
 	}
 	objects := c.release.objects
+	if c.release.segments != nil {
+		if err := send(norm.Object{Kind: norm.Data, Size: int64(len(c.release.segments)), RepairOnly: resumed}, bytes.NewReader(c.release.segments), objects.Hashes-1); err != nil {
+			return t.lost(c, err)
+		}
+		t.segments, t.objects = t.objects[0], nil
+	}
 	err := send(norm.Object{Kind: norm.Data, Size: int64(len(c.release.hashes)), RepairOnly: resumed}, bytes.NewReader(c.release.hashes), objects.Hashes)
 	for i, im := range c.release.manifest.Images {
 		if err == nil {
@@ -254,7 +261,7 @@ func (t *transmission) cancel(ctx context.Context) error {
 		return nil
 	}
 	t.cancelled, t.sentAll, t.tick = true, true, time.Time{}
-	for _, h := range t.objects {
+	for _, h := range slices.Concat(t.objects, []norm.Handle{t.segments}) {
 		// An object that the sender has lost already is as good.
 		if err := t.session.Cancel(ctx, h); err != nil && !errors.Is(err, norm.ErrUnknownObject) {
 			return err

@@ -63,6 +63,7 @@ type settings struct {
 	SAP           bool          `flag:"--sap"`
 	SealTo        []string      `flag:"--seal-to" json:",omitempty"` // fingerprints
 	SealDevices   bool          `flag:"--seal-to" json:",omitempty"`
+	SegmentHashes bool          `flag:"--segment-hashes" json:",omitempty"`
 }
 
 // settings returns the settings as they are given, zero where they are not.
@@ -74,7 +75,7 @@ func (cfg CampaignConfig) settings() (settings, error) {
 		Interface: cfg.Interface, Source: cfg.Source, TTL: cfg.TTL, Rate: cfg.Rate, Burst: cfg.Burst, SegmentSize: cfg.SegmentSize,
 		AutoRate: cfg.AutoRate, StartRate: cfg.StartRate, MinRate: cfg.MinRate, MaxRate: cfg.MaxRate,
 		FEC: cfg.FEC, AutoParity: cfg.AutoParity, GRTT: cfg.GRTT, BackoffFactor: cfg.BackoffFactor, GroupSize: cfg.GroupSize,
-		Listen: cfg.Listen, Advertise: cfg.Advertise, Auth: cfg.Auth, SAP: cfg.SAP, SealDevices: cfg.SealDevices,
+		Listen: cfg.Listen, Advertise: cfg.Advertise, Auth: cfg.Auth, SAP: cfg.SAP, SegmentHashes: cfg.SegmentHashes, SealDevices: cfg.SealDevices,
 	}
 	s.FEC.SegmentSize = 0
 	for _, to := range cfg.SealTo {

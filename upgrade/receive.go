@@ -30,6 +30,7 @@ type reception struct {
 	start time.Time // when sending begins
 
 	net      *multicast      // nil: there is none
+	segments *segmentHashes  // nil: the campaign has none
 	keyDue   time.Time       // when the group key is asked for again; zero: it need not
 	health   health          // of net
 	tail     tail            // what comes by HTTP
@@ -63,7 +64,12 @@ func (r *reception) run(ctx context.Context) error {
 		if r.net != nil {
 			r.net.close()
 		}
+		r.segments.close()
 	}()
+	var err error
+	if r.segments, err = openSegments(r.stage, r.s); err != nil {
+		r.a.log.Warn("segment hashes cannot be kept, reception goes on without", "error", err)
+	}
 	if err := r.join(ctx); err != nil {
 		r.fallBack(time.Now(), "multicast cannot be used: "+err.Error())
 	}
@@ -98,6 +104,8 @@ func (r *reception) event(ctx context.Context, e norm.Event) {
 		i, ok := r.net.objects[e.Object]
 		switch {
 		case !ok || r.done:
+		case i == segmentObject:
+			r.checkSegments(ctx, span{e.Range.Offset, e.Range.Length})
 		case i == hashObject:
 			r.checkHashes(ctx, span{e.Range.Offset, e.Range.Length})
 		default:
@@ -111,7 +119,7 @@ func (r *reception) event(ctx context.Context, e norm.Event) {
 			r.a.do(func(now time.Time) { r.a.decide(now, decision) })
 		}
 	case norm.ObjectAborted:
-		if _, ok := r.net.objects[e.Object]; !ok || r.done {
+		if i, ok := r.net.objects[e.Object]; !ok || r.done || i == segmentObject {
 			return
 		}
 		if isOfNorm(e.Err) {
@@ -120,6 +128,7 @@ func (r *reception) event(ctx context.Context, e norm.Event) {
 			r.failed(e.Err)
 		}
 	case norm.SymbolForged:
+		r.segments.arm()
 		r.a.tell.tell(Event{Kind: EventTrouble, Campaign: r.c.round.Campaign.String(), Group: r.s.Group.String(),
 			Detail: fmt.Sprintf("forged data comes from %v in the name of the server", e.From)})
 	case norm.SenderEnded:
@@ -178,6 +187,7 @@ func (r *reception) leaves(ctx context.Context, image int, events []leafEvent) {
 			r.present(ctx, image, im.bytes(im.withNeighbours(e.First, e.End)))
 			continue
 		}
+		r.segments.arm()
 		for leaf := e.First; leaf < e.End; leaf++ {
 			r.a.tell.tell(Event{Kind: EventLeafRejected, Campaign: r.c.round.Campaign.String(), State: commit.StateReceiving,
 				Name: im.entry.Name, Leaf: new(leaf)})

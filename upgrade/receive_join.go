@@ -43,13 +43,18 @@ func (r *reception) join(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	m := &multicast{stop: stop, objects: map[norm.Handle]int{}, handles: map[int]norm.Handle{}}
 	m.offers = offers{decision: norm.TransportID(r.s.Objects.Decision) + norm.TransportID(r.c.round.Wave), sinks: map[norm.Handle]*memory{}}
+	var check func(norm.Handle, int64, []byte) norm.Verdict
+	if r.segments != nil {
+		check = r.segments.check
+	}
 	m.Session, err = session.Open(session.Config{
 		Conn: conn,
 		Receive: &norm.ReceiverConfig{
 			Node: r.node, Group: r.s.Group, RepairGroup: repairs,
 			Sender: norm.NodeID(r.s.NodeID), SenderAddr: r.s.Source, Evidence: r.evidence(),
 			Join: norm.JoinAll, Patience: r.late, Dialect: dialectOf(r.s.FEC),
-			Buffer: receiveBuffer, Auth: authenticated, Feedback: feedback, Locate: true,
+			Buffer: receiveBuffer, Auth: authenticated, Feedback: feedback,
+			Locate: true, Check: check,
 		},
 		Offer: m.offers.offer,
 		Trace: r.a.cfg.Trace,
@@ -61,7 +66,7 @@ func (r *reception) join(ctx context.Context) error {
 		return err
 	}
 	r.net = m
-	if err := m.expectAll(ctx, r.s, r.stage); err != nil {
+	if err := m.expectAll(ctx, r.s, r.stage, r.segments); err != nil {
 		stop()
 		m.Close()
 		r.net = nil
@@ -87,7 +92,7 @@ func (r *reception) join(ctx context.Context) error {
 }
 
 // expectAll presets the objects of a campaign.
-func (m *multicast) expectAll(ctx context.Context, s *manifest.Session, st *stage) error {
+func (m *multicast) expectAll(ctx context.Context, s *manifest.Session, st *stage, segments *segmentHashes) error {
 	expect := func(object int, p norm.Preset, sink session.Sink, present []span) error {
 		p.Sender, p.FEC = norm.NodeID(s.NodeID), paramsOf(s.FEC)
 		h, err := m.Expect(ctx, p, sink)
@@ -95,6 +100,7 @@ func (m *multicast) expectAll(ctx context.Context, s *manifest.Session, st *stag
 			return err
 		}
 		m.objects[h], m.handles[object] = object, h
+		segments.know(h, object)
 		for _, s := range present {
 			if err := m.Present(ctx, h, norm.Range{Offset: s.off, Length: s.length}); err != nil {
 				return err
@@ -102,7 +108,14 @@ func (m *multicast) expectAll(ctx context.Context, s *manifest.Session, st *stag
 		}
 		return nil
 	}
-	err := expect(hashObject, norm.Preset{ID: norm.TransportID(s.Objects.Hashes), Kind: norm.Data, Size: st.m.HashListSize()}, st.hashes, st.hashes.present())
+	var err error
+	if segments != nil {
+		err = expect(segmentObject, norm.Preset{ID: norm.TransportID(s.Segments.Object), Kind: norm.Data, Size: segments.list.Size()}, segments, nil)
+	}
+	if err != nil {
+		return err
+	}
+	err = expect(hashObject, norm.Preset{ID: norm.TransportID(s.Objects.Hashes), Kind: norm.Data, Size: st.m.HashListSize()}, st.hashes, st.hashes.present())
 	for i, im := range st.images {
 		if err != nil {
 			break
@@ -115,7 +128,7 @@ func (m *multicast) expectAll(ctx context.Context, s *manifest.Session, st *stag
 // setNack says what is asked for of the images.
 func (m *multicast) setNack(ctx context.Context, mode norm.NackMode) {
 	for object, h := range m.handles {
-		if object != hashObject {
+		if object >= 0 {
 			m.SetNack(ctx, h, mode) // fails only if the session is gone
 		}
 	}

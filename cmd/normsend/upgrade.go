@@ -66,6 +66,7 @@ Exit status: 0 committed on all devices, 1 aborted, 2 usage, 3 aborted by the de
 	fs.StringVar(&u.config.Listen, "listen", ":8443", "`address` and port of the rendezvous")
 	fs.StringVar(&u.config.Auth, "auth", "", "authenticate packets by a group key of the campaign: on, off; default: on if all of --devices have keys")
 	fs.StringVar(&u.config.Advertise, "advertise", "", "`URL` of the rendezvous as devices know it; default: made from --listen and --interface")
+	fs.BoolVar(&u.config.SegmentHashes, "segment-hashes", false, "send hashes of all segments ahead, by which devices drop forged ones at once; older agents refuse that")
 	fs.BoolVar(&u.config.SAP, "sap", false, "announce the campaign by SAP (RFC 2974) while it runs, for agents with --discover sap")
 	u.seal.register(c)
 	fs.StringVar(&u.tlsCert, "tls-cert", "", "TLS certificate `file` of the rendezvous; default: one certified by the server key")

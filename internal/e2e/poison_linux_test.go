@@ -24,20 +24,22 @@ import (
 func TestAttackForgedSegmentsOnTheWire(t *testing.T) {
 	netns.Require(t)
 	tests := []struct {
-		name, auth string
-		inject     bool
-		most       float64
+		name   string
+		inject bool
+		most   float64
+		flags  []string
 	}{
-		{"alone", "off", false, 1},
-		{"without EXT_AUTH", "off", true, 2},
-		{"with EXT_AUTH", "on", true, 1.2},
+		{"alone", false, 1, []string{"--auth", "off"}},
+		{"forged", true, 2, []string{"--auth", "off"}},
+		{"forged, with segment hashes", true, 2, []string{"--auth", "off", "--segment-hashes"}},
+		{"forged, with EXT_AUTH", true, 1.2, []string{"--auth", "on"}},
 	}
 	ran := make([]*injector, len(tests))
 	t.Run("networks", func(t *testing.T) {
 		for i, test := range tests {
 			t.Run(test.name, func(t *testing.T) {
 				t.Parallel()
-				ran[i] = attack(t, test.auth, test.inject)
+				ran[i] = attack(t, test.inject, test.flags)
 			})
 		}
 	})
@@ -67,7 +69,7 @@ type injector struct {
 }
 
 // attack runs a campaign of four devices, with an injector or just somebody who counts.
-func attack(t *testing.T, auth string, inject bool) *injector {
+func attack(t *testing.T, inject bool, flags []string) *injector {
 	hosts := netns.New(t, 6).Hosts()
 	f := newFleetOn(t, hosts[0], hosts[1:5], 4<<20)
 	x := &injector{t: t, fleet: f, server: hosts[0].IPv4()}
@@ -81,7 +83,7 @@ func attack(t *testing.T, auth string, inject bool) *injector {
 		x.run(inject)
 	}()
 	f.join()
-	f.serve("--auth", auth, "--rate", "20M", "--linger", "0s").wantExit(0)
+	f.serve(append(flags, "--rate", "20M", "--linger", "0s")...).wantExit(0)
 	x.conn.Close()
 	<-done
 	for _, d := range f.devices {
