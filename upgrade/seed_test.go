@@ -39,6 +39,21 @@ func stageOf(t *testing.T, image []byte) *stagedImage {
 	return im
 }
 
+// seedOf opens a file with some bytes as a seed.
+func seedOf(t *testing.T, content []byte) disk.File {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "seed")
+	if err := os.WriteFile(path, content, 0o400); err != nil {
+		t.Fatal(err)
+	}
+	f, err := openSeed(path, "fw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
 // TestGlean looks for the leaves of an image of three and a half in seeds.
 func TestGlean(t *testing.T) {
 	const leaf = merkle.MinLeafSize
@@ -63,17 +78,9 @@ func TestGlean(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			im := stageOf(t, image)
-			path := filepath.Join(t.TempDir(), "seed")
-			if err := os.WriteFile(path, test.seed, 0o400); err != nil {
-				t.Fatal(err)
-			}
-			f, err := openSeed(path, "fw")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer f.Close()
+			f := seedOf(t, test.seed)
 			var found []int
-			err = im.glean(t.Context(), f, func(events []leafEvent) {
+			err := im.glean(t.Context(), f, func(events []leafEvent) {
 				for _, e := range events {
 					for l := e.First; l < e.End; l++ {
 						if !e.Verified {
@@ -118,17 +125,9 @@ func (f *turncoat) ReadAt(p []byte, off int64) (int, error) {
 func TestAttackSeedChangesBehindTheHash(t *testing.T) {
 	image := testImage(4*merkle.MinLeafSize, 1)
 	im := stageOf(t, image)
-	path := filepath.Join(t.TempDir(), "seed")
-	if err := os.WriteFile(path, image, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f, err := openSeed(path, "fw")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
+	f := seedOf(t, image)
 	rejected := 0
-	err = im.glean(t.Context(), &turncoat{File: f}, func(events []leafEvent) {
+	err := im.glean(t.Context(), &turncoat{File: f}, func(events []leafEvent) {
 		for _, e := range events {
 			if e.Verified {
 				t.Errorf("leaves %d to %d were taken", e.First, e.End-1)
@@ -145,15 +144,7 @@ func TestAttackSeedChangesBehindTheHash(t *testing.T) {
 func TestGleaningEnds(t *testing.T) {
 	image := testImage(4*merkle.MinLeafSize, 1)
 	im := stageOf(t, image)
-	path := filepath.Join(t.TempDir(), "seed")
-	if err := os.WriteFile(path, image, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f, err := openSeed(path, "fw")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
+	f := seedOf(t, image)
 	ctx, cancel := context.WithCancel(t.Context())
 	if err := im.glean(ctx, f, func([]leafEvent) { cancel() }); err != nil || im.verifiedBytes() != merkle.MinLeafSize {
 		t.Errorf("%d bytes (%v), want those of one leaf", im.verifiedBytes(), err)
