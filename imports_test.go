@@ -57,7 +57,7 @@ var rooms = map[string]room{
 	"upgrade/store": {may: []string{module + "manifest", module + "commit", "github.com/jackc/pgx/v5", "modernc.org/sqlite"}},
 	"upgrade/fleet": {may: []string{
 		module + "norm", module + "norm/doctor", module + "norm/fec", module + "norm/session", module + "norm/udp", module + "manifest", module + "commit", module + "discovery",
-		module + "upgrade", module + "upgrade/store",
+		module + "seal", module + "upgrade", module + "upgrade/store",
 	}},
 	"upgrade/api/rest": {may: []string{"github.com/oapi-codegen/runtime"}},
 	"upgrade/api": {may: []string{

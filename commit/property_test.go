@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/internal/fuzztest"
 )
 
 // openC opens a coordinator in a property test.
@@ -22,9 +23,13 @@ func openC(t *rapid.T, log *memoryLog) *commit.Coordinator {
 	return c
 }
 
-// TestCoordinatorProperties drives a coordinator with arbitrary input and compares it with a simple model.
-func TestCoordinatorProperties(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+func TestCoordinatorProperties(t *testing.T) { rapid.Check(t, coordinatorProperties()) }
+
+func FuzzCoordinator(f *testing.F) { fuzztest.Property(f, coordinatorProperties()) }
+
+// coordinatorProperties drives a coordinator with arbitrary input and compares it with a simple model.
+func coordinatorProperties() func(t *rapid.T) {
+	return func(t *rapid.T) {
 		const devices = 4
 		p := plan(names(devices)...)
 		p.Waves[0].Quorum = rapid.SampledFrom([]int{25, 50, 75, 100}).Draw(t, "quorum")
@@ -197,7 +202,7 @@ func TestCoordinatorProperties(t *testing.T) {
 				check(false)
 			},
 		})
-	})
+	}
 }
 
 func brakeOf(c *commit.Coordinator, now time.Time) []byte {
@@ -208,9 +213,13 @@ func brakeOf(c *commit.Coordinator, now time.Time) []byte {
 	return a.Brake
 }
 
-// TestParticipantProperties drives a device with arbitrary input, results and restarts, and holds what it never does.
-func TestParticipantProperties(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+func TestParticipantProperties(t *testing.T) { rapid.Check(t, participantProperties()) }
+
+func FuzzParticipant(f *testing.F) { fuzztest.Property(f, participantProperties()) }
+
+// participantProperties drives a device with arbitrary input, results and restarts, and holds what it never does.
+func participantProperties() func(t *rapid.T) {
+	return func(t *rapid.T) {
 		log := &memoryLog{}
 		boot := 1
 		now := start
@@ -377,5 +386,5 @@ func TestParticipantProperties(t *testing.T) {
 				}
 			},
 		})
-	})
+	}
 }

@@ -12,12 +12,17 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/internal/fuzztest"
 )
 
-// TestWaveProperties drives two servers with the same arbitrary input, of which one is killed after any write to its log
+func TestWaveProperties(t *testing.T) { rapid.Check(t, waveProperties()) }
+
+func FuzzWaves(f *testing.F) { fuzztest.Property(f, waveProperties()) }
+
+// waveProperties drives two servers with the same arbitrary input, of which one is killed after any write to its log
 // and opened again. Both come to the same, and what they come to obeys the rules of waves.
-func TestWaveProperties(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+func waveProperties() func(t *rapid.T) {
+	return func(t *rapid.T) {
 		sizes := rapid.SliceOfN(rapid.IntRange(1, 4), 2, 4).Draw(t, "waves")
 		p := waves(sizes...)
 		percent := rapid.SampledFrom([]int{0, 1, 25, 50, 75, 100})
@@ -131,7 +136,7 @@ func TestWaveProperties(t *testing.T) {
 				}
 			},
 		})
-	})
+	}
 }
 
 // unasked leaves out whether somebody is asked, which is told anew after a restart.

@@ -22,8 +22,8 @@ const (
 	// returnRate is how many devices that are sent away are asked to come back in a second.
 	returnRate = 2000
 	// newsRate is how many devices that are told something are asked to poll again in a second: what they take of the server
-	// then, others wait for that are yet to be told.
-	newsRate = 10_000
+	// then, others wait for that are yet to be told, who are some ten thousand in a second.
+	newsRate = 4000
 )
 
 // A Seat is what one device is told beside what all are.
@@ -241,7 +241,7 @@ func away(waiters int) error {
 // at a moment of its own.
 const spreadHeader = "Poll-Spread"
 
-const maxPollSpread = 10 // seconds
+const maxPollSpread = 30 // seconds
 
 // spread returns what the field says now.
 func (b *board) spread() int {
@@ -282,15 +282,15 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request) {
 		problem(w, err)
 		return
 	}
-	defer boundAnswer(w)()
 	w.Header().Set("ETag", etag)
 	w.Header().Set("Cache-Control", "no-cache")
-	switch {
+	switch { // what has no body is not bounded in time: nobody can be slow to take it
 	case known == etag:
 		w.WriteHeader(http.StatusNotModified)
 	case n == nil:
 		w.WriteHeader(http.StatusNoContent)
 	default:
+		defer boundAnswer(w)()
 		fresh := *n
 		fresh.Timestamp, fresh.Node = h.backend.Timestamp(), seat.Node
 		if seat.Signed != nil {

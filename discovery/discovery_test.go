@@ -347,7 +347,7 @@ func TestOnlyTheServerKeyIsTrusted(t *testing.T) {
 	}
 }
 
-func generate(t *testing.T, role manifest.Role) *manifest.PrivateKey {
+func generate(t testing.TB, role manifest.Role) *manifest.PrivateKey {
 	t.Helper()
 	k, err := manifest.GenerateKey(role, nil)
 	if err != nil {

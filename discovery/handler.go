@@ -138,6 +138,11 @@ func take[M message](h *Handler, f func(context.Context, M) error) http.HandlerF
 func read[M message](w http.ResponseWriter, r *http.Request) (m M, ok bool) {
 	boundBody(w)
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if _, long := errors.AsType[*http.MaxBytesError](err); err != nil && !long {
+		// It was too slow, or is gone. To say that its message is malformed would be the last word on it.
+		problem(w, away(0))
+		return m, false
+	}
 	if err == nil {
 		err = decoding.Unmarshal(body, &m)
 	}

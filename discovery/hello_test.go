@@ -34,5 +34,17 @@ func TestHelloProvesItsKey(t *testing.T) {
 		if got, err := forged.OpenKey(); !errors.Is(err, ErrProof) || !got.IsZero() {
 			t.Errorf("%s: %v, %v; want ErrProof", name, got, err)
 		}
+		// That it was proven holds within a server, and is nothing that a message could say.
+		proven := forged.Proven(other.Public())
+		if got, err := proven.OpenKey(); err != nil || got != other.Public() {
+			t.Errorf("%s, proven: %v, %v", name, got, err)
+		}
+		var sent Hello
+		if err := decoding.Unmarshal(must(encoding.Marshal(proven)), &sent); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := sent.OpenKey(); !errors.Is(err, ErrProof) {
+			t.Errorf("%s, sent on: %v; want ErrProof", name, err)
+		}
 	}
 }

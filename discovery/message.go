@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
+	"github.com/multicast-upgrade/tool/manifest"
 )
 
 // maxBody bounds what either side reads of one message, in bytes: a notice holds a manifest and a session description
@@ -38,6 +39,8 @@ type Hello struct {
 	Proof    []byte `cbor:"7,keyasint,omitempty"` // all others, signed with Key: see [Hello.Sign]
 	Token    string `cbor:"8,keyasint,omitempty"` // a one-time enrolment token, secret: over TLS, or on this host
 	Seeded   bool   `cbor:"9,keyasint,omitempty"` // it has an older image: it looks there first, and asks for what it lacks
+
+	proven manifest.PublicKey // see [Hello.Proven]
 }
 
 // A Status is how far a device is with a campaign. Nobody has to believe it: it is for people to look at.

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 )
@@ -72,7 +75,7 @@ func TestMessagesTakeTurns(t *testing.T) {
 
 // The more devices wait, the longer those who are told stay away; a server that says nothing, or nonsense, is asked as ever.
 func TestPollsThatFollowNewsAreSpread(t *testing.T) {
-	for waiters, want := range map[int]time.Duration{0: time.Second, 25_000: 3 * time.Second, 1_000_000: 10 * time.Second} {
+	for waiters, want := range map[int]time.Duration{0: time.Second, 10_000: 3 * time.Second, 1_000_000: 30 * time.Second} {
 		h, c := start(t, &backend{})
 		h.board.waiters = waiters
 		h.Publish(Notice{Manifest: []byte("m")})
@@ -102,5 +105,26 @@ func TestAbandonedMessageIsNotConfirmed(t *testing.T) {
 	h.ServeHTTP(w, r)
 	if w.Code != http.StatusServiceUnavailable || b.hello.Device != "" {
 		t.Errorf("answer %d, the backend has %+v; want 503 and nothing", w.Code, b.hello)
+	}
+}
+
+// A body that does not come in time, or breaks off, is no malformed message: that would be the last word on a vote.
+func TestMessageThatBreaksOffIsNotMalformed(t *testing.T) {
+	whole := must(encoding.Marshal(Statement{Device: "d", Body: []byte("vote")}))
+	for what, c := range map[string]struct {
+		body io.Reader
+		want int
+	}{
+		"too slow":   {io.MultiReader(bytes.NewReader(whole[:4]), iotest.ErrReader(os.ErrDeadlineExceeded)), http.StatusServiceUnavailable},
+		"broken off": {io.MultiReader(bytes.NewReader(whole[:4]), iotest.ErrReader(io.ErrUnexpectedEOF)), http.StatusServiceUnavailable},
+		"too long":   {bytes.NewReader(make([]byte, maxBody+1)), http.StatusBadRequest},
+		"malformed":  {bytes.NewReader(whole[:4]), http.StatusBadRequest},
+		"whole":      {bytes.NewReader(whole), http.StatusNoContent},
+	} {
+		w := httptest.NewRecorder()
+		NewHandler(&backend{}).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "POST", "/v1/vote", c.body))
+		if w.Code != c.want {
+			t.Errorf("%s: %d, want %d", what, w.Code, c.want)
+		}
 	}
 }

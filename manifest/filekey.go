@@ -38,9 +38,30 @@ func LoadFileKeys(path string) ([]FileKey, error) {
 	if err != nil {
 		return nil, err
 	}
+	keys, err := fileKeysOf(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return keys, nil
+}
+
+// ParseFileKeys reads the content of a file that WriteFileKeys wrote. The error is ErrKeyFormat or ErrKeyRole.
+func ParseFileKeys(text []byte) ([]FileKey, error) {
+	word, err := keyWord(text)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := secretOf(word, roleFileKeys, algFileKeys)
+	if err != nil {
+		return nil, err
+	}
+	return fileKeysOf(raw)
+}
+
+func fileKeysOf(raw []byte) ([]FileKey, error) {
 	keys, err := splitKeys(raw)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w: want 1 to %d keys of %d bytes", path, ErrKeyFormat, MaxImages, len(FileKey{}))
+		return nil, fmt.Errorf("%w: want 1 to %d file keys of %d bytes", ErrKeyFormat, MaxImages, len(FileKey{}))
 	}
 	return keys, nil
 }

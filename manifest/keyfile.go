@@ -125,23 +125,34 @@ func loadSecret(path string, role Role, alg string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	fields := strings.Split(word, ":")
-	switch {
-	case len(fields) == 3 && Role(fields[0]) == role:
-		return nil, fmt.Errorf("%s: %w: this is a public key, the private one is needed", path, ErrKeyFormat)
-	case len(fields) == 3 && Role(fields[0]).inFiles():
-		return nil, roleError(path, Role(fields[0]), role)
-	case len(fields) != 4 || fields[0] != privateWord:
-		return nil, fmt.Errorf("%s: %w", path, ErrKeyFormat)
-	case Role(fields[1]) != role && Role(fields[1]).inFiles():
-		return nil, roleError(path, Role(fields[1]), role)
+	raw, err := secretOf(word, role, alg)
+	if err == nil {
+		err = checkExposure(info)
 	}
-	if err := checkExposure(info); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	raw, err := base64.RawURLEncoding.DecodeString(fields[3])
-	if err != nil || Role(fields[1]) != role || fields[2] != alg {
-		return nil, fmt.Errorf("%s: %w: want %s:%s:%s and base64url", path, ErrKeyFormat, privateWord, role, alg)
+	return raw, nil
+}
+
+// secretOf returns the secret in the word of a key file.
+func secretOf(word string, role Role, alg string) ([]byte, error) {
+	fields := strings.Split(word, ":")
+	private := len(fields) == 4 && fields[0] == privateWord
+	if private {
+		fields = fields[1:]
+	}
+	switch got := Role(fields[0]); {
+	case len(fields) != 3 || !got.inFiles():
+		return nil, ErrKeyFormat
+	case got != role:
+		return nil, fmt.Errorf("%w: it is a %s key, a %s key is needed", ErrKeyRole, got, role)
+	case !private:
+		return nil, fmt.Errorf("%w: this is a public key, the private one is needed", ErrKeyFormat)
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(fields[2])
+	if err != nil || fields[1] != alg {
+		return nil, fmt.Errorf("%w: want %s:%s:%s and base64url", ErrKeyFormat, privateWord, role, alg)
 	}
 	return raw, nil
 }
@@ -176,15 +187,23 @@ func readKeyFile(path string) (word string, info os.FileInfo, err error) {
 	if len(text) > maxKeyFile {
 		return "", nil, fmt.Errorf("%s: %w: longer than %d bytes", path, ErrKeyFormat, maxKeyFile)
 	}
+	if word, err = keyWord(text); err != nil {
+		return "", nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return word, info, nil
+}
+
+// keyWord returns the one word in the text of a key file that is not a comment.
+func keyWord(text []byte) (word string, err error) {
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSpace(line)
 		switch {
 		case line == "" || strings.HasPrefix(line, "#"):
 		case word != "":
-			return "", nil, fmt.Errorf("%s: %w: more than one key in the file", path, ErrKeyFormat)
+			return "", fmt.Errorf("%w: more than one key in the file", ErrKeyFormat)
 		default:
 			word = line
 		}
 	}
-	return word, info, nil
+	return word, nil
 }

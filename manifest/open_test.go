@@ -33,7 +33,7 @@ func wantRefused(t *testing.T, what string, signed []byte, trusted Keys, d Devic
 	}
 }
 
-func TestAttackDowngrade(t *testing.T) {
+func TestAttackRollback(t *testing.T) {
 	key := testKey(t, RoleRelease, 1)
 	signed := mustSign(t, smallManifest(t), key)
 	d := testDevice()
@@ -48,7 +48,7 @@ func TestAttackDowngrade(t *testing.T) {
 	}
 }
 
-func TestOtherHardwareRefused(t *testing.T) {
+func TestAttackWrongHardware(t *testing.T) {
 	key := testKey(t, RoleRelease, 1)
 	m := smallManifest(t)
 	d := testDevice()
@@ -69,7 +69,7 @@ func TestOtherProductRefused(t *testing.T) {
 	wantRefused(t, "other product", mustSign(t, smallManifest(t), key), trust(1, key), d, ErrProduct)
 }
 
-func TestExpiredRefused(t *testing.T) {
+func TestAttackExpiredManifest(t *testing.T) {
 	key := testKey(t, RoleRelease, 1)
 	signed := mustSign(t, smallManifest(t), key)
 	d := testDevice()
@@ -81,7 +81,7 @@ func TestExpiredRefused(t *testing.T) {
 	}
 }
 
-func TestAttackServerSignsRelease(t *testing.T) {
+func TestAttackReleaseSignedByTheServerKey(t *testing.T) {
 	release, server := testKey(t, RoleRelease, 1), testKey(t, RoleServer, 2)
 	m := smallManifest(t)
 	if _, err := m.Sign(server); !errors.Is(err, ErrKeyRole) {

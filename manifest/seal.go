@@ -43,6 +43,16 @@ func (m *Manifest) Sealed() (sealed []*Image) {
 	return sealed
 }
 
+// ImageOf returns the name of the image that a file of the given name holds: its own, or that of the image sealed in it.
+func (m *Manifest) ImageOf(file string) string {
+	for _, im := range m.Sealed() {
+		if file == im.Name+SealedSuffix {
+			return im.Name
+		}
+	}
+	return file
+}
+
 func (s *Sealed) validate(im *Image) error {
 	switch {
 	case s.Size < 1 || s.Size >= im.Size:

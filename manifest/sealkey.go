@@ -71,6 +71,19 @@ func (r Recipient) String() string {
 	return strings.Join([]string{string(RoleSeal), algSeal, base64.RawURLEncoding.EncodeToString([]byte(r.raw))}, ":")
 }
 
+// MarshalText returns the form of String.
+func (r Recipient) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText reads the form of String; the empty text is no key.
+func (r *Recipient) UnmarshalText(text []byte) (err error) {
+	if len(text) == 0 {
+		*r = Recipient{}
+		return nil
+	}
+	*r, err = ParseRecipient(string(text))
+	return err
+}
+
 // ParseRecipient reads the form that String writes. The error is ErrKeyFormat, or ErrKeyRole for a key of another kind.
 func ParseRecipient(text string) (Recipient, error) {
 	fields := strings.Split(text, ":")

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/multicast-upgrade/tool/internal/fuzztest"
 )
 
 // memStore is a Store in memory that can fail.
@@ -81,11 +83,15 @@ func wantEvents(t testing.TB, v *Verifier, want ...Event) {
 	}
 }
 
-// TestAnyOrderOfGoodAndForgedBytes is the property that all of this is for:
+func TestAnyOrderOfGoodAndForgedBytes(t *testing.T) { rapid.Check(t, anyOrder()) }
+
+func FuzzVerifier(f *testing.F) { fuzztest.Property(f, anyOrder()) }
+
+// anyOrder is the property that all of this is for:
 // whatever is written in whatever order, what counts as verified is on the
 // store as it should be, and when all true bytes have come, all is verified.
-func TestAnyOrderOfGoodAndForgedBytes(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+func anyOrder() func(t *rapid.T) {
+	return func(t *rapid.T) {
 		const leafSize = 8
 		image := testImage(rapid.IntRange(1, 120).Draw(t, "size"), 1)
 		leaves, _, _ := HashImage(bytes.NewReader(image), leafSize)
@@ -161,7 +167,7 @@ func TestAnyOrderOfGoodAndForgedBytes(t *testing.T) {
 		if len(v.have) != 0 {
 			t.Fatalf("all is verified, yet ranges %v are remembered", v.have)
 		}
-	})
+	}
 }
 
 func TestSequentialLeavesAreNotReadBack(t *testing.T) {

@@ -427,7 +427,7 @@ func TestAttackReplayedDatagrams(t *testing.T) {
 
 // TestAttackReplayedRepairs: likewise, as repairs, which tell that the sender has gone back and will come to what is missing.
 func TestAttackReplayedRepairs(t *testing.T) {
-	assault{every: 10 * time.Millisecond, harm: 3, most: 1.6, say: func(f *fleet) func(int) message {
+	assault{every: 10 * time.Millisecond, harm: 3, most: 2.2, say: func(f *fleet) func(int) message {
 		var recorded []message
 		for _, b := range f.heard {
 			if m := new(wire.Data); m.Parse(b) == nil {

@@ -23,12 +23,10 @@ type Receiver struct {
 	objects map[Handle]*incoming
 	handles Handle      // the last one given out
 	kept    []*incoming // complete ones that can still be rejected, oldest first
-	answers []answer    // of the application to NORM_CMD(ACK_REQ), given beforehand
 
-	vigil    *vigil // nil: forged symbols are not looked for
-	leaving  bool   // Leave was called
-	feedback feedbackNumbering
-	echo     *echo // nil: nothing with our node id was heard
+	vigil   *vigil // nil: forged symbols are not looked for
+	leaving bool   // Leave was called
+	voice   *voice // nil: it never had anything to say
 
 	*stock            // of cfg.Memory, or our own
 	held    blockList // blocks collecting symbols in memory, oldest first

@@ -138,7 +138,7 @@ func (r *Receiver) appendAck(now time.Time, s *remote, m wire.Ack, to netip.Addr
 	if err != nil {
 		return b, false
 	}
-	r.feedback.sent(to)
+	r.speak().feedback.sent(to)
 	r.stats.AcksSent++
 	s.probe.feedbackSent(now, s)
 	return b, true
@@ -160,10 +160,11 @@ func (r *Receiver) handleOwn(d Datagram, h wire.Header) {
 	if !to.IsValid() || to.Addr().IsMulticast() && to != r.cfg.RepairGroup {
 		to = r.cfg.Group
 	}
-	if r.echo == nil {
-		r.echo = new(echo)
+	v := r.speak()
+	if v.echo == nil {
+		v.echo = new(echo)
 	}
-	e, sent := r.echo, r.feedback.used(to, h.Sequence)
+	e, sent := v.echo, v.feedback.used(to, h.Sequence)
 	if feedback && sent && !e.self.IsValid() {
 		e.self = d.From
 	}

@@ -37,9 +37,23 @@ func (r *Receiver) destination(s *remote) netip.AddrPort {
 	return r.cfg.Group
 }
 
+// A voice is what a receiver that speaks has to remember.
+type voice struct {
+	feedback feedbackNumbering
+	echo     *echo    // nil: nothing with our node id was heard
+	answers  []answer // of the application to NORM_CMD(ACK_REQ), given beforehand
+}
+
+func (r *Receiver) speak() *voice {
+	if r.voice == nil {
+		r.voice = new(voice)
+	}
+	return r.voice
+}
+
 // feedbackHeader returns the common header of our next message to a destination.
 func (r *Receiver) feedbackHeader(to netip.AddrPort) wire.Header {
-	return wire.Header{Sequence: r.feedback.next(to), Source: r.cfg.Node}
+	return wire.Header{Sequence: r.speak().feedback.next(to), Source: r.cfg.Node}
 }
 
 // maxFeedbackSpaces bounds the destinations whose numbers are remembered: each forged source address would be one.

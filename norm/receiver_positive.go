@@ -190,8 +190,8 @@ func (r *Receiver) handleAckReq(now time.Time, m *wire.AckReq) error {
 		return nil
 	}
 	k, fresh := s.acknowledger().owe(now, owedAck{ackType: m.AckType, ackID: m.AckID}, s.inactivity(r.cfg.RobustFactor))
-	if i := r.answer(m.AckType); fresh && i >= 0 {
-		k.payload, k.answered = r.answers[i].payload, true
+	if a := r.voice.answer(m.AckType); fresh && a != nil {
+		k.payload, k.answered = a.payload, true
 	}
 	switch {
 	case k.answered: // now, or before, and the NORM_ACK may be lost
@@ -234,9 +234,17 @@ type answer struct {
 	payload []byte
 }
 
-// answer returns which of the answers is to requests of a type, or -1.
-func (r *Receiver) answer(t wire.AckType) int {
-	return slices.IndexFunc(r.answers, func(a answer) bool { return a.ackType == t })
+// answer returns the answer to requests of a type, or nil.
+func (v *voice) answer(t wire.AckType) *answer {
+	if v == nil {
+		return nil
+	}
+	for i := range v.answers {
+		if a := &v.answers[i]; a.ackType == t {
+			return a
+		}
+	}
+	return nil
 }
 
 // Answer answers requests for acknowledgment of a type beforehand, from now on and without AckRequested. The payload is cut
@@ -249,14 +257,15 @@ func (r *Receiver) Answer(ackType uint8, payload []byte) error {
 	if len(payload) > 65_000 {
 		return fmt.Errorf("norm: an acknowledgment of %d bytes: no sender has segments of that size", len(payload))
 	}
-	a := answer{wire.AckType(ackType), slices.Clone(payload)}
-	switch i := r.answer(a.ackType); {
-	case i >= 0:
-		r.answers[i] = a
-	case len(r.answers) == maxAnswers:
+	given := answer{wire.AckType(ackType), slices.Clone(payload)}
+	v := r.speak()
+	switch a := v.answer(given.ackType); {
+	case a != nil:
+		*a = given
+	case len(v.answers) == maxAnswers:
 		return errors.New("norm: 16 types of acknowledgment are answered already")
 	default:
-		r.answers = append(r.answers, a)
+		v.answers = append(v.answers, given)
 	}
 	return nil
 }

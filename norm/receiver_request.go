@@ -44,7 +44,7 @@ func (r *Receiver) appendNack(now time.Time, s *remote, to netip.AddrPort, b []b
 	if r.asksElsewhere(s) {
 		s.askedElsewhere(w.limit)
 	}
-	r.feedback.sent(to)
+	r.speak().feedback.sent(to)
 	r.stats.NacksSent++
 	s.probe.feedbackSent(now, s)
 	return w.Bytes(), true

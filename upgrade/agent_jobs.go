@@ -297,9 +297,12 @@ const (
 // installed notes which release runs from now on. It may be called again.
 func (a *Agent) installed(round commit.Round) {
 	dir := stageDir(round.Manifest)
-	release, err := disk.ReadFile(a.fs, dir+"/release", manifest.MaxFile)
+	release, session, err := readStage(a.fs, dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return // that was done
+	}
+	if s, err := manifest.OpenSession(session, a.cfg.TrustServer, nil, time.Time{}); err == nil && s.Campaign != round.Campaign {
+		return // that was done, and another campaign has begun to receive the same release
 	}
 	if known, _ := disk.ReadFile(a.fs, runningName, manifest.MaxFile); err == nil && !bytes.Equal(known, release) {
 		err = disk.WriteFile(a.fs, runningName, release, 0o600)

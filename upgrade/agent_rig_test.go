@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -67,7 +68,7 @@ type testRelease struct {
 }
 
 // makeRelease signs images named fw0, fw1, …; change may make it another release than the usual.
-func makeRelease(t *testing.T, change func(*manifest.Manifest), images ...[]byte) *testRelease {
+func makeRelease(t testing.TB, change func(*manifest.Manifest), images ...[]byte) *testRelease {
 	t.Helper()
 	now := time.Now().Truncate(time.Second)
 	r := &testRelease{images: images, m: manifest.Manifest{
@@ -95,7 +96,7 @@ func makeRelease(t *testing.T, change func(*manifest.Manifest), images ...[]byte
 
 // A server is the other side of agents under test: the real coordinator behind the real handler, and a NORM sender.
 type server struct {
-	t       *testing.T
+	t       testing.TB
 	net     *hub.Hub
 	handler *discovery.Handler
 	rel     *testRelease
@@ -116,6 +117,7 @@ type server struct {
 
 	segments []byte           // the list of segment hashes; nil: there is none
 	tx       *session.Session // nil: silent
+	rate     float64          // of tx, in bits per second; 0: 50e6
 }
 
 type memoryLog struct{ recs [][]byte }
@@ -130,7 +132,7 @@ func (l *memoryLog) Append(recs ...[]byte) error {
 var campaigns byte
 
 // newServer starts a campaign for the devices.
-func newServer(t *testing.T, rel *testRelease, policy commit.Policy, devices ...string) *server {
+func newServer(t testing.TB, rel *testRelease, policy commit.Policy, devices ...string) *server {
 	t.Helper()
 	campaigns++
 	now := time.Now().Truncate(time.Second)
@@ -182,7 +184,7 @@ func (s *server) send(instance norm.InstanceID) {
 	}
 	s.tx, err = session.Open(session.Config{Conn: s.net.Open(serverAddr), Send: &norm.SenderConfig{
 		FEC:  fec.Params{ID: fec.ReedSolomonGF8, MaxBlockLen: 64, MaxParity: 32},
-		Node: testNode, Instance: instance, Group: testGroup, GRTT: 20 * time.Millisecond, GroupSize: 10, Rate: 50e6,
+		Node: testNode, Instance: instance, Group: testGroup, GRTT: 20 * time.Millisecond, GroupSize: 10, Rate: cmp.Or(s.rate, 50e6),
 		FirstObject: norm.TransportID(first)}})
 	if err != nil {
 		s.t.Fatal(err)
@@ -475,7 +477,7 @@ type running struct {
 }
 
 // run starts an agent.
-func run(t *testing.T, cfg AgentConfig, w *watcher) running {
+func run(t testing.TB, cfg AgentConfig, w *watcher) running {
 	t.Helper()
 	a, err := NewAgent(cfg)
 	if err != nil {
@@ -484,7 +486,7 @@ func run(t *testing.T, cfg AgentConfig, w *watcher) running {
 	return start(t, a, w)
 }
 
-func start(t *testing.T, a *Agent, w *watcher) running {
+func start(t testing.TB, a *Agent, w *watcher) running {
 	ctx, cancel := context.WithCancel(t.Context())
 	r := running{w, cancel, make(chan struct{}), new(error)}
 	go func() {
@@ -511,7 +513,7 @@ func (r running) ended() bool {
 }
 
 // eventually waits in virtual time until ok, at most for limit.
-func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) {
+func eventually(t testing.TB, limit time.Duration, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(limit); !ok(); time.Sleep(100 * time.Millisecond) {
 		synctest.Wait()

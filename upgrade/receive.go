@@ -35,6 +35,7 @@ type reception struct {
 	health   health          // of net
 	tail     tail            // what comes by HTTP
 	gleaning gleaning        // what is here already
+	saved    checkpoint      // of the stage
 	rejected map[part]int    // how often a part was wrong
 	told     int64           // progress
 	toldAt   time.Time       // likewise
@@ -61,6 +62,7 @@ func (r *reception) run(ctx context.Context) error {
 		cancel()
 		r.tail.wait()
 		r.gleaning.work.Wait()
+		r.saved.work.Wait()
 		if r.net != nil {
 			r.net.close()
 		}
@@ -234,7 +236,7 @@ func (r *reception) finishIfWhole(ctx context.Context) {
 	}
 	bytes, _ := r.stage.progress()
 	// The commit will note that the stage is there, which must not be more durable than the stage.
-	if r.fatal = errors.Join(r.stage.sync(), r.stage.close()); r.fatal != nil {
+	if r.fatal = errors.Join(r.saved.end(), r.stage.sync(), r.stage.close()); r.fatal != nil {
 		return
 	}
 	r.done = true
@@ -252,6 +254,7 @@ func (r *reception) tick(ctx context.Context, now time.Time) {
 	if r.done {
 		return
 	}
+	r.failed(r.saved.save(r.stage))
 	if have, _ := r.stage.progress(); have != r.told || r.net != nil && now.Sub(r.toldAt) >= statusInterval {
 		r.told, r.toldAt = have, now
 		heard := r.traffic

@@ -26,15 +26,20 @@ func (r *reception) evidence() *norm.EvidencePolicy {
 		leaf = max(leaf, im.entry.LeafSize)
 	}
 	trial := min(2*8*float64(leaf)/rate, mostTrial.Seconds())
-	p := &norm.EvidencePolicy{Trial: max(time.Duration(trial*float64(time.Second)), leastTrial)}
+	// The ids are circular, and those of a campaign close together.
 	o := r.s.Objects
-	p.FirstObject = norm.TransportID(min(o.Hashes, slices.Min(o.Images), o.Decision))
-	if last := o.Decision + uint16(max(r.s.Waves, 1)-1); last >= o.Decision {
-		p.LastObject = norm.TransportID(max(o.Hashes, slices.Max(o.Images), last))
-	} else {
-		p.FirstObject, p.LastObject = 0, 1<<16-1 // the decisions go round
+	segments := o.Hashes
+	if r.segments != nil {
+		segments = r.s.Segments.Object
 	}
-	return p
+	var below, above int16
+	for _, id := range append([]uint16{o.Decision, o.Decision + uint16(max(r.s.Waves, 1)-1), segments}, o.Images...) {
+		below, above = min(below, int16(id-o.Hashes)), max(above, int16(id-o.Hashes))
+	}
+	return &norm.EvidencePolicy{
+		Trial:       max(time.Duration(trial*float64(time.Second)), leastTrial),
+		FirstObject: norm.TransportID(o.Hashes + uint16(below)), LastObject: norm.TransportID(o.Hashes + uint16(above)),
+	}
 }
 
 // vouch tells the protocol that its sender is the real one if leaves of an image turned out to be right.

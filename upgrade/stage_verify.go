@@ -23,7 +23,11 @@ func rehash(ctx context.Context, fsys disk.FS, m *manifest.Manifest, where func(
 	for i := range m.Images {
 		im := &m.Images[i]
 		tree, sum := merkle.NewWriter(im.LeafSize), sha256.New()
-		size, err := copyFile(fsys, where(im.Name), io.MultiWriter(tree, sum, cancelled{ctx}))
+		proof := io.MultiWriter(tree, sum, cancelled{ctx})
+		if im.Sealed != nil { // the tree is that of the ciphertext
+			proof = io.MultiWriter(sum, cancelled{ctx})
+		}
+		size, err := copyFile(fsys, where(im.Name), proof)
 		if err != nil {
 			return nil, err
 		}

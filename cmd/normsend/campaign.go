@@ -113,6 +113,7 @@ func findCampaign(ctx context.Context, s *client, which string) (rest.Campaign, 
 func createCampaignCommand(w cli.World) *cobra.Command {
 	var d rest.Draft
 	var settings, at string
+	var sealTo []string
 	var waves waveFlags
 	var rate cli.BitRate
 	var wait cli.Duration
@@ -145,6 +146,7 @@ Settings for which there is no flag are in a JSON file, as GET /api/v1/campaigns
 			fs.StringVar(&set.Transport.Group, "group", "", "multicast group and port; default: one of the server's pool")
 			fs.StringVar(&set.Transport.Interface, "interface", "", "network `interface` of the server")
 			fs.Var(&rate, "rate", "bit rate to send with at most")
+			fs.StringSliceVar(&sealTo, "seal-to", nil, "who opens sealed images: public seal key `files` of groups, or devices; default: devices, each target for itself")
 			fs.StringVar(&at, "at", "", "start at this `time`, such as 2026-12-24T02:00:00Z")
 			fs.IntVar(&set.Schedule.Joined, "joined", 0, "then wait until so many targets are there")
 			fs.Var(&wait, "wait", "or until so long has passed")
@@ -160,6 +162,9 @@ Settings for which there is no flag are in a JSON file, as GET /api/v1/campaigns
 			set.Transport.Rate, set.Schedule.Wait = float64(rate), int64(wait)
 			if !given("rate") {
 				set.Transport.Rate = 0
+			}
+			if set.Seal, err = sealSettings(sealTo); err != nil {
+				return cli.Usagef("--seal-to: %w", err)
 			}
 			if at != "" {
 				t, err := time.Parse(time.RFC3339, at)

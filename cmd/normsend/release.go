@@ -17,19 +17,21 @@ import (
 
 func releaseCommand(w cli.World) *cobra.Command {
 	c := &cobra.Command{Use: "release", Short: "Upload and list the releases of a server"}
-	var file string
+	var file, keys string
 	c.AddCommand(remoteCommand{
 		use: "upload --manifest fw.manifest IMAGE…", short: "Upload a signed release with its images",
 		long: `upload gives a release to a server, which checks the signatures and each image as it comes. What is there already is
-compared and stays, so an upload that was cut off is repeated as it was. It prints the digest that campaigns name.`,
+compared and stays, so an upload that was cut off is repeated as it was. It prints the digest that campaigns name. Of a
+sealed release it takes the files that normsend sign --seal has written: fw.bin.age, and fw.seal by --seal.`,
 		example: "release upload --manifest fw.manifest fw.bin --server https://192.0.2.1:8443 --token-file anna.token",
 		args:    cli.SomeArgs("name the images"),
 		flags: func(c *cobra.Command) {
 			c.Flags().StringVar(&file, "manifest", "", "the signed manifest `file`")
+			c.Flags().StringVar(&keys, "seal", "", "the `file` with the file keys of a sealed release")
 			c.MarkFlagRequired("manifest")
 		},
 		run: func(ctx context.Context, s *client, images []string) error {
-			return uploadRelease(ctx, s, file, images)
+			return uploadRelease(ctx, s, file, keys, images)
 		},
 	}.build(w), remoteCommand{
 		use: "list", short: "List releases", example: "release list --server https://192.0.2.1:8443 --token-file anna.token",
@@ -63,7 +65,7 @@ compared and stays, so an upload that was cut off is repeated as it was. It prin
 	return c
 }
 
-func uploadRelease(ctx context.Context, s *client, file string, images []string) error {
+func uploadRelease(ctx context.Context, s *client, file, keys string, images []string) error {
 	signed, err := readManifest(file)
 	if err != nil {
 		return cli.Usage(err)
@@ -72,14 +74,28 @@ func uploadRelease(ctx context.Context, s *client, file string, images []string)
 	if err != nil {
 		return cli.Usagef("--manifest %s: %w", file, err)
 	}
+	var secret []byte
+	if keys != "" {
+		if _, err := manifest.LoadFileKeys(keys); err != nil { // nothing else is sent
+			return cli.Usagef("--seal: %w", err)
+		}
+		if secret, err = os.ReadFile(keys); err != nil {
+			return cli.Usage(err)
+		}
+	}
 	digest := m.Digest().String()
 	if err := done(s.api.ShowRelease(ctx, digest)); err != nil { // it is not there
 		if err := done(s.api.CreateReleaseWithBody(ctx, nil, "application/cose", bytes.NewReader(signed))); err != nil {
 			return err
 		}
 	}
+	if secret != nil {
+		if err := done(s.api.UploadFileKeysWithBody(ctx, digest, "application/octet-stream", bytes.NewReader(secret))); err != nil {
+			return fmt.Errorf("%s: %w", keys, err)
+		}
+	}
 	for _, path := range images {
-		if err := uploadImage(ctx, s, digest, imageName(m, path), path); err != nil {
+		if err := uploadImage(ctx, s, digest, m.ImageOf(filepath.Base(path)), path); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 	}
@@ -92,17 +108,6 @@ func uploadRelease(ctx context.Context, s *client, file string, images []string)
 	}
 	fmt.Fprintln(s.world.Stdout, digest)
 	return nil
-}
-
-// imageName returns the name of the image that a file is, or is sealed in.
-func imageName(m *manifest.Manifest, path string) string {
-	name := filepath.Base(path)
-	for _, im := range m.Sealed() {
-		if name == im.Name+manifest.SealedSuffix {
-			return im.Name
-		}
-	}
-	return name
 }
 
 func uploadImage(ctx context.Context, s *client, digest, name, path string) error {

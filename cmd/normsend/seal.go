@@ -11,6 +11,7 @@ import (
 	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/seal"
 	"github.com/multicast-upgrade/tool/upgrade"
+	"github.com/multicast-upgrade/tool/upgrade/api/rest"
 	"github.com/spf13/cobra"
 )
 
@@ -88,6 +89,22 @@ type sealFlags struct {
 func (s *sealFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&s.keys, "seal", "", "`file` with the file keys of a sealed release, which normsend sign --seal has written")
 	c.Flags().StringSliceVar(&s.to, "seal-to", nil, "who may open it: public seal key `files` of groups, or devices for each of --devices that proves its key")
+}
+
+// sealSettings are those of a campaign of a server.
+func sealSettings(to []string) (set rest.Seal, err error) {
+	for _, name := range to {
+		if name == sealDevices {
+			set.Devices = true
+			continue
+		}
+		key, err := manifest.LoadRecipient(name)
+		if err != nil {
+			return set, err
+		}
+		set.To = append(set.To, key.String())
+	}
+	return set, nil
 }
 
 // resolve reads the files, and finds out whether the keys are those of the release.

@@ -8,6 +8,7 @@ import (
 	"crypto/ed25519"
 	"math/rand/v2"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/norm/doctor"
 	"github.com/multicast-upgrade/tool/norm/session"
+	"github.com/multicast-upgrade/tool/seal"
 	"github.com/multicast-upgrade/tool/upgrade"
 	"github.com/multicast-upgrade/tool/upgrade/fleet"
 	"github.com/multicast-upgrade/tool/upgrade/store"
@@ -69,6 +71,32 @@ func Release(t testing.TB, key *manifest.PrivateKey, image string, content []byt
 		t.Fatal(err)
 	}
 	return signed
+}
+
+// Sealed returns the signed manifest of a release with one sealed image, what is sent of it, and its file key.
+func Sealed(t testing.TB, key *manifest.PrivateKey, image string, content []byte) (signed, sent []byte, fileKey manifest.FileKey) {
+	t.Helper()
+	var b bytes.Buffer
+	fileKey, sealed, err := seal.Encrypt(&b, bytes.NewReader(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Release(t, key, image, b.Bytes(), func(m *manifest.Manifest) { m.Images[0].Sealed = sealed }), b.Bytes(), fileKey
+}
+
+// FileKeys returns file keys as the file has them that normsend sign writes.
+func FileKeys(t testing.TB, keys ...manifest.FileKey) []byte {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "fw.seal")
+	err := manifest.WriteFileKeys(path, keys)
+	var b []byte
+	if err == nil {
+		b, err = os.ReadFile(path)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // Databases return the URL of an empty database of each kind.

@@ -238,6 +238,7 @@ func (r *rig) releases() (id string) {
 	r.want(404, rest.ReasonNotFound, "vera", "GET /releases/"+noRelease, nil)
 	r.want(400, rest.ReasonFormat, "vera", "GET /releases/x", nil)
 
+	r.fileKeys(release.Id)
 	other := r.upload("2.1")
 	r.want(204, "", "anna", "DELETE /releases/"+other, nil)
 	r.want(404, rest.ReasonNotFound, "anna", "DELETE /releases/"+other, nil)
@@ -245,6 +246,33 @@ func (r *rig) releases() (id string) {
 	r.create(draft("keeps the release", release.Id, "nobody"))
 	r.want(409, rest.ReasonState, "anna", "DELETE /releases/"+release.Id, nil)
 	return release.Id
+}
+
+// fileKeys gives a sealed release the keys of its images, and tries what is none. Nobody is shown them.
+func (r *rig) fileKeys(plain string) {
+	signed, sent, key := fleettest.Sealed(r.T, fleettest.ReleaseKey, "fw", r.image)
+	release := decode[rest.Release](r.T, r.want(201, "", "anna", "POST /releases", signed))
+	if !release.Images[0].Sealed || release.FileKeys {
+		r.Errorf("sealed release %+v", release)
+	}
+	r.want(204, "", "anna", "PUT /releases/"+release.Id+"/images/fw", sent)
+	c := r.create(draft("sealed", release.Id, "nobody"))
+	r.want(409, rest.ReasonFileKeys, "anna", "POST /campaigns/"+c.Id+"/start", nil, "If-Match", etag(c.Revision))
+	r.want(204, "", "anna", "DELETE /campaigns/"+c.Id, nil)
+
+	keys, text := "/releases/"+release.Id+"/file-keys", fleettest.FileKeys(r.T, key)
+	r.want(400, rest.ReasonFormat, "anna", "PUT "+keys, []byte("no key"))
+	r.want(400, rest.ReasonFormat, "anna", "PUT "+keys, []byte("private:group:hkdf-sha256:AAAA"))
+	r.want(413, rest.ReasonTooLarge, "anna", "PUT "+keys, make([]byte, 65<<10))
+	r.want(404, rest.ReasonNotFound, "anna", "PUT /releases/"+noRelease+"/file-keys", text)
+	r.want(422, rest.ReasonFileKeys, "anna", "PUT "+keys, fleettest.FileKeys(r.T, manifest.FileKey{1}))
+	r.want(422, rest.ReasonFileKeys, "anna", "PUT /releases/"+plain+"/file-keys", text)
+	r.want(204, "", "anna", "PUT "+keys, text)
+	r.want(204, "", "anna", "PUT "+keys, text) // again
+	a := r.want(200, "", "vera", "GET /releases/"+release.Id, nil)
+	if release = decode[rest.Release](r.T, a); !release.FileKeys || bytes.Contains(a.body, key[:]) {
+		r.Errorf("with its keys: %s", a.body)
+	}
 }
 
 // device asks for a device and returns it.

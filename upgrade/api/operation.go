@@ -39,6 +39,7 @@ var rules = map[string]rule{
 	"GET /releases/{release}":                {role: store.RoleViewer},
 	"DELETE /releases/{release}":             {role: store.RoleOperator},
 	"PUT /releases/{release}/images/{image}": {role: store.RoleOperator, upload: true},
+	"PUT /releases/{release}/file-keys":      {role: store.RoleOperator, limit: smallBody},
 	"GET /devices":                           {role: store.RoleViewer},
 	"GET /devices/{device}":                  {role: store.RoleViewer, device: true},
 	"DELETE /devices/{device}":               {role: store.RoleOperator},

@@ -18,8 +18,9 @@ func releaseOf(r store.Release) rest.Release {
 		Id: r.ID.String(), Product: m.Product, Version: m.Version, Sequence: int64(m.Sequence), Epoch: int64(m.Epoch), Hardware: m.Hardware,
 		Created: m.Created, Expires: m.Expires, Uploaded: byOf(r.Uploaded),
 		Images: each(m.Images, func(im manifest.Image) rest.Image {
-			return rest.Image{Name: im.Name, Size: im.Size, Sha256: im.SHA256.String(), Present: !slices.Contains(r.Missing, im.Name)}
+			return rest.Image{Name: im.Name, Size: im.Size, Sha256: im.SHA256.String(), Present: !slices.Contains(r.Missing, im.Name), Sealed: im.Sealed != nil}
 		}),
+		FileKeys: r.FileKeys,
 	}
 }
 
@@ -88,6 +89,22 @@ func (s server) UploadImage(ctx context.Context, r rest.UploadImageRequestObject
 		}
 	}
 	return rest.UploadImage204Response{}, s.fleet.AddImage(ctx, id, r.Image, body, actor(ctx))
+}
+
+func (s server) UploadFileKeys(ctx context.Context, r rest.UploadFileKeysRequestObject) (rest.UploadFileKeysResponseObject, error) {
+	id, err := digestOf(string(r.Release))
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(r.Body) // which was bounded
+	if err != nil {
+		return nil, err
+	}
+	keys, err := manifest.ParseFileKeys(text)
+	if err != nil {
+		return nil, err
+	}
+	return rest.UploadFileKeys204Response{}, s.fleet.AddFileKeys(ctx, id, keys, actor(ctx))
 }
 
 // bounded is the body of an upload: longer than the image, it is refused when the first byte too many comes.

@@ -33,6 +33,7 @@ func (b backend) Hello(ctx context.Context, h discovery.Hello) error {
 		if err != nil {
 			return refusal(err)
 		}
+		h = h.Proven(key)
 	}
 	for _, p := range b.s.placesOf(h.Device) {
 		if !b.asks(p) {

@@ -78,6 +78,10 @@ func Check(c store.CampaignSettings) error {
 		_, err := fec.ParseSpec(t.FEC)
 		want(err == nil, "transport.fec %.70q: %v", t.FEC, err)
 	}
+	want(len(c.Seal.To) <= manifest.MaxWraps, "seal.to: %d groups, limit %d", len(c.Seal.To), manifest.MaxWraps)
+	for i, to := range c.Seal.To {
+		want(!to.IsZero() && !slices.Contains(c.Seal.To[:i], to), "seal.to: key %s is there twice, or is none", to.ID())
+	}
 	return errors.Join(errs...)
 }
 
@@ -155,7 +159,7 @@ func (s *Server) Preview(ctx context.Context, settings store.CampaignSettings) (
 }
 
 // Start freezes targets and group of a draft, and has it run when its schedule says so. It is refused when a target is
-// another campaign's ([*store.OverlapError]), when there is none, or none in a wave ([ErrNoTargets]), when images are missing ([ErrImages]),
+// another campaign's ([*store.OverlapError]), when there is none, or none in a wave ([ErrNoTargets]), when images are missing ([ErrImages]) or the file keys of sealed ones ([ErrFileKeys]),
 // when no group is free ([store.ErrNoGroup]), and when nobody has approved it who has to ([store.ErrNotApproved]).
 func (s *Server) Start(ctx context.Context, id commit.CampaignID, revision int64, actor string) (store.Campaign, error) {
 	c, err := s.store.Campaign(ctx, id)
@@ -172,7 +176,7 @@ func (s *Server) Start(ctx context.Context, id commit.CampaignID, revision int64
 	case len(release.Missing) > 0:
 		return c, fmt.Errorf("%w: %q", ErrImages, release.Missing)
 	}
-	if err := release.Manifest.CheckExpiry(time.Now()); err != nil {
+	if err := errors.Join(release.Manifest.CheckExpiry(time.Now()), checkSeal(release, c.Settings.Seal)); err != nil {
 		return c, err
 	}
 	selector := c.Settings.Targets

@@ -19,12 +19,14 @@ type question struct {
 	What   string       `json:"what"`
 	Filter TargetFilter `json:"filter"`
 	Page   store.Page   `json:"page"`
+	Device string       `json:"device,omitempty"`
 }
 
 // What a question can ask for.
 const (
 	askSnapshot = "snapshot"
 	askDevices  = "devices"
+	askDevice   = "device"
 	askSites    = "sites"
 	askSeries   = "series"
 )
@@ -54,6 +56,8 @@ func (s *Server) answerHere(ctx context.Context, campaign string, q question) (a
 		return snap, err
 	case askDevices:
 		return s.devicesHere(ctx, id, q.Filter, q.Page)
+	case askDevice:
+		return s.deviceHere(ctx, id, q.Device)
 	case askSites:
 		return s.sitesHere(ctx, id, q.Page)
 	case askSeries:

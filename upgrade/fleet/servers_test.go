@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -65,6 +66,17 @@ func anyServerServes(t *testing.T, r *rig) {
 	page, err := other.CampaignDevices(r.Context(), c.ID, fleet.TargetFilter{}, store.Page{Limit: 2})
 	if err != nil || len(page.Items) != 2 || page.Items[1].State != commit.StateReady || page.Items[1].Bytes != int64(len(r.image)) || page.Next != "phone-01" {
 		t.Errorf("devices at the other server: %+v, %v", page, err)
+	}
+	var asked atomic.Bool // the log is not read for it
+	r.mu.Lock()
+	peer := r.peers["one"]
+	r.peers["one"] = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { asked.Store(true); peer.ServeHTTP(w, req) })
+	r.mu.Unlock()
+	if v, err := other.CampaignDevice(r.Context(), c.ID, "phone-01"); err != nil || v.Device != "phone-01" || v.State != commit.StateReady || !asked.Load() {
+		t.Errorf("one device at the other server: %+v, %v, and its leader was asked: %v", v, err, asked.Load())
+	}
+	if _, err := other.CampaignDevice(r.Context(), c.ID, "phone-77"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a device that is no target, at the other server: %v", err)
 	}
 
 	changes := other.Subscribe()

@@ -49,7 +49,8 @@ type Snapshot struct {
 // MaxLaggards bounds the list in a [Snapshot]; [Server.CampaignDevices] has all.
 const MaxLaggards = 100
 
-// Snapshot returns where a campaign is. That of a running one is at most half a second old, of a large one that is busy some more.
+// Snapshot returns where a campaign is. That of a running one is at most half a second old, of a large one that is busy up to
+// two seconds, unless something has happened to the campaign itself.
 // Of one that another server leads, that one is asked; if it does not answer, what the store has is told.
 func (s *Server) Snapshot(ctx context.Context, id commit.CampaignID) (Snapshot, error) {
 	if f := s.followed(id); f != nil {
@@ -66,8 +67,9 @@ type view struct {
 	fault string
 	begun time.Time // when sending began; zero: it has not
 	at    time.Time
-	old   bool // something has happened to a device since
-	again bool // who was shown what is old will be told to look again
+	lasts time.Duration // snap is fresh for so long, and for freshTime at least
+	old   bool          // something has happened to a device since
+	again bool          // who was shown what is old will be told to look again
 	snap  Snapshot
 	views []View
 
@@ -78,6 +80,11 @@ type view struct {
 
 const (
 	freshTime = 500 * time.Millisecond
+	// viewShare is how many times as long as it took to take a view it is fresh: on a machine that is too busy, looking does
+	// not take from the devices what they wait for.
+	viewShare = 10
+	// maxFreshTime is the most.
+	maxFreshTime = 2 * time.Second
 	// manyViews is how many targets a campaign has that is not looked through again for each device to which something happens:
 	// there are thousands in a second.
 	manyViews = 1000
@@ -136,6 +143,10 @@ func (s *Server) survey(ctx context.Context, id commit.CampaignID) (Snapshot, []
 		snap.Targets, snap.Group = len(w.start.Targets), w.start.Group.String()
 		snap.Joined = waiting
 	case store.PhaseRunning, store.PhasePaused:
+		if w != nil { // it has begun this very moment, and its log says nothing yet
+			snap.Targets, snap.Group = len(w.start.Targets), w.start.Group.String()
+			return snap, nil, nil
+		}
 		return s.surveyStored(ctx, snap)
 	case store.PhaseClosed:
 		return s.surveyPast(ctx, snap)
@@ -148,6 +159,11 @@ func logged(c *commit.Coordinator) upgrade.CampaignStatus {
 	of := c.Status()
 	st := upgrade.CampaignStatus{Closed: of.Closed, Unsigned: of.Unsigned, Counts: of.Devices}
 	st.TakeWaves(of)
+	n := 0
+	for _, in := range of.Devices {
+		n += in
+	}
+	st.Devices = make([]upgrade.DeviceState, 0, n)
 	for d := range c.Devices() {
 		st.Devices = append(st.Devices, upgrade.StateOf(d))
 	}
@@ -201,6 +217,7 @@ const busyTime = 150 * time.Millisecond
 // look has the campaign say how it is, for all who wait for that.
 func (l *lead) look(snap Snapshot, taken chan struct{}, changed func()) {
 	v := &l.view
+	begun := time.Now()
 	st, err := l.campaign.Status(context.Background()) // until it answers or ends
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -213,6 +230,7 @@ func (l *lead) look(snap Snapshot, taken chan struct{}, changed func()) {
 		views := snap.take(st, v.begun.IsZero() || snap.At.Sub(v.begun) < quietTime)
 		snap.Step, snap.Trouble = v.step, v.fault
 		v.at, v.snap, v.views = snap.At, snap, views
+		v.lasts = min(viewShare*time.Since(begun), maxFreshTime)
 	}
 	if v.late {
 		v.late = false
@@ -250,7 +268,7 @@ func (v *view) last(known Snapshot) (Snapshot, []View, bool) {
 func (v *view) fresh(phase store.CampaignPhase, changed func()) (Snapshot, []View, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	rest := freshTime - time.Since(v.at)
+	rest := max(v.lasts, freshTime) - time.Since(v.at)
 	if v.snap.Phase != phase || rest <= 0 || v.old && len(v.views) < manyViews {
 		v.old = false // what happens from now on may be in the answer or not
 		return Snapshot{}, nil, false

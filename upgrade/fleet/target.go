@@ -37,7 +37,7 @@ var targetOrders = map[string]func(View) rank{
 
 // CampaignDevices returns a page of the targets of a campaign by name, or in the order site, loss or received.
 func (s *Server) CampaignDevices(ctx context.Context, id commit.CampaignID, f TargetFilter, p store.Page) (store.List[View], error) {
-	return inquire(ctx, s, id, question{askDevices, f, p}, func() (store.List[View], error) { return s.devicesHere(ctx, id, f, p) })
+	return inquire(ctx, s, id, question{What: askDevices, Filter: f, Page: p}, func() (store.List[View], error) { return s.devicesHere(ctx, id, f, p) })
 }
 
 func (s *Server) devicesHere(ctx context.Context, id commit.CampaignID, f TargetFilter, p store.Page) (store.List[View], error) {
@@ -59,6 +59,10 @@ func (s *Server) devicesHere(ctx context.Context, id commit.CampaignID, f Target
 
 // CampaignDevice returns one target of a campaign; [store.ErrNotFound] if the device is none.
 func (s *Server) CampaignDevice(ctx context.Context, id commit.CampaignID, device string) (View, error) {
+	return inquire(ctx, s, id, question{What: askDevice, Device: device}, func() (View, error) { return s.deviceHere(ctx, id, device) })
+}
+
+func (s *Server) deviceHere(ctx context.Context, id commit.CampaignID, device string) (View, error) {
 	_, views, err := s.survey(ctx, id)
 	if err != nil {
 		return View{}, err

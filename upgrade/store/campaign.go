@@ -112,6 +112,13 @@ type CampaignSettings struct {
 	Policy     Policy     `json:"policy"`
 	Activation Activation `json:"activation"`
 	Schedule   Schedule   `json:"schedule"`
+	Seal       Seal       `json:"seal,omitzero"`
+}
+
+// A Seal says who is given the file keys of sealed images. Zero: each target, when it proves its key.
+type Seal struct {
+	To      []manifest.Recipient `json:"to,omitempty"`      // groups
+	Devices bool                 `json:"devices,omitempty"` // each target as well
 }
 
 // A RestoredMark says that a campaign is older than a restore of the database, so that this server may have signed what

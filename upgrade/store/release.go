@@ -16,6 +16,7 @@ type Release struct {
 	Manifest *manifest.Manifest
 	Uploaded By
 	Missing  []string // names of images that are not uploaded yet; nil: the release can be sent
+	FileKeys bool     // those of its sealed images are here
 }
 
 // AddRelease keeps a release, whose images follow ([Store.AddImage]). The caller has checked the signatures, or leaves
@@ -56,12 +57,12 @@ func (s *Store) Release(ctx context.Context, id manifest.Digest) (Release, error
 	return r, err
 }
 
-const releaseColumns = `SELECT id, signed, uploaded_by, uploaded_at FROM releases`
+const releaseColumns = `SELECT id, signed, uploaded_by, uploaded_at, file_keys IS NOT NULL FROM releases`
 
 func scanRelease(row scanner) (r Release, err error) {
 	var id string
 	var at int64
-	if err := row.Scan(&id, &r.Signed, &r.Uploaded.Actor, &at); err != nil {
+	if err := row.Scan(&id, &r.Signed, &r.Uploaded.Actor, &at, &r.FileKeys); err != nil {
 		return r, err
 	}
 	r.Uploaded.At = moment(at)

@@ -154,3 +154,27 @@ func TestWhatACrashLeavesOfAnUploadIsPruned(t *testing.T) {
 		must(s.OpenImage(ctx, r.ID, "fw.bin"))(t)
 	})
 }
+
+func TestFileKeys(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
+		rel, other := addRelease(t, s, "fw.bin", image(1000)), addRelease(t, s, "other.bin", image(1000))
+		if rel.FileKeys || must(s.FileKeys(ctx, rel.ID))(t) != nil {
+			t.Error("a release has file keys that nobody has given")
+		}
+		keys := []manifest.FileKey{{1, 2}, {3, 4}}
+		for range 2 { // again
+			wantNil(t, s.AddFileKeys(ctx, rel.ID, keys, alice))
+		}
+		if got := must(s.FileKeys(ctx, rel.ID))(t); !slices.Equal(got, keys) || !must(s.Release(ctx, rel.ID))(t).FileKeys || must(s.Release(ctx, other.ID))(t).FileKeys {
+			t.Errorf("%d keys are here, want 2, of one release", len(got))
+		}
+		wantErr(t, s.AddFileKeys(ctx, manifest.Digest{1}, keys, alice), store.ErrNotFound)
+		_, err := s.FileKeys(ctx, manifest.Digest{1})
+		wantErr(t, err, store.ErrNotFound)
+		l := must(s.Events(ctx, store.EventFilter{Action: "release.keys"}, store.Page{}))(t)
+		if len(l.Items) != 2 || l.Items[0].Actor != alice.Actor {
+			t.Errorf("audit trail: %+v", l.Items)
+		}
+	})
+}

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,7 +41,7 @@ func openSQLite(ctx context.Context, file string) (*Store, error) {
 		backup:  func(ctx context.Context, to string) error { return backupSQLite(ctx, file, to) },
 		retry:   func(error) bool { return false },
 	}}
-	if s.durable, err = connectSQLite(file, 1, "_txlock=immediate", "_pragma=synchronous(FULL)"); err != nil {
+	if s.durable, err = connectSQLite(file, 1, durableSQLite...); err != nil {
 		return nil, err
 	}
 	if err = writeAhead(ctx, s.durable); err == nil {
@@ -54,6 +55,9 @@ func openSQLite(ctx context.Context, file string) (*Store, error) {
 	}
 	return s, nil
 }
+
+// durableSQLite is how transactions that survive a power cut are made.
+var durableSQLite = []string{"_txlock=immediate", "_pragma=synchronous(FULL)"}
 
 const (
 	// busyTimeout is how long a connection waits for the lock of another.
@@ -84,14 +88,19 @@ func writeAhead(ctx context.Context, db *sql.DB) error {
 }
 
 func connectSQLite(file string, conns int, params ...string) (*sql.DB, error) {
-	params = append(params, fmt.Sprintf("_pragma=busy_timeout(%d)", busyTimeout.Milliseconds()), "_pragma=foreign_keys(1)")
-	db, err := sql.Open("sqlite", file+"?"+strings.Join(params, "&"))
+	db, err := sql.Open("sqlite", sourceSQLite(file, params...))
 	if err != nil {
 		return nil, err
 	}
 	db.SetMaxOpenConns(conns)
 	db.SetMaxIdleConns(conns)
 	return db, nil
+}
+
+// sourceSQLite names a file and how it is opened.
+func sourceSQLite(file string, params ...string) string {
+	params = append(slices.Clone(params), fmt.Sprintf("_pragma=busy_timeout(%d)", busyTimeout.Milliseconds()), "_pragma=foreign_keys(1)")
+	return file + "?" + strings.Join(params, "&")
 }
 
 // backupSQLite has a connection of its own, which only reads: writers go on.

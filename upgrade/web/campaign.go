@@ -116,6 +116,9 @@ func (p campaignPage) Decided() bool { return decided(p) }
 // Can reports whether a verb is among those that the person may do now.
 func (p campaignPage) Can(verb string) bool { return slices.Contains(p.Verbs, verb) }
 
+// FitsForm reports whether the form of drafts can show the waves.
+func (p campaignPage) FitsForm() bool { return uniform(p.Settings.Policy.Waves) }
+
 // steps returns how many targets have come how far. Each step counts those that are past it too.
 func steps(snap fleet.Snapshot) []step {
 	n := snap.Counts

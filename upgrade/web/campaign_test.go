@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/multicast-upgrade/tool/internal/fleettest"
+	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/upgrade/store"
 )
 
@@ -34,6 +35,31 @@ func TestUpload(t *testing.T) {
 	}
 	if body := p.see("/releases"); !strings.Contains(body, ">2.0</a>") || strings.Contains(body, "missing</span>") {
 		t.Errorf("the list:\n%s", body)
+	}
+}
+
+// A sealed release is uploaded as normsend sign has written it, its file keys too.
+func TestUploadSealed(t *testing.T) {
+	r := newRig(t)
+	p := r.person("otto", store.RoleOperator)
+	signed, sent, key := fleettest.Sealed(t, fleettest.ReleaseKey, "fw.bin", r.image)
+	send := func(files ...[3]string) string {
+		_, body := p.send("/releases", append([][3]string{{"manifest", "fw.manifest", string(signed)}}, files...)...)
+		return body
+	}
+	if body := send([3]string{"images", "fw.bin.age", string(sent)}); !strings.Contains(body, "their file keys, fw.seal, are still to be uploaded") ||
+		!strings.Contains(body, "File keys are missing") || strings.Contains(body, "New campaign</a>") {
+		t.Errorf("without keys:\n%s", body)
+	}
+	if body := send([3]string{"images", "fw.seal", string(fleettest.FileKeys(t, manifest.FileKey{1}))}); !strings.Contains(body, "They are the file keys of another release") {
+		t.Errorf("with those of another:\n%s", body)
+	}
+	if body := send([3]string{"images", "fw.seal", "no key"}); !strings.Contains(body, "The file holds no file keys") {
+		t.Errorf("with no keys at all:\n%s", body)
+	}
+	if body := send([3]string{"images", "fw.seal", string(fleettest.FileKeys(t, key))}); !strings.Contains(body, "The release is complete") ||
+		!strings.Contains(body, "New campaign</a>") || !strings.Contains(body, "here, sealed") {
+		t.Errorf("with its keys:\n%s", body)
 	}
 }
 

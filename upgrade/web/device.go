@@ -123,7 +123,7 @@ func (s *Site) device(v *visit) error {
 	if p.Open, err = s.store.Overlaps(ctx, []string{d.ID}); err != nil {
 		return err
 	}
-	if len(p.Open) > 0 { // one that is scheduled, or that another server leads, says nothing of it
+	if len(p.Open) > 0 { // one that is scheduled says nothing of it
 		p.Part, _ = s.fleet.CampaignDevice(ctx, p.Open[0].Campaign, d.ID)
 	}
 	if p.Diagnosis, err = s.diagnosis(ctx, d.ID); err != nil {

@@ -258,6 +258,9 @@ func (s *Site) changeCampaign(v *visit, c store.Campaign) error {
 	if c.Phase != store.PhaseDraft {
 		return &refusal{http.StatusConflict, "Only a draft can be changed; this campaign is " + sayPhase(c.Phase) + "."}
 	}
+	if !uniform(c.Settings.Policy.Waves) {
+		return &refusal{http.StatusConflict, "The waves of this draft differ in more than their devices, which the form cannot show. Change it by the REST API."}
+	}
 	return s.showDraft(v, http.StatusOK, formOf(c), nil)
 }
 

@@ -42,6 +42,9 @@ type releasePage struct {
 	Campaigns []store.Campaign
 }
 
+// NoKeys reports whether images are sealed whose file keys the server does not have.
+func (p releasePage) NoKeys() bool { return len(p.Manifest.Sealed()) > 0 && !p.FileKeys }
+
 // IsMissing reports whether an image is not uploaded yet.
 func (p releasePage) IsMissing(image string) bool { return slices.Contains(p.Missing, image) }
 
@@ -158,7 +161,15 @@ func (s *Site) takeImages(v *visit, r store.Release, parts *multipart.Reader) er
 		if part.FileName() == "" {
 			continue // a field without a file
 		}
-		name := path.Base(part.FileName())
+		name := r.Manifest.ImageOf(path.Base(part.FileName()))
+		if strings.HasSuffix(name, ".seal") && len(r.Manifest.Sealed()) > 0 {
+			if err := s.takeFileKeys(v, r, part); err != nil {
+				_, text := explain(err)
+				return v.done(page, fmt.Sprintf("%s was not taken. %s", name, text))
+			}
+			r.FileKeys = true
+			continue
+		}
 		if !slices.Contains(missing, name) {
 			if len(r.Manifest.Images) > 1 || len(missing) != 1 {
 				return v.done(page, fmt.Sprintf("%.70q is not one of the images that are missing: %s.", name, strings.Join(missing, ", ")))
@@ -174,7 +185,23 @@ func (s *Site) takeImages(v *visit, r store.Release, parts *multipart.Reader) er
 	if len(missing) > 0 {
 		return v.done(page, "The manifest is there. Its images are still to be uploaded.")
 	}
+	if len(r.Manifest.Sealed()) > 0 && !r.FileKeys {
+		return v.done(page, "The images are there. They are sealed: their file keys, fw.seal, are still to be uploaded.")
+	}
 	return v.done(page, "The release is complete.")
+}
+
+// takeFileKeys takes the file keys of sealed images, which normsend sign has written beside the manifest.
+func (s *Site) takeFileKeys(v *visit, r store.Release, part io.ReadCloser) error {
+	text, err := io.ReadAll(http.MaxBytesReader(v.w, part, 4<<10))
+	if err != nil {
+		return err
+	}
+	keys, err := manifest.ParseFileKeys(text)
+	if err != nil {
+		return err
+	}
+	return s.fleet.AddFileKeys(v.r.Context(), r.ID, keys, v.token.Name)
 }
 
 func (s *Site) askRemoveRelease(v *visit) error {

@@ -142,3 +142,27 @@ func TestPageOfWaves(t *testing.T) {
 	sees(page, "Over: COMMIT. 2 of 2 devices run the new release.")
 	sees("/audit?campaign="+c.ID.String(), "paused", "resumed")
 }
+
+// A draft whose waves the form cannot show says so where the button would be.
+func TestWavesThatDoNotFitTheForm(t *testing.T) {
+	r := newRig(t)
+	rel := r.upload()
+	r.enrol("berlin", "phone-01", "phone-02")
+	otto := r.person("otto", store.RoleOperator)
+	for soak, fits := range map[time.Duration]bool{0: true, time.Hour: false} {
+		c := r.draft(rel, "spring", func(set *store.CampaignSettings) {
+			rest := set.Policy.Waves[0]
+			first := rest
+			first.Percent, first.Soak = 50, soak
+			set.Policy.Waves = []store.Wave{first, rest}
+		})
+		page := "/campaigns/" + c.ID.String()
+		body := otto.see(page)
+		if button, said := strings.Contains(body, page+"/change"), strings.Contains(body, "cannot be changed here"); button != fits || said == fits {
+			t.Errorf("soak %v: the button is there: %v, and it is said: %v", soak, button, said)
+		}
+		if status, _ := otto.get(page + "/change"); (status == http.StatusOK) != fits {
+			t.Errorf("soak %v: the form: %d", soak, status)
+		}
+	}
+}

@@ -149,6 +149,7 @@ const (
 	ReasonElsewhere     Reason = "elsewhere"
 	ReasonExists        Reason = "exists"
 	ReasonExpired       Reason = "expired"
+	ReasonFileKeys      Reason = "file-keys"
 	ReasonFormat        Reason = "format"
 	ReasonImage         Reason = "image"
 	ReasonImagesMissing Reason = "images-missing"
@@ -190,6 +191,8 @@ func (e Reason) Valid() bool {
 	case ReasonExists:
 		return true
 	case ReasonExpired:
+		return true
+	case ReasonFileKeys:
 		return true
 	case ReasonFormat:
 		return true
@@ -748,9 +751,12 @@ type Image struct {
 	Name string `json:"name"`
 
 	// Present it was uploaded
-	Present bool   `json:"present"`
-	Sha256  string `json:"sha256"`
-	Size    int64  `json:"size"`
+	Present bool `json:"present"`
+
+	// Sealed it is encrypted; size and SHA-256 are those of the ciphertext
+	Sealed bool   `json:"sealed,omitempty,omitzero"`
+	Sha256 string `json:"sha256"`
+	Size   int64  `json:"size"`
 }
 
 // KeyState defines model for KeyState.
@@ -868,16 +874,19 @@ type Reason string
 
 // Release defines model for Release.
 type Release struct {
-	Created  time.Time `json:"created"`
-	Epoch    int64     `json:"epoch"`
-	Expires  time.Time `json:"expires"`
-	Hardware []string  `json:"hardware"`
-	Id       string    `json:"id"`
-	Images   []Image   `json:"images"`
-	Product  string    `json:"product"`
-	Sequence int64     `json:"sequence"`
-	Uploaded By        `json:"uploaded"`
-	Version  string    `json:"version"`
+	Created time.Time `json:"created"`
+	Epoch   int64     `json:"epoch"`
+	Expires time.Time `json:"expires"`
+
+	// FileKeys those of its sealed images are here
+	FileKeys bool     `json:"file_keys,omitempty,omitzero"`
+	Hardware []string `json:"hardware"`
+	Id       string   `json:"id"`
+	Images   []Image  `json:"images"`
+	Product  string   `json:"product"`
+	Sequence int64    `json:"sequence"`
+	Uploaded By       `json:"uploaded"`
+	Version  string   `json:"version"`
 }
 
 // ReleaseList defines model for ReleaseList.
@@ -923,6 +932,15 @@ type Schedule struct {
 	At     time.Time `json:"at,omitempty,omitzero"`
 	Joined int       `json:"joined,omitempty,omitzero"`
 	Wait   int64     `json:"wait,omitempty,omitzero"`
+}
+
+// Seal who is given the file keys of sealed images; if nothing is said, each target when it proves its key
+type Seal struct {
+	// Devices each target as well
+	Devices bool `json:"devices,omitempty,omitzero"`
+
+	// To public seal keys of groups, as in phones.pub
+	To []string `json:"to,omitempty,omitzero"`
 }
 
 // Selector those devices that every field which is not empty names
@@ -984,6 +1002,9 @@ type Settings struct {
 
 	// Schedule at a time, if given; then when so many devices have joined or the wait is over, if given
 	Schedule Schedule `json:"schedule,omitempty,omitzero"`
+
+	// Seal who is given the file keys of sealed images; if nothing is said, each target when it proves its key
+	Seal Seal `json:"seal,omitempty,omitzero"`
 
 	// Targets those devices that every field which is not empty names
 	Targets Selector `json:"targets"`
@@ -2152,6 +2173,15 @@ type ClientInterface interface {
 	// Corresponds with GET /releases/{release} (the `ShowRelease` operationId).
 	ShowRelease(ctx context.Context, release ReleasePath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// UploadFileKeysWithBody Give the server the file keys of a release's sealed images
+	//
+	// They are compared with the manifest. Campaigns with the release give them to devices, wrapped; nobody is ever shown them.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /releases/{release}/file-keys (the `UploadFileKeys` operationId).
+	UploadFileKeysWithBody(ctx context.Context, release ReleasePath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// UploadImageWithBody Upload an image of a release
 	//
 	// It is compared with the manifest as it comes, and nothing of another one is kept. An upload may be repeated.
@@ -2956,6 +2986,25 @@ func (c *Client) DeleteRelease(ctx context.Context, release ReleasePath, params 
 // Corresponds with GET /releases/{release} (the `ShowRelease` operationId).
 func (c *Client) ShowRelease(ctx context.Context, release ReleasePath, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewShowReleaseRequest(c.Server, release)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UploadFileKeysWithBody Give the server the file keys of a release's sealed images
+//
+// They are compared with the manifest. Campaigns with the release give them to devices, wrapped; nobody is ever shown them.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /releases/{release}/file-keys (the `UploadFileKeys` operationId).
+func (c *Client) UploadFileKeysWithBody(ctx context.Context, release ReleasePath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUploadFileKeysRequestWithBody(c.Server, release, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5309,6 +5358,42 @@ func NewShowReleaseRequest(server string, release ReleasePath) (*http.Request, e
 	return req, nil
 }
 
+// NewUploadFileKeysRequestWithBody constructs an http.Request for the UploadFileKeys method, with any body, and a specified content type
+func NewUploadFileKeysRequestWithBody(server string, release ReleasePath, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "release", release, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/releases/%s/file-keys", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewUploadImageRequestWithBody constructs an http.Request for the UploadImage method, with any body, and a specified content type
 func NewUploadImageRequestWithBody(server string, release ReleasePath, image ImagePath, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
@@ -5976,6 +6061,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /releases/{release} (the `ShowRelease` operationId).
 	ShowReleaseWithResponse(ctx context.Context, release ReleasePath, reqEditors ...RequestEditorFn) (*ShowReleaseResponse, error)
+
+	// UploadFileKeysWithBodyWithResponse Give the server the file keys of a release's sealed images
+	//
+	// They are compared with the manifest. Campaigns with the release give them to devices, wrapped; nobody is ever shown them.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /releases/{release}/file-keys (the `UploadFileKeys` operationId).
+	UploadFileKeysWithBodyWithResponse(ctx context.Context, release ReleasePath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UploadFileKeysResponse, error)
 
 	// UploadImageWithBodyWithResponse Upload an image of a release
 	//
@@ -9203,6 +9297,89 @@ func (r ShowReleaseResponse) ContentType() string {
 	return ""
 }
 
+type UploadFileKeysResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *Invalid
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthorized
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *Forbidden
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *NotFound
+	// ApplicationproblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationproblemJSON413 *TooLarge
+	// ApplicationproblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationproblemJSON422 *Refused
+	// ApplicationproblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationproblemJSON429 *TooMany
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r UploadFileKeysResponse) GetApplicationproblemJSON400() *Invalid {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r UploadFileKeysResponse) GetApplicationproblemJSON401() *Unauthorized {
+	return r.ApplicationproblemJSON401
+}
+
+// GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r UploadFileKeysResponse) GetApplicationproblemJSON403() *Forbidden {
+	return r.ApplicationproblemJSON403
+}
+
+// GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r UploadFileKeysResponse) GetApplicationproblemJSON404() *NotFound {
+	return r.ApplicationproblemJSON404
+}
+
+// GetApplicationproblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r UploadFileKeysResponse) GetApplicationproblemJSON413() *TooLarge {
+	return r.ApplicationproblemJSON413
+}
+
+// GetApplicationproblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r UploadFileKeysResponse) GetApplicationproblemJSON422() *Refused {
+	return r.ApplicationproblemJSON422
+}
+
+// GetApplicationproblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r UploadFileKeysResponse) GetApplicationproblemJSON429() *TooMany {
+	return r.ApplicationproblemJSON429
+}
+
+// GetBody returns the raw response body bytes
+func (r UploadFileKeysResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UploadFileKeysResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UploadFileKeysResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UploadFileKeysResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type UploadImageResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -10259,6 +10436,21 @@ func (c *ClientWithResponses) ShowReleaseWithResponse(ctx context.Context, relea
 		return nil, err
 	}
 	return ParseShowReleaseResponse(rsp)
+}
+
+// UploadFileKeysWithBodyWithResponse Give the server the file keys of a release's sealed images
+//
+// They are compared with the manifest. Campaigns with the release give them to devices, wrapped; nobody is ever shown them.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /releases/{release}/file-keys (the `UploadFileKeys` operationId).
+func (c *ClientWithResponses) UploadFileKeysWithBodyWithResponse(ctx context.Context, release ReleasePath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UploadFileKeysResponse, error) {
+	rsp, err := c.UploadFileKeysWithBody(ctx, release, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUploadFileKeysResponse(rsp)
 }
 
 // UploadImageWithBodyWithResponse Upload an image of a release
@@ -13051,6 +13243,77 @@ func ParseShowReleaseResponse(rsp *http.Response) (*ShowReleaseResponse, error) 
 	return response, nil
 }
 
+// ParseUploadFileKeysResponse parses an HTTP response from a UploadFileKeysWithResponse call
+func ParseUploadFileKeysResponse(rsp *http.Response) (*UploadFileKeysResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UploadFileKeysResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON429 = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseUploadImageResponse parses an HTTP response from a UploadImageWithResponse call
 func ParseUploadImageResponse(rsp *http.Response) (*UploadImageResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -13497,6 +13760,9 @@ type ServerInterface interface {
 	// ShowRelease Show a release
 	// (GET /releases/{release})
 	ShowRelease(w http.ResponseWriter, r *http.Request, release ReleasePath)
+	// UploadFileKeys Give the server the file keys of a release's sealed images
+	// (PUT /releases/{release}/file-keys)
+	UploadFileKeys(w http.ResponseWriter, r *http.Request, release ReleasePath)
 	// UploadImage Upload an image of a release
 	// (PUT /releases/{release}/images/{image})
 	UploadImage(w http.ResponseWriter, r *http.Request, release ReleasePath, image ImagePath)
@@ -15726,6 +15992,32 @@ func (siw *ServerInterfaceWrapper) ShowRelease(w http.ResponseWriter, r *http.Re
 	handler.ServeHTTP(w, r)
 }
 
+// UploadFileKeys operation middleware
+func (siw *ServerInterfaceWrapper) UploadFileKeys(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "release" -------------
+	var release ReleasePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "release", r.PathValue("release"), &release, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "release", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UploadFileKeys(w, r, release)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // UploadImage operation middleware
 func (siw *ServerInterfaceWrapper) UploadImage(w http.ResponseWriter, r *http.Request) {
 
@@ -16039,6 +16331,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/releases/{release}", wrapper.DeleteRelease)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/releases/{release}", wrapper.ShowRelease)
 	m.HandleFunc(http.MethodPut+" "+options.BaseURL+"/releases/{release}/images/{image}", wrapper.UploadImage)
+	m.HandleFunc(http.MethodPut+" "+options.BaseURL+"/releases/{release}/file-keys", wrapper.UploadFileKeys)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/devices", wrapper.ListDevices)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/devices/{device}", wrapper.RemoveDevice)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/devices/{device}", wrapper.ShowDevice)
@@ -20691,6 +20984,135 @@ func (response ShowRelease429ApplicationProblemPlusJSONResponse) VisitShowReleas
 	return err
 }
 
+type UploadFileKeysRequestObject struct {
+	Release ReleasePath `json:"release"`
+	Body    io.Reader
+}
+
+type UploadFileKeysResponseObject interface {
+	VisitUploadFileKeysResponse(w http.ResponseWriter) error
+}
+
+type UploadFileKeys204Response struct {
+}
+
+func (response UploadFileKeys204Response) VisitUploadFileKeysResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type UploadFileKeys400ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response UploadFileKeys400ApplicationProblemPlusJSONResponse) VisitUploadFileKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UploadFileKeys401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response UploadFileKeys401ApplicationProblemPlusJSONResponse) VisitUploadFileKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UploadFileKeys403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response UploadFileKeys403ApplicationProblemPlusJSONResponse) VisitUploadFileKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UploadFileKeys404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response UploadFileKeys404ApplicationProblemPlusJSONResponse) VisitUploadFileKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UploadFileKeys413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response UploadFileKeys413ApplicationProblemPlusJSONResponse) VisitUploadFileKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UploadFileKeys422ApplicationProblemPlusJSONResponse struct {
+	RefusedApplicationProblemPlusJSONResponse
+}
+
+func (response UploadFileKeys422ApplicationProblemPlusJSONResponse) VisitUploadFileKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UploadFileKeys429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response UploadFileKeys429ApplicationProblemPlusJSONResponse) VisitUploadFileKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type UploadImageRequestObject struct {
 	Release ReleasePath `json:"release"`
 	Image   ImagePath   `json:"image"`
@@ -21344,6 +21766,9 @@ type StrictServerInterface interface {
 	// ShowRelease Show a release
 	// (GET /releases/{release})
 	ShowRelease(ctx context.Context, request ShowReleaseRequestObject) (ShowReleaseResponseObject, error)
+	// UploadFileKeys Give the server the file keys of a release's sealed images
+	// (PUT /releases/{release}/file-keys)
+	UploadFileKeys(ctx context.Context, request UploadFileKeysRequestObject) (UploadFileKeysResponseObject, error)
 	// UploadImage Upload an image of a release
 	// (PUT /releases/{release}/images/{image})
 	UploadImage(ctx context.Context, request UploadImageRequestObject) (UploadImageResponseObject, error)
@@ -22451,6 +22876,34 @@ func (sh *strictHandler) ShowRelease(w http.ResponseWriter, r *http.Request, rel
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ShowReleaseResponseObject); ok {
 		if err := validResponse.VisitShowReleaseResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UploadFileKeys operation middleware
+func (sh *strictHandler) UploadFileKeys(w http.ResponseWriter, r *http.Request, release ReleasePath) {
+	var request UploadFileKeysRequestObject
+
+	request.Release = release
+
+	request.Body = r.Body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UploadFileKeys(ctx, request.(UploadFileKeysRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UploadFileKeys")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UploadFileKeysResponseObject); ok {
+		if err := validResponse.VisitUploadFileKeysResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
