@@ -176,7 +176,7 @@ func FuzzHints(f *testing.F) {
 	key := generate(f, manifest.RoleServer)
 	f.Add([]byte("\x00\x01\x02\x00\x02\x02\x01\x01\x30"))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		h := NewHints(HintsConfig{Server: key.Public()})
+		h := NewHints(HintsConfig{Servers: func() []manifest.PublicKey { return []manifest.PublicKey{key.Public()} }})
 		now := time.Date(2026, 12, 24, 2, 0, 0, 0, time.UTC)
 		start := now
 		for ; len(in) >= 3; in = in[3:] {

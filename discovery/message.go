@@ -39,6 +39,7 @@ type Hello struct {
 	Agent    []byte `cbor:"6,keyasint,omitempty"` // random, one for each start of an agent: two at once are a cloned device
 	Proof    []byte `cbor:"7,keyasint,omitempty"` // all others, signed with Key: see [Hello.Sign]
 	Token    string `cbor:"8,keyasint,omitempty"` // a one-time enrolment token, secret: over TLS, or on this host
+	Seeded   bool   `cbor:"9,keyasint,omitempty"` // it has an older image: it looks there first, and asks for what it lacks
 
 	proven manifest.PublicKey // see [Hello.Proven]
 }

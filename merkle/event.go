@@ -67,6 +67,11 @@ func (v *Verifier) Done() bool { return v.stats.Verified == v.stats.Leaves }
 // Verified reports whether one leaf is verified.
 func (v *Verifier) Verified(leaf int) bool { return v.state[leaf] == verified }
 
+// Expected returns the hash that a leaf should have, if that is known (Expect).
+func (v *Verifier) Expected(leaf int) (h Hash, ok bool) {
+	return v.hashes[leaf], v.state[leaf] == expected || v.state[leaf] == verified
+}
+
 // Ranges yields the leaves that are verified, or those that are not, as first <= i < end.
 func (v *Verifier) Ranges(want bool) iter.Seq2[int, int] {
 	return func(yield func(first, end int) bool) {

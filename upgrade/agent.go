@@ -86,10 +86,10 @@ func NewAgent(cfg AgentConfig) (_ *Agent, err error) {
 	if err := a.openRoot(); err != nil {
 		return nil, err
 	}
-	if a.client, err = cfg.newClient(func() []manifest.PublicKey { return a.trust().Servers }); err != nil {
+	if a.rootClient, err = a.cfg.newRootClient(); err != nil { // before the other, which makes a transport for the rest
 		return nil, err
 	}
-	if a.rootClient, err = cfg.newRootClient(); err != nil {
+	if a.client, err = a.cfg.newClient(func() []manifest.PublicKey { return a.trust().Servers }); err != nil {
 		return nil, err
 	}
 	if cfg.Tail != "" {

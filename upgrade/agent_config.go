@@ -28,7 +28,8 @@ import (
 type AgentConfig struct {
 	// Server is where the rendezvous is, such as "https://updates.example.net:8443". Plain http is for loopback only.
 	Server string
-	// Transport carries HTTP. If nil, one is made that trusts no certificate but those of the trusted server keys.
+	// Transport carries HTTP. If nil, one is made that trusts no certificate but those of the trusted server keys. One that has a
+	// method Drop, as [discovery.Transport] has, is told when the device's address has changed.
 	Transport http.RoundTripper
 	// Certificates are shown by it to a server that wants to see one.
 	Certificates []tls.Certificate
@@ -53,6 +54,10 @@ type AgentConfig struct {
 	// Slots are where one image of a release goes in place of the directory. An activate hook is required with them. May
 	// be nil.
 	Slots *Slots
+
+	// Seeds are paths of files, block devices, or directories with files of the images' names, that may have parts of the next
+	// image, as DIR/current and the slot that runs may. They are only read, and need not be trusted.
+	Seeds []string
 
 	// Tail is the URL of a gateway of the site, such as "http://10.0.0.2:8080", where missing bytes are asked for before the
 	// server is. What it gives is proved as everything is, so plain http will do. If empty, there is none.
@@ -95,6 +100,9 @@ type AgentConfig struct {
 	Examine func(context.Context, doctor.Config) (*doctor.Report, error)
 	// SAPConns opens a socket in each group where sessions are announced. If nil, UDP.
 	SAPConns func() ([]discovery.PacketConn, error)
+
+	// attachment says how the device is attached to the network of a session, for sockets by udp; nil: nobody knows.
+	attachment func(*manifest.Session) string
 }
 
 // resolve returns the config with its defaults filled in.
@@ -149,15 +157,15 @@ func (c AgentConfig) resolve() (AgentConfig, error) {
 		c.Boot = id
 	}
 	if c.TailTransport == nil {
-		t := http.DefaultTransport.(*http.Transport).Clone()
-		t.Proxy = nil
-		c.TailTransport = t
+		c.TailTransport = discovery.NewTransport(nil)
 	}
 	c.Silence = cmp.Or(c.Silence, 30*time.Second)
 	if c.Conn == nil {
-		c.Conn = func(s *manifest.Session) (session.Conn, error) {
-			return udp.Open(udp.Config{Group: s.Group, RepairGroup: s.Repairs, Interface: c.Interface, Source: s.Source})
+		socket := func(s *manifest.Session) udp.Config {
+			return udp.Config{Group: s.Group, RepairGroup: s.Repairs, Interface: c.Interface, Source: s.Source}
 		}
+		c.Conn = func(s *manifest.Session) (session.Conn, error) { return udp.Open(socket(s)) }
+		c.attachment = func(s *manifest.Session) string { return socket(s).Attachment() }
 	}
 	if c.SAPConns == nil {
 		c.SAPConns = func() ([]discovery.PacketConn, error) { return discovery.OpenSAPListeners(c.Interface) }
@@ -165,10 +173,9 @@ func (c AgentConfig) resolve() (AgentConfig, error) {
 	return c, nil
 }
 
-// newClient returns a client that trusts the certificates of these server keys.
-func (c AgentConfig) newClient(servers func() []manifest.PublicKey) (*discovery.Client, error) {
-	transport := c.Transport
-	if transport == nil {
+// newClient returns a client that trusts the certificates of these server keys. It makes the Transport if there is none.
+func (c *AgentConfig) newClient(servers func() []manifest.PublicKey) (*discovery.Client, error) {
+	if c.Transport == nil {
 		u, err := url.Parse(c.Server)
 		if err != nil {
 			return nil, err
@@ -176,13 +183,11 @@ func (c AgentConfig) newClient(servers func() []manifest.PublicKey) (*discovery.
 		if u.Scheme == "http" && !isLoopback(u.Hostname()) {
 			return nil, fmt.Errorf("server %s: plain http is for loopback only", c.Server)
 		}
-		t := http.DefaultTransport.(*http.Transport).Clone()
-		t.Proxy = nil // the server's origin and no other
-		t.TLSClientConfig = discovery.ClientTLSOf(servers, u.Hostname(), func() time.Time { return time.Time{} })
-		t.TLSClientConfig.Certificates = c.Certificates
-		transport = t
+		secure := discovery.ClientTLSOf(servers, u.Hostname(), func() time.Time { return time.Time{} })
+		secure.Certificates = c.Certificates
+		c.Transport = discovery.NewTransport(secure)
 	}
-	client, err := discovery.NewClient(c.Server, transport)
+	client, err := discovery.NewClient(c.Server, c.Transport)
 	if err == nil {
 		client.Device = c.Device
 	}

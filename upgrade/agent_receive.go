@@ -105,10 +105,11 @@ func storageReason(err error) commit.Reason {
 	return commit.ReasonStorage
 }
 
-// A traffic is what a device hears of a session.
+// A traffic is what a device hears of a campaign.
 type traffic struct {
 	received, lost, overruns uint64 // datagrams
 	byHTTP                   bool   // multicast is of no use
+	fetched                  int64  // bytes of content that were new, by multicast or HTTP
 }
 
 // loss returns the share that was lost.
@@ -126,7 +127,7 @@ func (a *Agent) noteProgress(now time.Time, c *campaign, bytes int64, t traffic)
 	}
 	c.bytes, c.traffic = bytes, t
 	a.sendStatus(c.round, commit.StateReceiving, commit.ReasonNone)
-	e := Event{Kind: EventProgress, Campaign: c.round.Campaign.String(), State: commit.StateReceiving, Bytes: bytes, Total: c.release.Size()}
+	e := Event{Kind: EventProgress, Campaign: c.round.Campaign.String(), State: commit.StateReceiving, Bytes: bytes, Total: c.release.Size(), Fetched: t.fetched}
 	a.tell.tell(e)
 	a.writeStatus(e)
 }

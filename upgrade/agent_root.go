@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
@@ -73,10 +72,7 @@ func readRoot(fsys disk.FS) (*manifest.Root, error) {
 func (c AgentConfig) newRootClient() (*discovery.Client, error) {
 	transport := c.Transport
 	if transport == nil {
-		t := http.DefaultTransport.(*http.Transport).Clone()
-		t.Proxy = nil
-		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true, Certificates: c.Certificates}
-		transport = t
+		transport = discovery.NewTransport(&tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true, Certificates: c.Certificates})
 	}
 	return discovery.NewClient(c.Server, transport)
 }

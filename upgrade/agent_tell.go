@@ -185,7 +185,7 @@ func (a *Agent) hello(ctx context.Context) error {
 		g.instance = make([]byte, 16)
 		crand.Read(g.instance) // never fails
 	}
-	h := discovery.Hello{Device: a.cfg.Device, Product: a.cfg.Product, Hardware: a.cfg.Hardware, Version: runningVersion(a.fs), Agent: g.instance, Token: a.cfg.EnrolToken}
+	h := discovery.Hello{Device: a.cfg.Device, Product: a.cfg.Product, Hardware: a.cfg.Hardware, Version: runningVersion(a.fs), Agent: g.instance, Token: a.cfg.EnrolToken, Seeded: a.seeded()}
 	if a.cfg.Key != nil {
 		if err := h.Sign(a.cfg.Key); err != nil {
 			return err

@@ -32,7 +32,7 @@ const (
 
 // A CampaignConfig says what a campaign is. The first group of fields is its settings: they are frozen in the state
 // directory when the campaign is new. When it is continued, each that is given has to be as it was, and each that is
-// zero is taken from there.
+// zero is taken from there. Only where the server is may change: Interface, Source, Listen and Advertise.
 type CampaignConfig struct {
 	Manifest []byte   // the signed release, as in fw.manifest; required
 	Images   []string // paths of its images: found by the image's name, else in the order of the manifest; required without Open
@@ -169,6 +169,7 @@ type Campaign struct {
 	strangers   map[string]bool       // who was turned away, as far as it was told
 	keyRequests map[string][][16]byte // the last ones for the group key that were answered, by target
 	rate        float64               // what SetRate said; 0: nothing
+	targetsHave targetsHave
 	endgame
 }
 
@@ -216,6 +217,7 @@ func (c *Campaign) open(now time.Time) error {
 	}
 	switch {
 	case c.state.exists:
+		c.frozen.move(c.state.Place, given)
 		err = c.frozen.admit(given, c.cfg.ID, c.cfg.Key.Public(), c.state.String())
 	case c.cfg.Restored:
 		err = fmt.Errorf("--restored: there is no campaign in %s", c.state)

@@ -70,6 +70,7 @@ func (c *Campaign) announce(now time.Time) error {
 func (c *Campaign) issue(now time.Time, plan commit.Plan) error {
 	next := c.state.issue
 	next.Serial++
+	next.Place = c.frozen.place()
 	if next.Start.IsZero() {
 		next.Start = now.UTC().Add(c.lead() + time.Second - 1).Truncate(time.Second)
 	}

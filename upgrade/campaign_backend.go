@@ -61,6 +61,9 @@ func (c *Campaign) hello(now time.Time, h discovery.Hello, p commit.Presence) (e
 		c.turnAway(now, h.Device, err)
 		return err
 	}
+	if err == nil {
+		c.targetsHave.note(h.Seeded)
+	}
 	c.sender.arrived(now)
 	c.endgame.alive(now)
 	if err == nil {

@@ -153,7 +153,6 @@ func TestSettingsAreFrozen(t *testing.T) {
 		"--rate":                 func(_ *testing.T, c *upgrade.CampaignConfig) { c.Rate = 1e6 },
 		"--group":                func(_ *testing.T, c *upgrade.CampaignConfig) { c.Group = netip.MustParseAddrPort("239.1.1.1:6003") },
 		"--fec":                  func(_ *testing.T, c *upgrade.CampaignConfig) { c.FEC = fec.Params{ID: fec.NoCode, MaxBlockLen: 64} },
-		"--listen":               func(_ *testing.T, c *upgrade.CampaignConfig) { c.Listen = "127.0.0.1:9000" },
 		"--manifest":             func(t *testing.T, c *upgrade.CampaignConfig) { c.Manifest, _ = signRelease(t, []byte("x"), nil) },
 		"IMAGE":                  func(t *testing.T, c *upgrade.CampaignConfig) { _, c.Images = signRelease(t, []byte("x"), nil) },
 		"--key":                  func(_ *testing.T, c *upgrade.CampaignConfig) { c.Key = testKey(manifest.RoleServer, "another") },
@@ -187,6 +186,35 @@ func TestSettingsAreFrozen(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Where the server is may change, and stays so when nothing else is said.
+func TestServerMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newCampaignRig(t, 1, 0)
+		c := r.open()
+		id := c.ID()
+		stop := r.background(c)
+		time.Sleep(time.Second)
+		stop()
+		moved := r.cfg
+		moved.Listen, moved.Advertise, moved.Source = "127.0.0.1:9000", "https://updates.test:8443", netip.MustParseAddr("10.0.0.9")
+		for _, cfg := range []upgrade.CampaignConfig{moved, {Key: serverKey, State: r.cfg.State, Conn: r.lan.open, Bind: r.lan.bind}} {
+			c, err := upgrade.OpenCampaign(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.ID() != id || c.URL() != moved.Advertise {
+				t.Errorf("campaign %s at %s, want %s at %s", c.ID(), c.URL(), id, moved.Advertise)
+			}
+			if _, err := r.lan.bind("tcp", moved.Listen); err == nil {
+				t.Errorf("it does not listen at %s", moved.Listen)
+			}
+			stop := r.background(c)
+			time.Sleep(time.Second) // it is announced, and with it where the server is
+			stop()
+		}
+	})
 }
 
 func TestChosenPortIsKept(t *testing.T) {

@@ -27,7 +27,7 @@ func (c *Campaign) picture(reports []discovery.Status) {
 
 // progressOf returns what a report says.
 func progressOf(s discovery.Status) progress {
-	p := progress{Bytes: s.Bytes, Total: s.Total, traffic: traffic{s.Received, s.Lost, s.Overruns, s.ByHTTP}}
+	p := progress{Bytes: s.Bytes, Total: s.Total, traffic: traffic{received: s.Received, lost: s.Lost, overruns: s.Overruns, byHTTP: s.ByHTTP}}
 	if commit.State(s.State) == commit.StateRefused {
 		p.refused = knownReason(s)
 	}

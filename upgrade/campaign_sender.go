@@ -183,10 +183,26 @@ func (t *transmission) happenings() <-chan norm.Event {
 	return t.events
 }
 
-// begin gives the objects to the sender. Those of a transmission that goes on after a restart, or is needed no more, are
-// only kept for repair: most devices have most of them.
+// targetsHave is what is known of the targets that have shown themselves to this process.
+type targetsHave struct {
+	seeds   bool // one has an older image
+	nothing bool // one has none
+}
+
+func (h *targetsHave) note(seeded bool) {
+	h.seeds, h.nothing = h.seeds || seeded, h.nothing || !seeded
+}
+
+// onRequest reports whether images are sent as far as somebody asks for them: all devices that are there have an older image,
+// and search it for what they need not be sent. Those that come later ask as well.
+func (h *targetsHave) onRequest() bool { return h.seeds && !h.nothing }
+
+// begin gives the objects to the sender. Images of a transmission that goes on after a restart, or is needed no more, are
+// only kept for repair, as most devices have most of them; so are those that devices may have much of (onRequest). Who lacks
+// something hears in a NORM_CMD(FLUSH) that all is there to be asked for, and names it in a NORM_NACK; so what nobody lacks is
+// not sent, and what many lack is sent once, without a report of each device and its union at the server.
 func (c *Campaign) begin(ctx context.Context, now time.Time, decided bool) error {
-	t, repairOnly := c.sender, decided || c.state.Begun
+	t, resumed, onRequest := c.sender, decided || c.state.Begun, c.targetsHave.onRequest()
 	if !c.state.Begun {
 		i := c.state.issue
 		i.Begun = true
@@ -194,9 +210,9 @@ func (c *Campaign) begin(ctx context.Context, now time.Time, decided bool) error
 			return err
 		}
 	}
-	t.begun, t.sentAll, t.startedAt = true, repairOnly, now
+	t.begun, t.sentAll, t.startedAt = true, resumed || onRequest, now
 	send := func(o norm.Object, src session.Source, want uint16) error {
-		o.Pinned, o.RepairOnly = true, repairOnly
+		o.Pinned = true
 		h, id, err := t.session.Send(ctx, o, src)
 		if err == nil && uint16(id) != want {
 			err = fmt.Errorf("object %d became %d", want, id)
@@ -206,24 +222,28 @@ func (c *Campaign) begin(ctx context.Context, now time.Time, decided bool) error
 	}
 	objects := c.release.objects
 	if c.release.segments != nil {
-		if err := send(norm.Object{Kind: norm.Data, Size: int64(len(c.release.segments))}, bytes.NewReader(c.release.segments), objects.Hashes-1); err != nil {
+		if err := send(norm.Object{Kind: norm.Data, Size: int64(len(c.release.segments)), RepairOnly: resumed}, bytes.NewReader(c.release.segments), objects.Hashes-1); err != nil {
 			return t.lost(c, err)
 		}
 		t.segments, t.objects = t.objects[0], nil
 	}
-	err := send(norm.Object{Kind: norm.Data, Size: int64(len(c.release.hashes))}, bytes.NewReader(c.release.hashes), objects.Hashes)
+	err := send(norm.Object{Kind: norm.Data, Size: int64(len(c.release.hashes)), RepairOnly: resumed}, bytes.NewReader(c.release.hashes), objects.Hashes)
 	for i, im := range c.release.manifest.Images {
 		if err == nil {
-			err = send(norm.Object{Kind: norm.File, Size: im.Size, Info: []byte(im.Name)}, c.release.images[i], objects.Images[i])
+			err = send(norm.Object{Kind: norm.File, Size: im.Size, Info: []byte(im.Name), RepairOnly: t.sentAll}, c.release.images[i], objects.Images[i])
 		}
 	}
 	if err != nil {
 		return t.lost(c, err)
 	}
-	if !repairOnly {
+	if !t.sentAll {
 		t.tick = now.Add(progressInterval)
 	}
-	c.emit(now, Event{Kind: EventCampaign, State: CampaignSending, Total: c.release.manifest.Size()})
+	e := Event{Kind: EventCampaign, State: CampaignSending, Total: c.release.manifest.Size()}
+	if onRequest {
+		e.Detail = "what devices ask for, as all have an older image"
+	}
+	c.emit(now, e)
 	return nil
 }
 

@@ -50,6 +50,7 @@ type issue struct {
 	Serial uint64    // of the session description
 	Start  time.Time // of sending; stays as it was first announced
 	Begun  bool      // sending has begun
+	Place  *place    `json:",omitempty"` // of the server; nil: what is frozen
 }
 
 // A State keeps what one campaign is, has announced and has promised, for one process at a time. What a method returned

@@ -499,7 +499,7 @@ func (d *crashDevice) arrived(ctx context.Context, r *reception) {
 	if !d.alive() {
 		return
 	}
-	if r.finishIfWhole(); r.fatal != nil && d.alive() {
+	if r.finishIfWhole(ctx); r.fatal != nil && d.alive() {
 		r.stage.close()
 		d.agent.cannotReceive(d.reading(), r.c, r.fatal)
 	}

@@ -19,6 +19,7 @@ const (
 	EventRefused      EventKind = "refused"       // and will not be installed: Reason, Detail
 	EventReceiving    EventKind = "receiving"     // the transfer begins: Bytes that were on disk already, Total
 	EventProgress     EventKind = "progress"      // at most once a second: verified Bytes, Total
+	EventSearched     EventKind = "searched"      // the device was searched for leaves, the rest is asked for: Bytes that are here, Total
 	EventLeafRejected EventKind = "leaf-rejected" // bytes that arrived were wrong, and are asked for again: Name, Leaf
 	EventFallback     EventKind = "fallback"      // multicast is of no use, the rest comes by HTTP: Detail says why
 	EventStaged       EventKind = "staged"        // all leaves are verified
@@ -56,6 +57,7 @@ type Event struct {
 	Reason   commit.Reason `json:"reason,omitempty"`
 	Bytes    int64         `json:"bytes,omitempty"` // verified or sent, of Total
 	Total    int64         `json:"total,omitempty"`
+	Fetched  int64         `json:"fetched,omitempty"` // bytes that came over the network and were new, in this run of the agent
 
 	Version  string `json:"version,omitempty"` // of the release, for people
 	Name     string `json:"name,omitempty"`    // of an image

@@ -24,6 +24,8 @@ func (e Event) String() string {
 			return fmt.Sprintf("receives %s, of which %s are there", byteSize(e.Total), byteSize(e.Bytes))
 		}
 		return "receives " + byteSize(e.Total)
+	case EventSearched:
+		return fmt.Sprintf("has %s of %s, and asks for the rest", byteSize(e.Bytes), byteSize(e.Total))
 	case EventProgress:
 		return fmt.Sprintf("%3.0f %% of %s", 100*float64(e.Bytes)/float64(max(e.Total, 1)), byteSize(e.Total))
 	case EventLeafRejected:
@@ -76,7 +78,7 @@ func (e Event) campaign() string {
 	case CampaignAnnounced:
 		return fmt.Sprintf("announces release %s, %s, at %s and from %s", e.Version, byteSize(e.Total), e.Server, e.Group)
 	case CampaignSending:
-		return "sends " + byteSize(e.Total)
+		return "sends " + byteSize(e.Total) + e.why()
 	case CampaignSent:
 		if e.Seconds > 0 {
 			return fmt.Sprintf("has sent everything once, in %.1f s (%.1f Mbit/s), and repairs", e.Seconds, float64(8*e.Total)/e.Seconds/1e6)

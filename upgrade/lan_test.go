@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -22,9 +23,16 @@ type lan struct {
 	rng       *rand.Rand
 	loss      float64 // share of datagrams that a port does not hear
 	ports     []*lanPort
-	last      byte
+	sent      []int // bytes, by each port there ever was
 	listeners map[string]*lanListener
 	nextPort  int
+}
+
+// sentBy returns how many bytes a port has sent, by its number.
+func (l *lan) sentBy(n int) (bytes int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sent[n]
 }
 
 func newLAN(seed uint64, loss float64) *lan {
@@ -38,14 +46,16 @@ type lanPort struct {
 	in     chan udp.Message
 	once   sync.Once
 	closed chan struct{}
+	number int // of the port
 }
 
 func (l *lan) open() (session.Conn, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.last++
-	addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, l.last}), 6003)
-	p := &lanPort{lan: l, addr: addr, in: make(chan udp.Message, 4096), closed: make(chan struct{})}
+	n := len(l.sent)
+	l.sent = append(l.sent, 0)
+	addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte((n + 1) >> 8), byte(n + 1)}), 6003)
+	p := &lanPort{lan: l, addr: addr, number: n, in: make(chan udp.Message, 4096), closed: make(chan struct{})}
 	l.ports = append(l.ports, p)
 	return p, nil
 }
@@ -54,6 +64,7 @@ func (p *lanPort) WriteBatch(msgs []udp.Message) (int, error) {
 	p.lan.mu.Lock()
 	defer p.lan.mu.Unlock()
 	for _, m := range msgs {
+		p.lan.sent[p.number] += len(m.B)
 		for _, to := range p.lan.ports {
 			if to == p || p.lan.rng.Float64() < p.lan.loss {
 				continue
@@ -77,7 +88,12 @@ func (p *lanPort) ReadBatch(msgs []udp.Message) (int, error) {
 }
 
 func (p *lanPort) Close() error {
-	p.once.Do(func() { close(p.closed) })
+	p.once.Do(func() {
+		close(p.closed)
+		p.lan.mu.Lock()
+		defer p.lan.mu.Unlock()
+		p.lan.ports = slices.DeleteFunc(p.lan.ports, func(q *lanPort) bool { return q == p })
+	})
 	return nil
 }
 

@@ -34,11 +34,14 @@ type reception struct {
 	keyDue   time.Time       // when the group key is asked for again; zero: it need not
 	health   health          // of net
 	tail     tail            // what comes by HTTP
+	gleaning gleaning        // what is here already
 	saved    checkpoint      // of the stage
 	rejected map[part]int    // how often a part was wrong
 	told     int64           // progress
 	toldAt   time.Time       // likewise
-	traffic  traffic         // of net, so far
+	traffic  traffic         // so far
+	past     traffic         // of the sessions before net
+	attached string          // how the device was when net was joined
 	done     bool            // the stage is whole and its files are closed
 	fatal    error           // the storage failed
 	quiet    bool            // it was said that nothing is heard
@@ -53,10 +56,12 @@ func (r *reception) run(ctx context.Context) error {
 	r.a.tell.tell(Event{Kind: EventReceiving, Campaign: r.c.round.Campaign.String(), State: commit.StateReceiving, Bytes: have, Total: total})
 	r.told = -1
 	r.health.begin(time.Now(), r.start)
+	r.expectSeeds(ctx)
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
 		cancel()
 		r.tail.wait()
+		r.gleaning.work.Wait()
 		r.saved.work.Wait()
 		if r.net != nil {
 			r.net.close()
@@ -73,13 +78,16 @@ func (r *reception) run(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for r.fatal == nil {
-		r.finishIfWhole()
+		r.finishIfWhole(ctx)
+		r.glean(ctx)
 		r.fetchNext(ctx, time.Now())
 		select {
 		case e := <-r.events:
 			r.event(ctx, e)
 		case f := <-r.results:
 			r.fetchedPart(ctx, time.Now(), f)
+		case g := <-r.gleaning.found:
+			r.gleanedPart(ctx, g)
 		case <-tick.C:
 			r.tick(ctx, time.Now())
 		case <-ctx.Done():
@@ -178,7 +186,7 @@ func (r *reception) leaves(ctx context.Context, image int, events []leafEvent) {
 	im := r.stage.images[image]
 	for _, e := range events {
 		if e.Verified {
-			r.present(ctx, image, im.bytes(e.First, e.End))
+			r.present(ctx, image, im.bytes(im.withNeighbours(e.First, e.End)))
 			continue
 		}
 		r.segments.arm()
@@ -222,7 +230,7 @@ func (r *reception) reject(ctx context.Context, p part, s span) {
 }
 
 // finishIfWhole closes the stage and hands it over when every leaf is verified. What remains is to hear the decision.
-func (r *reception) finishIfWhole() {
+func (r *reception) finishIfWhole(ctx context.Context) {
 	if r.done || !r.stage.whole() {
 		return
 	}
@@ -232,6 +240,7 @@ func (r *reception) finishIfWhole() {
 		return
 	}
 	r.done = true
+	r.listen(ctx)
 	heard := r.traffic
 	r.a.do(func(now time.Time) {
 		r.a.noteProgress(now, r.c, bytes, heard)
@@ -241,6 +250,7 @@ func (r *reception) finishIfWhole() {
 
 // tick does what is to be done each second.
 func (r *reception) tick(ctx context.Context, now time.Time) {
+	r.followNetwork(ctx, now)
 	if r.done {
 		return
 	}
@@ -250,18 +260,17 @@ func (r *reception) tick(ctx context.Context, now time.Time) {
 		heard := r.traffic
 		r.a.do(func(now time.Time) { r.a.noteProgress(now, r.c, have, heard) })
 	}
+	if r.c.paused.Load() || r.gleaning.busy {
+		r.health.rest(now) // nothing is sent, or nothing was asked for
+	}
 	if r.c.paused.Load() {
-		r.health.rest(now)
 		return
 	}
 	r.joinLater(ctx, now)
 	if r.net == nil {
 		return
 	}
-	st := r.net.stats(ctx)
-	r.health.heard(now, st.Receiver)
-	r.traffic.received, r.traffic.lost = r.health.datagrams, st.Receiver.Lost
-	r.traffic.overruns = st.UDP.Dropped.Overflow
+	r.health.heard(now, r.listen(ctx))
 	if !r.quiet && r.health.silent(now) > 10*time.Second && r.health.never() {
 		r.quiet = true
 		r.a.tell.tell(Event{Kind: EventTrouble, Campaign: r.c.round.Campaign.String(), Group: r.s.Group.String(),
@@ -272,6 +281,18 @@ func (r *reception) tick(ctx context.Context, now time.Time) {
 	}
 }
 
+// listen takes the counters of the session.
+func (r *reception) listen(ctx context.Context) norm.ReceiverStats {
+	if r.net == nil {
+		return norm.ReceiverStats{}
+	}
+	st, t, past := r.net.stats(ctx), &r.traffic, r.past
+	t.received, t.lost = past.received+heardOf(st.Receiver), past.lost+st.Receiver.Lost
+	t.overruns = past.overruns + st.UDP.Dropped.Overflow
+	t.fetched = past.fetched + int64(st.Receiver.Data)*int64(r.s.FEC.SegmentSize)
+	return st.Receiver
+}
+
 // A multicast is the NORM session of a reception.
 type multicast struct {
 	*session.Session
@@ -279,4 +300,5 @@ type multicast struct {
 	handles map[int]norm.Handle // the other way round
 	offers  offers
 	forward sync.WaitGroup // of events to the reception
+	stop    context.CancelFunc
 }

@@ -28,12 +28,17 @@ func (h *health) rest(now time.Time) { h.since, h.data, h.progress = now, now, n
 
 // heard takes the counters of the receiver.
 func (h *health) heard(now time.Time, st norm.ReceiverStats) {
-	if n := st.Datagrams - st.Drops.Malformed - st.Drops.Foreign - st.Drops.Unauthentic - st.Drops.Disbelieved - st.NacksHeard; n > h.datagrams {
+	if n := heardOf(st); n > h.datagrams {
 		h.datagrams, h.any = n, now
 	}
 	if n := st.Data + st.Duplicates; n > h.contents {
 		h.contents, h.data = n, now
 	}
+}
+
+// heardOf returns how many datagrams came of the sender.
+func heardOf(st norm.ReceiverStats) uint64 {
+	return st.Datagrams - st.Drops.Malformed - st.Drops.Foreign - st.Drops.Unauthentic - st.Drops.Disbelieved - st.NacksHeard
 }
 
 func (h *health) progressed(now time.Time) { h.progress = now }

@@ -22,6 +22,9 @@ const (
 
 // join opens the NORM session, expects the objects of the campaign, and tells what of them is there.
 func (r *reception) join(ctx context.Context) error {
+	if attachment := r.a.cfg.attachment; attachment != nil {
+		r.attached = attachment(r.s)
+	}
 	authenticated, err := r.auth(ctx)
 	if err != nil {
 		return err
@@ -38,7 +41,8 @@ func (r *reception) join(ctx context.Context) error {
 	if r.a.cfg.UnicastFeedback {
 		feedback = norm.FeedbackUnicast
 	}
-	m := &multicast{objects: map[norm.Handle]int{}, handles: map[int]norm.Handle{}}
+	ctx, stop := context.WithCancel(ctx)
+	m := &multicast{stop: stop, objects: map[norm.Handle]int{}, handles: map[int]norm.Handle{}}
 	m.offers = offers{decision: norm.TransportID(r.s.Objects.Decision) + norm.TransportID(r.c.round.Wave), sinks: map[norm.Handle]*memory{}}
 	var check func(norm.Handle, int64, []byte) norm.Verdict
 	if r.segments != nil {
@@ -58,14 +62,19 @@ func (r *reception) join(ctx context.Context) error {
 		Log:   r.a.log,
 	})
 	if err != nil {
+		stop()
 		conn.Close()
 		return err
 	}
 	r.net = m
 	if err := m.expectAll(ctx, r.s, r.stage, r.segments); err != nil {
+		stop()
 		m.Close()
 		r.net = nil
 		return err
+	}
+	if r.gleaning.wanted {
+		m.setNack(ctx, norm.NackNone)
 	}
 	m.forward.Go(func() {
 		for {
@@ -117,6 +126,15 @@ func (m *multicast) expectAll(ctx context.Context, s *manifest.Session, st *stag
 	return err
 }
 
+// setNack says what is asked for of the images.
+func (m *multicast) setNack(ctx context.Context, mode norm.NackMode) {
+	for object, h := range m.handles {
+		if object >= 0 {
+			m.SetNack(ctx, h, mode) // fails only if the session is gone
+		}
+	}
+}
+
 // paramsOf returns the code of a session description as package norm knows it.
 func paramsOf(f manifest.FEC) fec.Params {
 	p := fec.Params{ID: f.ID, Instance: f.Instance, M: f.FieldSize, SegmentSize: int(f.SegmentSize), MaxBlockLen: int(f.BlockSize), MaxParity: int(f.Parity)}
@@ -165,6 +183,7 @@ func (m *multicast) stats(ctx context.Context) session.Stats {
 }
 
 func (m *multicast) close() {
+	m.stop()
 	m.Leave(context.Background())
 	m.Close()
 	m.forward.Wait()

@@ -39,6 +39,7 @@ func (t *tail) wait() { t.work.Wait() }
 type fetched struct {
 	object     int
 	first, end int
+	bytes      int64 // that came
 	events     []leafEvent
 	piece      manifest.Piece // with its hashes
 	hashes     []hash
@@ -94,8 +95,8 @@ func (r *reception) nextPart() (f fetched, ok bool) {
 		}
 		return fetched{object: p.object, first: p.index, end: p.index + 1}, true
 	}
-	if !r.tail.everything {
-		return fetched{}, false
+	if !r.tail.everything || r.gleaning.wanted {
+		return fetched{}, false // what is here need not be fetched
 	}
 	for i, im := range r.stage.images {
 		first, ok := im.nextMissing(0)
@@ -124,6 +125,7 @@ func (r *reception) fetchPiece(ctx context.Context, f *fetched) {
 	if f.err != nil {
 		return
 	}
+	f.bytes = f.piece.Length
 	if _, f.err = r.stage.hashes.WriteAt(b, f.piece.Offset); f.err == nil {
 		r.stage.hashes.confirm(f.first)
 	}
@@ -143,6 +145,7 @@ func (r *reception) fetchLeaves(ctx context.Context, f *fetched) {
 		if byGateway, f.err = r.a.fetch(ctx, r.s.Campaign.String(), r.s.Objects.Images[f.object], p, at.off); f.err != nil {
 			return
 		}
+		f.bytes += int64(len(p))
 		var events []leafEvent
 		events, f.err = im.put(p, at.off)
 		if slices.ContainsFunc(events, func(e leafEvent) bool { return !e.Verified }) {
@@ -160,6 +163,7 @@ func (r *reception) fetchLeaves(ctx context.Context, f *fetched) {
 func (r *reception) fetchedPart(ctx context.Context, now time.Time, f fetched) {
 	t := &r.tail
 	t.busy = false
+	r.past.fetched, r.traffic.fetched = r.past.fetched+f.bytes, r.traffic.fetched+f.bytes
 	if r.done {
 		return
 	}

@@ -17,8 +17,8 @@ import (
 )
 
 // Slots are the two places of a device between which the boot loader chooses, such as partitions. An image is written to
-// the one that does not run, while it is received; the activate hook makes the boot loader choose it. The agent never
-// opens the slot that runs.
+// the one that does not run, while it is received; the activate hook makes the boot loader choose it. The slot
+// that runs is only read, to find in it what of the next image is there.
 type Slots struct {
 	// Image names the image of a release that goes to a slot; its others lie in the agent's directory. If empty, the
 	// release must have one image only.

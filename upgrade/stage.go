@@ -1,6 +1,7 @@
 package upgrade
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -96,16 +97,33 @@ func (s *stage) openFiles() (err error) {
 		}
 		s.images = append(s.images, im)
 	}
-	for piece, hashes := range s.hashes.known() {
-		if _, err := s.expect(piece, hashes); err != nil {
-			return err
-		}
+	if err := s.recheck(); err != nil {
+		return err
 	}
 	err = s.checkSpace()
 	if errors.Is(err, errNoSpace) && pruneStages(s.fs, s.dir, s.kept, 0) == nil {
 		err = s.checkSpace() // leaves of other releases are not worth refusing this one
 	}
 	return err
+}
+
+// recheck finds out which leaves are good already, as far as their hashes are here.
+func (s *stage) recheck() error {
+	for piece, hashes := range s.hashes.known() {
+		if _, err := s.expect(piece, hashes); err != nil {
+			return err
+		}
+	}
+	for _, im := range s.images {
+		if !im.old {
+			continue
+		}
+		if err := im.recheck(context.Background(), func([]leafEvent) {}); err != nil {
+			return err
+		}
+		im.old = !s.hashes.complete()
+	}
+	return nil
 }
 
 // checkSpace returns errNoSpace if the leaves that are missing do not fit.

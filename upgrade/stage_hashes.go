@@ -96,6 +96,14 @@ func (l *hashList) missing() iter.Seq2[int, manifest.Piece] {
 	}
 }
 
+// complete reports whether all pieces are confirmed.
+func (l *hashList) complete() bool {
+	for range l.missing() {
+		return false
+	}
+	return true
+}
+
 func (l *hashList) confirmed(i int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -35,6 +35,8 @@ type testAgent struct {
 	fail  map[upgrade.Step]error
 	kinds []upgrade.EventKind
 
+	fetched int64 // bytes that came
+
 	ready   chan struct{} // closed when the agent has voted READY
 	patient func()        // if set, called before each hook
 }
@@ -55,6 +57,7 @@ func (a *testAgent) event(e upgrade.Event) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.kinds = append(a.kinds, e.Kind)
+	a.fetched = max(a.fetched, e.Fetched)
 	if e.Kind == upgrade.EventReady && !isClosed(a.ready) {
 		close(a.ready)
 	}

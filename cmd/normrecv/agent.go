@@ -66,6 +66,7 @@ here, and 1 if not.`,
 	fs.StringVar(&a.config.Hardware, "hardware", "", "its hardware")
 	fs.StringVar(&a.config.Device, "device-id", "", "its name")
 	fs.StringVar(&a.config.Dir, "dir", "", "`directory` for everything that is kept")
+	fs.StringArrayVar(&a.config.Seeds, "seed", nil, "`path` of an older image, or of a directory with some, parts of which need not be sent again; give it again for more")
 	fs.StringVar(&a.config.Interface, "interface", "", "network `interface` by name or address; if empty, the routing table decides")
 	fs.StringVar(&a.discover, "discover", discoverServer, "how to hear of campaigns: server waits at the server, sap for announcements as well")
 	fs.IntVar(&a.config.GroupSize, "group-size", discovery.DefaultGroupSize, "with --discover sap, how many devices there are, about: they ask in turn, 1000 a second")
@@ -221,6 +222,11 @@ func (a *agent) resolve() (err error) {
 	if err := a.hooks.Check(); err != nil {
 		return err
 	}
+	for _, path := range cfg.Seeds {
+		if _, err := os.Stat(path); err != nil {
+			return fmt.Errorf("--seed: %w", err)
+		}
+	}
 	if cfg.Interface != "" {
 		if _, _, err := udp.InterfaceFor(cfg.Interface); err != nil { // found out now, not when a campaign begins
 			return err
@@ -348,10 +354,7 @@ func transport(file string, certificates []tls.Certificate) (http.RoundTripper, 
 	if err != nil {
 		return nil, err
 	}
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.Proxy = nil // the server's origin and no other
-	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots, Certificates: certificates}
-	return t, nil
+	return discovery.NewTransport(&tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots, Certificates: certificates}), nil
 }
 
 // event tells what has happened.
@@ -390,6 +393,8 @@ func describe(e upgrade.Event) string {
 			return fmt.Sprintf("receiving; %s of %s are here already", cli.HumanBytes(e.Bytes), cli.HumanBytes(e.Total))
 		}
 		return "receiving " + cli.HumanBytes(e.Total)
+	case upgrade.EventSearched:
+		return fmt.Sprintf("%s of %s are on this device; asking for the rest", cli.HumanBytes(e.Bytes), cli.HumanBytes(e.Total))
 	case upgrade.EventLeafRejected:
 		return fmt.Sprintf("wrong bytes in %s thrown away, and asked for again", e.Name)
 	case upgrade.EventFallback:

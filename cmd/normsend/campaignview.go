@@ -100,7 +100,11 @@ func (v *campaignView) campaignEvent(e upgrade.Event) {
 		}
 		v.progress.Line("announced to %s", count(n, "device"))
 	case upgrade.CampaignSending:
-		v.progress.Line("sending %s", cli.HumanBytes(e.Total))
+		what := ""
+		if e.Detail != "" {
+			what = ": " + e.Detail
+		}
+		v.progress.Line("sending %s%s", cli.HumanBytes(e.Total), what)
 	case upgrade.CampaignSent:
 		v.progress.Line("all is sent once, in %.1f s; what is missed is repaired", e.Seconds)
 	case upgrade.CampaignAsking:

@@ -3,6 +3,9 @@ package netns
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
 )
 
 // Drop makes the host's firewall drop what matches, of what is sent to it: an
@@ -41,6 +44,37 @@ link set %[1]s-end up
 func (h *Host) Configure(args ...string) {
 	h.t.Helper()
 	must(h.t, "", "ip", append([]string{"-n", h.ns}, args...)...)
+}
+
+// Readdress gives the host another address in place of its first, the nth of the network, while the link is down for a
+// moment, as when a lease was not renewed.
+func (h *Host) Readdress(n int) netip.Addr {
+	h.t.Helper()
+	addr := number(h.net.prefix4, n)
+	must(h.t, fmt.Sprintf(`
+link set %[1]s down
+addr flush dev %[1]s
+addr add %[2]v/%[3]d brd + dev %[1]s
+addr add %[4]v/%[5]d dev %[1]s nodad
+link set %[1]s up
+route replace 224.0.0.0/4 dev %[1]s
+route replace ff00::/8 dev %[1]s table local
+`, Interface, addr, h.net.prefix4.Bits(), number(h.net.prefix6, n), h.net.prefix6.Bits()), "ip", "-n", h.ns, "-batch", "-")
+	return addr
+}
+
+// Name has what is started on the host from now on find addr by a name; said again, also what runs.
+func (h *Host) Name(name string, addr netip.Addr) {
+	h.t.Helper()
+	dir := filepath.Join("/etc/netns", h.ns) // which ip-netns(8) puts in the place of /etc
+	h.t.Cleanup(func() { os.RemoveAll(dir) })
+	err := os.MkdirAll(dir, 0o755)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "hosts"), fmt.Appendf(nil, "127.0.0.1 localhost\n%v %s\n", addr, name), 0o644)
+	}
+	if err != nil {
+		h.t.Fatalf("netns: %v", err)
+	}
 }
 
 // Set sets kernel parameters of the host: name=value.

@@ -123,6 +123,11 @@ func (s *Session) RejectRange(ctx context.Context, h norm.Handle, r norm.Range) 
 	return s.receive(ctx, func(now time.Time) error { return s.rx.RejectRange(now, h, r) })
 }
 
+// SetNack says what is asked for of an object from now on, as [norm.Receiver.SetNack] does.
+func (s *Session) SetNack(ctx context.Context, h norm.Handle, mode norm.NackMode) error {
+	return s.receive(ctx, func(now time.Time) error { return s.rx.SetNack(now, h, mode) })
+}
+
 // Vouch tells that content of an object that came was verified, as [norm.Receiver.Vouch] wants to know.
 func (s *Session) Vouch(ctx context.Context, h norm.Handle) error {
 	return s.receive(ctx, func(now time.Time) error { return s.rx.Vouch(now, h) })

@@ -184,3 +184,16 @@ func TestReadBufferFor(t *testing.T) {
 		}
 	}
 }
+
+// TestAttachment: it is the same as long as nothing changes, and nothing where there is nothing.
+func TestAttachment(t *testing.T) {
+	lo := loopback(t)
+	group := netip.MustParseAddrPort("239.77.2.1:6003")
+	at := Config{Group: group, Interface: lo}.Attachment()
+	if at == "" || at != (Config{Group: group, Interface: lo}).Attachment() || !strings.Contains(at, "127.0.0.1") {
+		t.Errorf("attached to %s: %q", lo, at)
+	}
+	if at := (Config{Group: group, Interface: "absent0"}).Attachment(); at != "" {
+		t.Errorf("attached to an interface that is not there: %q", at)
+	}
+}

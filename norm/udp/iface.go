@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -70,6 +71,30 @@ func Interfaces() string {
 		return "none that is up"
 	}
 	return strings.Join(list, ", ")
+}
+
+// Attachment says how this host is attached to the network where a Conn of c would hear its group: the interface and our
+// addresses there of the group's IP version. It is empty while there are none. When it changes, a Conn opened before may be of
+// no more use: not a member of the group any more, or bound to an address that is not ours.
+func (c Config) Attachment() string {
+	r, err := c.resolve()
+	if err != nil {
+		return ""
+	}
+	if r.ifi != nil {
+		own, err := addrsOf(r.ifi)
+		own = slices.DeleteFunc(own, func(a netip.Addr) bool { return a.Is4() != r.is4() })
+		if err != nil || len(own) == 0 || r.ifi.Flags&net.FlagUp == 0 {
+			return ""
+		}
+		return fmt.Sprint(r.ifi.Index, own)
+	}
+	conn, err := net.Dial(r.network(), r.Group.String()) // sends nothing, but chooses as sending would
+	if err != nil {
+		return ""
+	}
+	defer conn.Close()
+	return conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().String()
 }
 
 // addrsOf returns the addresses of an interface, without zones.
