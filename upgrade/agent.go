@@ -83,9 +83,6 @@ func NewAgent(cfg AgentConfig) (_ *Agent, err error) {
 	if err := a.claim(); err != nil {
 		return nil, err
 	}
-	if err := a.openRoot(); err != nil {
-		return nil, err
-	}
 	if a.rootClient, err = a.cfg.newRootClient(); err != nil { // before the other, which makes a transport for the rest
 		return nil, err
 	}
@@ -119,8 +116,11 @@ func (a *Agent) claim() (err error) {
 	return a.fs.Remove("probe")
 }
 
-// open opens the log and goes on where it ends.
+// open takes the root document that counts, opens the log and goes on where it ends.
 func (a *Agent) open(now time.Time) (err error) {
+	if err := a.openRoot(); err != nil {
+		return err
+	}
 	a.p, err = commit.OpenParticipant(now, commit.ParticipantConfig{
 		Device: a.cfg.Device, Key: a.cfg.signer(), Server: a.trust().Servers[0], Boot: a.cfg.Boot, Build: buildTime(), Opens: a.cfg.opens(),
 		Open: a.openLog,
