@@ -11,6 +11,8 @@ import (
 const (
 	// trialBlocks is how many trials of one level it takes to raise it, and after how many blocks one goes with less.
 	trialBlocks = 16
+	// mostRest is after how many blocks that is at the most, when those that went with less were missed.
+	mostRest = 64
 	// firstTrials is how many blocks, all asked for, it takes to begin.
 	firstTrials = 4
 	// openTrials bounds the blocks whose trial is not over; blocks sent while there are as many have none.
@@ -27,13 +29,14 @@ const (
 // is the greatest number of which the last symbol would nearly always have been asked for, which in a group without loss is
 // zero. Each block is a trial of the parity sent with it, which is over when all NACKs for it had their time. Whether less
 // would do is seen by one block in trialBlocks that goes with less: if nobody misses it, level falls to that, and the next
-// trial of less is of twice as much less.
+// trial of less is of twice as much less. If somebody does, as in a large group very many do, the next is after twice as many.
 type parityAdviser struct {
 	level int
 	most  int // half of a full block, lest forged NACKs make us send without end, or all the parity it has
 	full  int // source symbols of a full block
 
 	since int // blocks since one went with less
+	rest  int // blocks between those
 	step  int // by how much less
 
 	open    []parityTrial // in the order they were sent
@@ -52,7 +55,7 @@ type parityTrial struct {
 
 func newParityAdviser(code fec.Params) parityAdviser {
 	full := code.MaxBlockLen
-	return parityAdviser{full: full, most: min(code.MaxParity, full/2), step: 1}
+	return parityAdviser{full: full, most: min(code.MaxParity, full/2), step: 1, rest: trialBlocks}
 }
 
 // choose returns how much parity to send behind a block of k source symbols.
@@ -60,7 +63,7 @@ func (a *parityAdviser) choose(k int) int {
 	if !a.tells(k) {
 		return a.level * k / a.full
 	}
-	if a.since++; a.since <= trialBlocks || len(a.open) == openTrials {
+	if a.since++; a.since <= a.rest || len(a.open) == openTrials {
 		return a.level
 	}
 	a.since = 0
@@ -95,10 +98,10 @@ func (a *parityAdviser) forget(o Handle) {
 func (a *parityAdviser) learn(t parityTrial) {
 	switch less := t.sent < a.level; {
 	case less && t.need > t.sent:
-		a.step = 1
+		a.step, a.rest = 1, min(2*a.rest, mostRest)
 	case less:
 		a.set(t.sent)
-		a.step, a.since = 2*a.step, trialBlocks
+		a.step, a.rest, a.since = 2*a.step, trialBlocks, trialBlocks
 	case t.sent == a.level:
 		if len(a.results) == trialBlocks {
 			a.results = slices.Delete(a.results, 0, 1)
