@@ -163,6 +163,10 @@ type ReceiverConfig struct {
 	Nack NackMode
 	// Boundary says where in a sender's content a NACK procedure begins. If zero, BoundaryBlock.
 	Boundary Boundary
+	// Locate makes [Receiver.RejectRange] keep the blocks it is about, and ask for parity, two symbols for each wrong one, that
+	// tells which of their symbols are wrong; only those are missing then. So a forged datagram costs about its like, not a
+	// block. It takes an address for each symbol that does not come from where others do, and memory once something is wrong.
+	Locate bool
 	// MaxDelay is how long an object may stay incomplete when the sender's transmit position has left it behind, or the
 	// sender is silent; then it is aborted with [ErrOverdue], unless it is a preset one. If zero, as long as it takes.
 	MaxDelay time.Duration
@@ -193,10 +197,6 @@ type ReceiverConfig struct {
 	// Memory, unless nil, is shared with other receivers, and Buffer then only what a block must fit in.
 	Memory *Memory
 
-	// Locate makes [Receiver.RejectRange] keep the blocks it is about, and ask for parity, two symbols for each wrong one, that
-	// tells which of their symbols are wrong; only those are missing then. So a forged datagram costs about its like, not a
-	// block. It takes an address for each symbol that does not come from where others do, and memory once something is wrong.
-	Locate bool
 	// Check, unless nil, says what the application knows of a source symbol: the bytes of an object from offset on. A symbol
 	// that it calls Forged takes no place in a block, and none that was rebuilt of forged parity reaches the sink. It is
 	// called for each source symbol that is new, for those rebuilt, and for those of blocks found wrong; it must not keep the

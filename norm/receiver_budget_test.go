@@ -63,7 +63,7 @@ func TestSegmentsCostNoAllocation(t *testing.T) {
 
 // TestIdleReceiverIsSmall holds the budget that lets 100,000 of them live in one process.
 func TestIdleReceiverIsSmall(t *testing.T) {
-	const n = 500
+	const n = 4000
 	probe := wire.CC{Header: wire.Header{Source: rigSender}, SenderHeader: wire.SenderHeader{Instance: 1, GRTT: 100, Backoff: 4, GroupSize: 3},
 		Extensions: wire.AppendRate(nil, wire.EncodeRate(1e6))}
 	datagram, err := probe.AppendBinary(nil)

@@ -30,12 +30,12 @@ type remote struct {
 	code        remoteCode
 	arrivals    arrivals
 
+	patient  bool        // Patience: nothing before joined is asked for until the first FLUSH
 	synced   bool        // the window is valid
 	first    TransportID // heard of in it
 	window   window
 	presets  []*incoming // asked for wherever the window is
 	current  *incoming   // the object found last
-	patient  bool        // Patience: nothing before joined is asked for until the first FLUSH
 	joined   mark        // where we came in
 	position mark        // the sender's transmit position: content before it was sent
 	reached  bool        // position is valid

@@ -69,7 +69,7 @@ func TestRendezvousSendsTheSlowAndTheLargeAway(t *testing.T) {
 			"says nothing":   {"", "", 31 * time.Second},
 			"slow header":    {"GET /v1/notice HTTP/1.1\r\nHost: a\r\n", "", 31 * time.Second},
 			"endless header": {"GET /v1/notice HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("x", 64<<10), "431", time.Second},
-			"slow body":      {"POST /v1/vote HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n1", "400", 91 * time.Second},
+			"slow body":      {"POST /v1/vote HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n1", "503", 91 * time.Second},
 			"large body":     {"POST /v1/vote HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n\r\n" + strings.Repeat("x", 512<<10), "400", time.Second},
 			"other path":     {"GET /etc/passwd HTTP/1.1\r\nHost: a\r\n\r\n", "404", time.Second},
 		} {

@@ -42,6 +42,7 @@ type reception struct {
 	traffic  traffic         // so far
 	past     traffic         // of the sessions before net
 	attached string          // how the device was when net was joined
+	moved    time.Time       // since when it is to be joined anew, as the network has changed; zero: it is not
 	done     bool            // the stage is whole and its files are closed
 	fatal    error           // the storage failed
 	quiet    bool            // it was said that nothing is heard
