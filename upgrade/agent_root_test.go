@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -468,13 +469,13 @@ func TestAttackEndlessRoots(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	asked, sent := 0, 0
+	var asked, sent atomic.Int64
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked++
+		asked.Add(1)
 		chunk := bytes.Repeat([]byte{0x83}, 64<<10)
 		for { // for as long as anybody reads
 			n, err := w.Write(chunk)
-			if sent += n; err != nil || sent > 256<<20 {
+			if sent.Add(int64(n)) > 256<<20 || err != nil {
 				return
 			}
 		}
@@ -494,8 +495,8 @@ func TestAttackEndlessRoots(t *testing.T) {
 		t.Errorf("end %v, error %v", end, err)
 	}
 	srv.Close()
-	if asked != 1 || sent > 16<<20 || a.trust().Version != 1 {
-		t.Errorf("asked %d times, %d bytes sent, root %d", asked, sent, a.trust().Version)
+	if asked.Load() != 1 || sent.Load() > 16<<20 || a.trust().Version != 1 {
+		t.Errorf("asked %d times, %d bytes sent, root %d", asked.Load(), sent.Load(), a.trust().Version)
 	}
 }
 
