@@ -304,7 +304,7 @@ func (a *Agent) installed(round commit.Round) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return // that was done
 	}
-	if s, err := manifest.OpenSession(session, a.cfg.TrustServer, nil, time.Time{}); err == nil && s.Campaign != round.Campaign {
+	if s, err := manifest.OpenSession(session, a.trust().Server(session), nil, time.Time{}); err == nil && s.Campaign != round.Campaign {
 		return // that was done, and another campaign has begun to receive the same release
 	}
 	if known, _ := disk.ReadFile(a.fs, runningName, manifest.MaxFile); err == nil && !bytes.Equal(known, release) {

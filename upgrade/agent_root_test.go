@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"io/fs"
 	"log"
 	"net"
 	"net/http"
@@ -573,5 +574,45 @@ func TestDamagedRootStopsTheAgent(t *testing.T) {
 	cfg.Root = makeRoot(t, 1, nil)
 	if _, err := NewAgent(cfg); err == nil {
 		t.Error("started with a root and with keys")
+	}
+}
+
+// TestInstalledStageOfAnotherCampaign: what is tidied up when a campaign has ended is not what another one of the same release has begun
+// to receive, whether the agent was given a root or keys.
+func TestInstalledStageOfAnotherCampaign(t *testing.T) {
+	rel := makeRelease(t, nil, testImage(1000, 1))
+	s := newServer(t, rel, commit.Policy{}, "d1")
+	for name, cfg := range map[string]AgentConfig{
+		"root": s.rooted(t.TempDir(), "d1", new(watcher), makeRoot(t, 1, nil)),
+		"keys": s.config(t.TempDir(), "d1", new(watcher)),
+	} {
+		a, err := NewAgent(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Close()
+		dir := stageDir(rel.m.Digest())
+		signed, err := s.sess.Sign(serverKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range []string{stagesDir, dir} {
+			if err := a.fs.Mkdir(d, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+				t.Fatal(err)
+			}
+		}
+		for file, content := range map[string][]byte{"/release": rel.signed, "/session": signed} {
+			if err := disk.WriteFile(a.fs, dir+file, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ended := commit.Round{Campaign: commit.CampaignID{1}, Manifest: commit.Digest(rel.m.Digest())}
+		if a.installed(ended); !exists(a.fs, dir+"/session") {
+			t.Errorf("%s: the stage of another campaign is gone", name)
+		}
+		ended.Campaign = commit.CampaignID(s.sess.Campaign)
+		if a.installed(ended); exists(a.fs, dir+"/session") {
+			t.Errorf("%s: the stage of a campaign that has ended is still there", name)
+		}
 	}
 }
