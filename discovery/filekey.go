@@ -1,8 +1,6 @@
 package discovery
 
 import (
-	"bytes"
-
 	"github.com/multicast-upgrade/tool/manifest"
 )
 
@@ -31,9 +29,8 @@ func (r *FileKeyRequest) Sign(key interface {
 func (r FileKeyRequest) Open(key manifest.PublicKey) (manifest.Recipient, error) {
 	said := r
 	said.Proof = nil
-	signed, err := key.Verify(fileKeyContext, r.Proof)
-	if err != nil || key.Role() != manifest.RoleDevice || !bytes.Equal(signed, must(encoding.Marshal(said))) {
-		return manifest.Recipient{}, ErrProof
+	if err := proves(key, fileKeyContext, r.Proof, said); err != nil {
+		return manifest.Recipient{}, err
 	}
 	to, err := manifest.NewRecipient(r.Recipient)
 	if err != nil {

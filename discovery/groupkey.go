@@ -1,7 +1,6 @@
 package discovery
 
 import (
-	"bytes"
 	"errors"
 
 	"github.com/multicast-upgrade/tool/manifest"
@@ -35,9 +34,5 @@ func (r *KeyRequest) Sign(key interface {
 func (r KeyRequest) Open(key manifest.PublicKey) error {
 	said := r
 	said.Proof = nil
-	signed, err := key.Verify(keyContext, r.Proof)
-	if err != nil || key.Role() != manifest.RoleDevice || !bytes.Equal(signed, must(encoding.Marshal(said))) {
-		return ErrProof
-	}
-	return nil
+	return proves(key, keyContext, r.Proof, said)
 }

@@ -52,10 +52,10 @@ func (h Hello) Proven(key manifest.PublicKey) Hello {
 	return h
 }
 
-// proves returns nil if proof is a message, signed with the key, and the message is said.
+// proves returns nil if proof is a message, signed with the key of a device, and the message is said.
 func proves(key manifest.PublicKey, context string, proof []byte, said any) error {
 	signed, err := key.Verify(context, proof)
-	if err != nil || !bytes.Equal(signed, must(encoding.Marshal(said))) {
+	if err != nil || key.Role() != manifest.RoleDevice || !bytes.Equal(signed, must(encoding.Marshal(said))) {
 		return ErrProof
 	}
 	return nil

@@ -11,6 +11,19 @@ import (
 	"github.com/multicast-upgrade/tool/manifest"
 )
 
+// readyAgent runs an agent until it is READY.
+func (s *server) readyAgent(t *testing.T, dir string, w *watcher) (*Agent, running) {
+	t.Helper()
+	agent, err := NewAgent(s.config(dir, "d1", w))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := start(t, agent, w)
+	s.publish()
+	eventually(t, 2*time.Minute, "READY", w.has(EventReady))
+	return agent, a
+}
+
 // signDecision has whoever holds the server key decide the campaign, whatever its coordinator says.
 func (s *server) signDecision(t *testing.T, change func(*commit.Decision)) []byte {
 	t.Helper()
@@ -76,13 +89,7 @@ func TestAttackStolenServerKeyActivationLimits(t *testing.T) {
 		}, testImage(1000, 1))
 		s := newServer(t, rel, commit.Policy{Ask: true, Deadline: now.Add(40 * time.Hour)}, "d1")
 		dir, w := t.TempDir(), new(watcher)
-		agent, err := NewAgent(s.config(dir, "d1", w))
-		if err != nil {
-			t.Fatal(err)
-		}
-		a := start(t, agent, w)
-		s.publish()
-		eventually(t, 2*time.Minute, "READY", w.has(EventReady))
+		agent, a := s.readyAgent(t, dir, w)
 		for name, change := range map[string]func(*commit.Decision){
 			"at once":       nil,
 			"too early":     func(d *commit.Decision) { d.NotBefore, d.NotAfter, d.Spread = now, until, time.Hour },
@@ -151,13 +158,7 @@ func TestAttackMixAndMatch(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newServer(t, makeRelease(t, nil, testImage(1000, 1)), commit.Policy{Ask: true}, "d1")
 			dir, w := t.TempDir(), new(watcher)
-			agent, err := NewAgent(s.config(dir, "d1", w))
-			if err != nil {
-				t.Fatal(err)
-			}
-			a := start(t, agent, w)
-			s.publish()
-			eventually(t, 2*time.Minute, "READY", w.has(EventReady))
+			agent, a := s.readyAgent(t, dir, w)
 			other := makeRelease(t, nil, testImage(1000, 2))
 			force(agent, s.signDecision(t, func(d *commit.Decision) { d.Manifest = commit.Digest(other.m.Digest()) }))
 			time.Sleep(30 * time.Minute)

@@ -87,7 +87,7 @@ func (h *segmentHashes) WriteAt(p []byte, off int64) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	at := span{off, int64(len(p))}
-	if !h.overlaps(at, func(confirmed bool) bool { return confirmed }) {
+	if !h.anyConfirmed(at) {
 		return h.file.WriteAt(p, off)
 	}
 	for i := -1; i < len(h.good); i++ {
@@ -119,10 +119,10 @@ func (h *segmentHashes) confirmed(i int) bool {
 	return h.good[i]
 }
 
-// overlaps reports whether a range has bytes of a part, confirmed or not.
-func (h *segmentHashes) overlaps(at span, is func(confirmed bool) bool) bool {
+// anyConfirmed reports whether a range has bytes of a part that is confirmed.
+func (h *segmentHashes) anyConfirmed(at span) bool {
 	for i := -1; i < len(h.good); i++ {
-		if part := h.span(i); part.off < at.off+at.length && at.off < part.off+part.length && is(h.confirmed(i)) {
+		if h.confirmed(i) && h.span(i).overlaps(at) {
 			return true
 		}
 	}
@@ -137,8 +137,7 @@ func (h *segmentHashes) confirm(came span, all bool) (wrong []span) {
 	had := h.head != nil
 	for i := -1; i < len(h.good); i++ {
 		part := h.span(i)
-		touched := part.off < came.off+came.length && came.off < part.off+part.length
-		if h.confirmed(i) || i >= 0 && h.head == nil || !touched && !all && had {
+		if h.confirmed(i) || i >= 0 && h.head == nil || !part.overlaps(came) && !all && had {
 			continue
 		}
 		if b := make([]byte, part.length); h.read(b, part.off) && h.right(i, b) {

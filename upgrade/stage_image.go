@@ -146,6 +146,8 @@ func (im *stagedImage) nextMissing(first int) (leaf int, ok bool) {
 // A span is some bytes of an object.
 type span struct{ off, length int64 }
 
+func (s span) overlaps(t span) bool { return s.off < t.off+t.length && t.off < s.off+s.length }
+
 // present returns the bytes that are verified.
 func (im *stagedImage) present() (all []span) {
 	im.mu.Lock()

@@ -259,12 +259,8 @@ func (a *agent) resolveTrust() (err error) {
 		cfg.Root, err = cli.ReadRoot(a.root)
 		return err
 	}
-	for _, path := range a.trust {
-		key, err := manifest.LoadPublicKey(path, manifest.RoleRelease)
-		if err != nil {
-			return err
-		}
-		cfg.Trust.Keys = append(cfg.Trust.Keys, key)
+	if cfg.Trust.Keys, err = cli.LoadPublicKeys(a.trust, manifest.RoleRelease); err != nil {
+		return err
 	}
 	switch cfg.Trust.Threshold = a.threshold; {
 	case a.threshold == 0:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/multicast-upgrade/tool/commit"
@@ -105,16 +104,11 @@ func (a *approver) release() (digest manifest.Digest, err error) {
 	if err != nil || len(a.trust) == 0 {
 		return digestOf(m), err
 	}
-	var keys manifest.Keys
-	for _, path := range a.trust {
-		key, err := manifest.LoadPublicKey(path, manifest.RoleRelease)
-		if err != nil {
-			return digest, err
-		}
-		keys.Keys = append(keys.Keys, key)
+	keys, err := cli.LoadPublicKeys(a.trust, manifest.RoleRelease)
+	if err != nil {
+		return digest, err
 	}
-	keys.Threshold = len(keys.Keys)
-	m, err = manifest.OpenSigned(signed, keys)
+	m, err = manifest.OpenSigned(signed, manifest.Keys{Keys: keys, Threshold: len(keys)})
 	return digestOf(m), err
 }
 
@@ -156,14 +150,7 @@ one after the other: what the campaign has taken it keeps.`,
 
 // agree gives the campaign a signed approval.
 func agree(ctx context.Context, control *upgrade.Control, path string) error {
-	info, err := os.Stat(path)
-	if err == nil && (!info.Mode().IsRegular() || info.Size() > commit.MaxApproval) {
-		err = fmt.Errorf("%s is not an approval", path)
-	}
-	if err != nil {
-		return cli.Usage(err)
-	}
-	signed, err := os.ReadFile(path)
+	signed, err := cli.ReadDocument(path, "an approval", commit.MaxApproval)
 	if err != nil {
 		return cli.Usage(err)
 	}

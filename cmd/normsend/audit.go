@@ -99,22 +99,14 @@ func (a *auditor) trusted() (all []*manifest.Root, err error) {
 		return all, nil
 	}
 	r := &manifest.Root{}
-	for _, path := range a.trust {
-		k, err := manifest.LoadPublicKey(path, manifest.RoleRelease)
-		if err != nil {
-			return nil, err
-		}
-		r.Release.Keys = append(r.Release.Keys, k)
+	if r.Release.Keys, err = cli.LoadPublicKeys(a.trust, manifest.RoleRelease); err != nil {
+		return nil, err
 	}
 	if r.Release.Threshold = a.threshold; a.threshold == 0 {
 		r.Release.Threshold = len(r.Release.Keys)
 	}
-	for _, path := range a.server {
-		k, err := manifest.LoadPublicKey(path, manifest.RoleServer)
-		if err != nil {
-			return nil, err
-		}
-		r.Servers = append(r.Servers, k)
+	if r.Servers, err = cli.LoadPublicKeys(a.server, manifest.RoleServer); err != nil {
+		return nil, err
 	}
 	return []*manifest.Root{r}, nil
 }

@@ -18,13 +18,9 @@ them have signed, the exit status is 1.`,
 		Example: `  normsend inspect fw.manifest --trust release.pub`,
 		Args:    cli.OneArg("name one manifest"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			var keys []manifest.PublicKey
-			for _, path := range trust {
-				key, err := manifest.LoadPublicKey(path, manifest.RoleRelease)
-				if err != nil {
-					return cli.Usage(err)
-				}
-				keys = append(keys, key)
+			keys, err := cli.LoadPublicKeys(trust, manifest.RoleRelease)
+			if err != nil {
+				return cli.Usage(err)
 			}
 			signed, err := readManifest(args[0])
 			if err != nil {

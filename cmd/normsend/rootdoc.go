@@ -76,15 +76,15 @@ signatures by normsend root add-signature.`,
 // make returns the signed document.
 func (m *rootMaker) make(given func(string) bool) ([]byte, error) {
 	now := time.Now().UTC().Truncate(time.Second)
-	r := &manifest.Root{}
-	if m.previous != "" {
-		before, err := openRootFile(m.previous)
-		if err != nil {
-			return nil, err
-		}
-		r = before
-	} else if len(m.release) == 0 || len(m.server) == 0 {
+	r, err := openPrevious(m.previous)
+	switch {
+	case err != nil:
+		return nil, err
+	case r != nil: // what is not given stays
+	case len(m.release) == 0 || len(m.server) == 0:
 		return nil, errors.New("a first root needs --release and --server; the next one --previous")
+	default:
+		r = &manifest.Root{}
 	}
 	if m.expires <= 0 {
 		return nil, fmt.Errorf("--expires %v: devices would install nothing", &m.expires)
@@ -105,14 +105,11 @@ func (m *rootMaker) make(given func(string) bool) ([]byte, error) {
 		if !given(kind.flag) {
 			continue
 		}
-		*kind.keys = nil
-		for _, file := range kind.files {
-			key, err := manifest.LoadPublicKey(file, kind.role)
-			if err != nil {
-				return nil, err
-			}
-			*kind.keys = append(*kind.keys, key)
+		keys, err := cli.LoadPublicKeys(kind.files, kind.role)
+		if err != nil {
+			return nil, err
 		}
+		*kind.keys = keys
 		if kind.threshold != nil && (*kind.threshold == 0 || *kind.threshold > len(*kind.keys)) {
 			*kind.threshold = len(*kind.keys)
 		}
@@ -193,11 +190,9 @@ func rootShowCommand(w cli.World) *cobra.Command {
 			if err != nil {
 				return cli.Usage(err)
 			}
-			var before *manifest.Root
-			if previous != "" {
-				if before, err = openRootFile(previous); err != nil {
-					return cli.Usage(err)
-				}
+			before, err := openPrevious(previous)
+			if err != nil {
+				return cli.Usage(err)
 			}
 			if err := manifest.InspectRoot(w.Stdout, signed, before); err != nil {
 				return cli.Usagef("%s: %w", args[0], err)
@@ -235,17 +230,23 @@ func openRootFile(path string) (*manifest.Root, error) {
 	return r, nil
 }
 
+// openPrevious reads the root given by --previous, nil if none is.
+func openPrevious(path string) (*manifest.Root, error) {
+	if path == "" {
+		return nil, nil
+	}
+	return openRootFile(path)
+}
+
 // sayRoot says what has become of a root document, and whether signatures are missing.
 func sayRoot(w cli.World, path string, signed []byte, previous string) error {
 	r, by, err := manifest.OpenRootUnverified(signed)
 	if err != nil {
 		return err
 	}
-	var before *manifest.Root
-	if previous != "" {
-		if before, err = openRootFile(previous); err != nil {
-			return cli.Usage(err)
-		}
+	before, err := openPrevious(previous)
+	if err != nil {
+		return cli.Usage(err)
 	}
 	missing := "complete"
 	switch err := checkRoot(signed, before); {

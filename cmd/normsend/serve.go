@@ -143,12 +143,8 @@ func (s *serving) resolve() (err error) {
 	if cfg.Roots, err = cli.ReadRoots(s.roots); err != nil {
 		return err
 	}
-	for _, file := range s.trust {
-		key, err := manifest.LoadPublicKey(file, manifest.RoleRelease)
-		if err != nil {
-			return err
-		}
-		cfg.Trust.Keys = append(cfg.Trust.Keys, key)
+	if cfg.Trust.Keys, err = cli.LoadPublicKeys(s.trust, manifest.RoleRelease); err != nil {
+		return err
 	}
 	switch cfg.Trust.Threshold = s.threshold; {
 	case cfg.Roots != nil && len(s.trust) > 0:

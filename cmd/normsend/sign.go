@@ -148,12 +148,9 @@ func (s *signer) release(images []string, now time.Time) (*manifest.Manifest, er
 		Product: s.product, Hardware: s.hardware, Version: s.version, Sequence: s.sequence, Epoch: s.epoch,
 		Created: now, Expires: now.Add(time.Duration(s.expires)).Truncate(time.Second),
 	}
-	for _, path := range s.approvers {
-		key, err := manifest.LoadPublicKey(path, manifest.RoleApprover)
-		if err != nil {
-			return nil, err
-		}
-		m.Approvers = append(m.Approvers, key)
+	var err error
+	if m.Approvers, err = cli.LoadPublicKeys(s.approvers, manifest.RoleApprover); err != nil {
+		return nil, err
 	}
 	if m.Approvals = s.approvals; m.Approvals == 0 {
 		m.Approvals = len(m.Approvers)
@@ -217,16 +214,7 @@ func openImage(path string) (f *os.File, size int64, err error) {
 
 // readManifest reads a file as far as a manifest may be long.
 func readManifest(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a file", path)
-	case info.Size() > manifest.MaxFile:
-		return nil, fmt.Errorf("%s: %w: a manifest has at most %d bytes", path, manifest.ErrTooLarge, manifest.MaxFile)
-	}
-	return os.ReadFile(path)
+	return cli.ReadDocument(path, "a manifest", manifest.MaxFile)
 }
 
 // writeFile replaces a file in one step. Its directory has to exist.

@@ -2,23 +2,13 @@ package cli
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/multicast-upgrade/tool/manifest"
 )
 
-// ReadRoot reads a root document, which nothing is known of yet but that it is not too long for one.
+// ReadRoot reads a root document.
 func ReadRoot(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a file", path)
-	case info.Size() > manifest.MaxRoot:
-		return nil, fmt.Errorf("%s: %w: a root document has at most %d bytes", path, manifest.ErrTooLarge, manifest.MaxRoot)
-	}
-	return os.ReadFile(path)
+	return ReadDocument(path, "a root document", manifest.MaxRoot)
 }
 
 // ReadRoots reads the root documents given by --root, nil if none are.
