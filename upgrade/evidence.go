@@ -68,7 +68,7 @@ func OpenEvidence(r io.Reader) (*Evidence, error) {
 	return e, err
 }
 
-// ReadLog gives f each record of the log, in order. The error wraps [ErrEvidence] if the last one is missing.
+// ReadLog gives f each record of the log, in order. The error wraps [ErrEvidence] if the end of the file is missing.
 func (e *Evidence) ReadLog(f func(rec []byte) error) error {
 	for {
 		rec, err := readPart(e.records, commit.MaxRecord)

@@ -11,9 +11,9 @@ import (
 	"github.com/multicast-upgrade/tool/upgrade"
 )
 
-// TestEvidenceIsWhole: a file that lacks its end, or any of it, proves nothing by leaving that out; neither does one with
+// TestAttackEvidenceCutOff: a file that lacks its end, or any of it, proves nothing by leaving that out; neither does one with
 // too much in one part, or of something else.
-func TestEvidenceIsWhole(t *testing.T) {
+func TestAttackEvidenceCutOff(t *testing.T) {
 	release, _ := signRelease(t, make([]byte, 1000), nil)
 	m, _, err := manifest.OpenUnverified(release)
 	if err != nil {
