@@ -196,9 +196,7 @@ func (g *Gateway) serveObject(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "it is on its way", http.StatusServiceUnavailable)
 			return
 		}
-		select {
-		case <-time.After(gatewayLook):
-		case <-r.Context().Done():
+		if !pause(r.Context(), gatewayLook) {
 			return
 		}
 	}
