@@ -138,7 +138,7 @@ func (c *Coordinator) openApproval(signed []byte) (Approval, error) {
 	}
 	want := c.approvalOf(a.Wave)
 	switch {
-	case a.Campaign != want.Campaign || a.Manifest != want.Manifest || int(a.Wave) >= len(c.waves):
+	case a.Campaign != want.Campaign || a.Manifest != want.Manifest || !hasWave(c.waves, a.Wave):
 		return a, fmt.Errorf("%w: approval of %s", ErrUnknown, a.Round)
 	case len(c.order) < c.plan.Expect:
 		return a, fmt.Errorf("%w: more devices are expected, so nobody can agree to the list yet", ErrNotReady)

@@ -30,6 +30,8 @@ type Receiver struct {
 
 	*stock            // of cfg.Memory, or our own
 	held    blockList // blocks collecting symbols in memory, oldest first
+	usual   int       // bytes that the last block took
+	flying  int       // requests that are not completed
 	parting int       // bytes of buffers that come back when what is being written is written
 
 	requests fifo[*IO]
@@ -288,6 +290,12 @@ func (r *Receiver) appendNext(now time.Time, b []byte) (datagram []byte, to neti
 
 // Requests returns the reads and writes of object bytes to perform.
 func (r *Receiver) Requests() iter.Seq[*IO] { return r.requests.drain() }
+
+// Pressed reports whether memory for symbols is short until requests are completed. A driver that handles more datagrams then
+// may find that symbols have no buffer; one that completes requests first, for as long as the socket's queue bears it, does not.
+func (r *Receiver) Pressed() bool {
+	return r.flying > 0 && r.pool.available() < r.reserve(r.usual)
+}
 
 // Events returns what the application should know.
 func (r *Receiver) Events() iter.Seq[Event] { return r.events.drain() }

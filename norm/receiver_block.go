@@ -54,12 +54,15 @@ func (r *Receiver) dropEmpty(b *block) {
 	}
 }
 
+// reserve is how many bytes are to be free before a block takes size of them.
+func (r *Receiver) reserve(size int) int { return max(r.pool.limit/8, size) }
+
 // grant gives a block memory. If little is left, the oldest incomplete blocks are spilled, so that memory does not
 // grow with rate times repair time. It reports false if there is none now.
 func (r *Receiver) grant(b *block) bool {
 	size := b.k * b.width
-	reserve := max(r.pool.limit/8, size)
-	for oldest := r.held.oldest; oldest != nil && r.pool.available()-size+r.parting < reserve; {
+	r.usual = size
+	for oldest := r.held.oldest; oldest != nil && r.pool.available()-size+r.parting < r.reserve(size); {
 		next := oldest.newer
 		if oldest.object.state == accepted {
 			r.spill(oldest)
@@ -238,6 +241,7 @@ func (r *Receiver) request(b *block, op Op, first, last int) {
 	*io = IO{Op: op, Object: b.object.handle, Offset: at.Offset, B: b.buf[from:to], tag: b}
 	b.io++
 	b.object.io++
+	r.flying++
 	r.requests.push(io)
 }
 
@@ -249,6 +253,7 @@ func (r *Receiver) Complete(now time.Time, io *IO) {
 	r.freedIO = append(r.freedIO, io)
 	b.io--
 	o.io--
+	r.flying--
 	switch {
 	case o.state == released || b.rejected:
 		r.discard(b)

@@ -93,11 +93,14 @@ func TestNoBufferIsNoReception(t *testing.T) {
 	g.data(o, 0, 0)
 	g.stall = true // the memory of block 0 does not come back
 	g.data(o, 1, 0)
-	if n := g.Stats().NoBuffer; n != 1 {
-		t.Errorf("%d symbols without buffer", n)
+	if n := g.Stats().NoBuffer; n != 1 || !g.Pressed() {
+		t.Errorf("%d symbols without buffer, pressed %v", n, g.Pressed())
 	}
 	g.stall = false
 	g.drain()
+	if g.Pressed() {
+		t.Error("pressed by no request")
+	}
 	g.run(2 * time.Second)
 	g.wantNack("segment 0/0/5-11")
 	g.flush(o, 1, 7)

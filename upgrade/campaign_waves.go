@@ -156,7 +156,7 @@ func SeatsByWave(key *manifest.PrivateKey, id commit.CampaignID, waves int, targ
 	}
 	for t := range targets {
 		seat := seats[t.Device]
-		if int(t.Wave) >= waves {
+		if uint64(t.Wave) >= uint64(waves) {
 			continue
 		}
 		if waves > 1 {

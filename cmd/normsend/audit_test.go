@@ -35,6 +35,7 @@ func TestAuditOfADirectory(t *testing.T) {
 	}
 	release, server := key(manifest.RoleRelease, "release"), key(manifest.RoleServer, "server")
 	key(manifest.RoleServer, "other")
+	key(manifest.RoleRelease, "stranger")
 	devices := map[string]*manifest.PrivateKey{"d1": key(manifest.RoleDevice, "d1"), "d2": key(manifest.RoleDevice, "d2")}
 	now := time.Now().UTC().Truncate(time.Second)
 	im, _, err := manifest.NewImage("fw", strings.NewReader("image"), 5)
@@ -113,6 +114,8 @@ func TestAuditOfADirectory(t *testing.T) {
 		{"--evidence spring.evidence --trust release.pub --trust-server server.pub --devices devices", 0, `decision verified.*\n.*d1 +ready +vote verified`, `^$`},
 		{"--evidence cut.evidence --trust release.pub --trust-server server.pub", 1, `^$`, `not all of it can be read: .*its end is missing`},
 		{"--evidence devices --trust release.pub --trust-server server.pub", 2, `^$`, `devices: not the evidence of a campaign`},
+		{"--state state --trust stranger.pub --trust-server server.pub", 1, `^$`, `the release: signature does not hold`},
+		{"--state state --root root --trust-threshold 1", 2, `^$`, `want --root, or else --trust and --trust-server`},
 		{"--state state --trust release.pub", 2, `^$`, `want --root, or else --trust and --trust-server`},
 		{"--trust release.pub --trust-server server.pub", 2, `^$`, `want --state, or --evidence, or else --db and --campaign`},
 		{"--db sqlite:none.db --campaign 01000000000000000000000000000000 --trust release.pub --trust-server server.pub", 2, `^$`, `--db: stat none.db`},

@@ -186,6 +186,7 @@ var certified = []string{"--client-ca", "ca.pem"}
 
 // A server with --client-ca talks to devices with their own certificates, and tells all others why it does not.
 func TestClientCertificates(t *testing.T) {
+	t.Parallel()
 	h := newHall(t, "sqlite:fleet.db", 300_000)
 	h.authority("ca").certify("device-1", "device-1")
 	h.authority("other-ca").certify("forged", "device-1")
@@ -273,6 +274,7 @@ func (s *served) untilApproved(devices int) {
 // Two servers on one PostgreSQL: the one that leads a campaign is killed in the middle of the transfer, and later the other
 // is stopped and started again. Devices of both end with the new image, and no acknowledged word is lost.
 func TestServersStandInForEachOther(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes as long as a lease")
 	}

@@ -37,6 +37,33 @@ func (s slowSink) WriteAt(b []byte, off int64) (int, error) {
 	return s.memory.WriteAt(b, off)
 }
 
+// A lazySink takes some time for each write.
+type lazySink struct{ memory }
+
+func (s lazySink) WriteAt(b []byte, off int64) (int, error) {
+	time.Sleep(20 * time.Millisecond)
+	return s.memory.WriteAt(b, off)
+}
+
+// What comes faster than it can be written waits in the socket's queue: nothing is lost for want of memory.
+func TestLazyDiskLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net, image := &hub{}, content(4<<20, 1)
+		cfg := receiving(10)
+		cfg.Buffer = 1 << 20
+		sink := lazySink{make(memory, len(image))}
+		r := openReceiver(t, net.open(10), cfg, sink)
+		send(t, openSender(t, net.open(1)), image)
+		await(t, r, norm.ObjectComplete)
+		if st := stats(t, r).Receiver; st.NoBuffer != 0 || st.Lost != 0 {
+			t.Errorf("%d segments found no memory, %d were lost", st.NoBuffer, st.Lost)
+		}
+		if !bytes.Equal(sink.memory, image) {
+			t.Error("content differs")
+		}
+	})
+}
+
 // While the disk stands still, the loop goes on: datagrams are handled, calls answered, what fits is kept in memory.
 // Afterwards the rest is asked for.
 func TestSlowDiskDoesNotStopTheSocket(t *testing.T) {

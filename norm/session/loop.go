@@ -142,6 +142,10 @@ func (s *Session) handle(msgs []udp.Message) {
 		s.cfg.Trace.Received(now, msgs)
 	}
 	for i := range msgs {
+		if s.rx != nil && s.rx.Pressed() && !s.stuck {
+			s.relieve()
+			now = time.Now()
+		}
 		d := norm.Datagram{From: msgs[i].From, To: msgs[i].To, ECN: msgs[i].ECN, B: msgs[i].B}
 		if s.rx != nil {
 			s.rx.Handle(now, d)
@@ -161,6 +165,7 @@ func (s *Session) complete(j job) {
 			s.tx.Complete(now, j.io)
 		} else {
 			s.rx.Complete(now, j.io)
+			s.stuck = false
 		}
 		select {
 		case j = <-s.files.done:
