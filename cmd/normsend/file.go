@@ -47,6 +47,9 @@ acknowledgment of each file, prints who gave it and who did not, and ends with s
 	fs.StringVar(&f.authKey, "auth-key", "", "authenticate packets by the group key in this `file` (keygen --role group); receivers need it too")
 	fs.DurationVar(&f.linger, "linger", 10*time.Second, "stay this long for receivers that still miss something")
 	fs.StringSliceVar(&f.ack, "ack", nil, "ask these `nodes` (their NORM node ids, separated by commas) to acknowledge each file")
+	fs.StringSliceVar(&f.transport.potential, "plr", nil, "with --rate auto: ask these `nodes`, which are behind slow paths, for feedback at once and always, 16 of them at most")
+	fs.BoolVar(&f.transport.withhold, "withhold", false, "with --rate auto: send nothing but probes until a receiver answers, and whenever none does any more")
+	fs.DurationVar(&f.transport.patience, "patience", 0, "with --min-rate: do not reckon with receivers that have borne less for so long; 0 always does")
 	fs.BoolVar(&f.json, "json", false, "print one JSON event per line to stdout")
 	f.trace.Register(c)
 	c.MarkFlagRequired("group")
@@ -89,13 +92,13 @@ func (f *fileSender) run(ctx context.Context, paths []string) (err error) {
 	if f.waiting, err = findFiles(paths); err != nil {
 		return cli.Usage(err)
 	}
-	if f.acks.nodes, err = parseNodes(f.ack); err != nil {
+	if f.acks.nodes, err = parseNodes("--ack", f.ack); err != nil {
 		return cli.Usage(err)
 	}
 	for _, o := range f.waiting {
 		f.total += o.size
 	}
-	conn, err := f.link.open()
+	conn, err := f.link.open(f.transport.ecn)
 	if err != nil {
 		return cli.Usage(err)
 	}
