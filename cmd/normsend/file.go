@@ -17,8 +17,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// reportEvery is the time between two reports of progress.
-const reportEvery = 500 * time.Millisecond
+const (
+	reportEvery = 500 * time.Millisecond // between two reports of progress
+	flushEvery  = time.Second            // between series of FLUSH while it lingers, for receivers that come late
+)
 
 func fileCommand(w cli.World) *cobra.Command {
 	f := fileSender{world: w}
@@ -144,7 +146,9 @@ func (f *fileSender) drive(ctx context.Context, s *session.Session) error {
 	if err := f.fill(ctx, s); err != nil {
 		return err
 	}
-	var quiet time.Time // since when nobody asks; zero: not everything was sent
+	var quiet time.Time   // since when nobody asks; zero: not everything was sent
+	var flushed time.Time // when the last series of FLUSH was over; zero: one is under way
+	var heard uint64      // the activity until then
 	ending := false
 	for tick := time.Now().Add(reportEvery); ; {
 		if now := time.Now(); !now.Before(tick) {
@@ -156,9 +160,16 @@ func (f *fileSender) drive(ctx context.Context, s *session.Session) error {
 			if asked && !quiet.IsZero() {
 				quiet = now
 			}
-			if !ending && !f.acks.pending() && !quiet.IsZero() && now.Sub(quiet) >= f.linger {
+			switch {
+			case ending || f.acks.pending() || quiet.IsZero():
+			case now.Sub(quiet) >= f.linger:
 				ending = true
 				if err := s.End(ctx); err != nil {
+					return err
+				}
+			case !flushed.IsZero() && now.Sub(flushed) >= flushEvery:
+				flushed = time.Time{}
+				if err := s.Flush(ctx); err != nil {
 					return err
 				}
 			}
@@ -193,9 +204,11 @@ func (f *fileSender) drive(ctx context.Context, s *session.Session) error {
 				return fmt.Errorf("reading what is sent: %w", e.Err)
 			}
 		case norm.Flushed:
-			if len(f.waiting) == 0 {
-				quiet = time.Now()
+			flushed = time.Now()
+			if len(f.waiting) == 0 && (quiet.IsZero() || f.activity != heard) {
+				quiet = flushed
 			}
+			heard = f.activity
 		case norm.Ended:
 			return f.finish(ctx, s)
 		case norm.NodeCollision:
