@@ -19,6 +19,25 @@ func unchanged(t testing.TB, log *memoryLog, f func()) {
 	}
 }
 
+// TestAttackWaveBeyondAnInt asks for waves whose numbers are negative where an int has 32 bits, as in a server on a small board.
+// Each device can: the number is in the path of a request.
+func TestAttackWaveBeyondAnInt(t *testing.T) {
+	for _, wave := range []uint32{1, 1<<31 - 1, 1 << 31, 1<<32 - 1} {
+		log := &memoryLog{}
+		p := plan("d1")
+		p.Approvers = []manifest.Approvers{approvers(1, "anna")}
+		c := startCoordinator(t, log, p)
+		if a, err := c.Answer(at(1), campaign, wave); err != nil || a.Known {
+			t.Errorf("wave %d: %+v, %v", wave, a, err)
+		}
+		unchanged(t, log, func() {
+			wantErr(t, c.Adopt(decision(commit.Abort, func(d *commit.Decision) { d.Wave = wave })), commit.ErrUnknown)
+			wantErr(t, c.Agree(at(1), approval("anna", func(a *commit.Approval) { a.Wave = wave }, "d1")), commit.ErrUnknown)
+			wantErr(t, c.Approve(at(1), wave), commit.ErrUnknown)
+		})
+	}
+}
+
 // Attacks on a device.
 
 func TestAttackReplayedDecision(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/multicast-upgrade/tool/manifest"
 )
@@ -75,7 +76,7 @@ func (a *Audit) Record(rec []byte) error {
 		a.plan, a.waves = &p, make([]WaveAudit, len(p.Waves))
 	case r.Target != nil:
 		t, err := r.Target.target()
-		if err != nil || int(t.Wave) >= len(a.waves) || a.devices[t.Device] != nil {
+		if err != nil || !hasWave(a.waves, t.Wave) || a.devices[t.Device] != nil {
 			return fmt.Errorf("%w: target %.70q", ErrRecord, r.Target.Device)
 		}
 		a.targets = append(a.targets, t)
@@ -85,13 +86,13 @@ func (a *Audit) Record(rec []byte) error {
 		return a.message(*r.Message)
 	case r.Decided != nil:
 		d, err := parseDecision(r.Decided.Payload)
-		if err != nil || int(d.Wave) >= len(a.waves) || a.decided[d.Wave] != nil {
+		if err != nil || !hasWave(a.waves, d.Wave) || a.decided[d.Wave] != nil {
 			return fmt.Errorf("%w: decision", ErrRecord)
 		}
 		a.decided[d.Wave], a.waves[d.Wave].Verdict = r.Decided.Payload, d.Verdict
 		a.waves[d.Wave].Decision, a.waves[d.Wave].Detail = ProofWrong, "it was never signed"
 	case r.Signed != nil:
-		if int(r.Signed.Wave) >= len(a.waves) {
+		if !hasWave(a.waves, r.Signed.Wave) {
 			return fmt.Errorf("%w: decision of wave %d", ErrRecord, r.Signed.Wave)
 		}
 		a.decision(r.Signed.Wave, r.Signed.Signed)
@@ -115,7 +116,7 @@ func (a *Audit) message(m messageRecord) error {
 		round, name, state = v.Round, v.Device, StateRefused
 		if v.Ready {
 			state = StateReady
-			if err == nil && !equalRoots(v.Roots, a.plan.Roots) {
+			if err == nil && !slices.Equal(v.Roots, a.plan.Roots) {
 				err = ErrRoots
 			}
 		}
@@ -128,7 +129,7 @@ func (a *Audit) message(m messageRecord) error {
 	}
 	d := a.devices[name]
 	if d == nil {
-		return fmt.Errorf("%w: a message that no target has sent: %w", ErrRecord, err)
+		return errors.Join(fmt.Errorf("%w: a message of %.70q, which is no target", ErrRecord, name), err)
 	}
 	proof := &d.Vote
 	if m.Kind == ReportMessage {

@@ -1,6 +1,9 @@
 package commit_test
 
 import (
+	"errors"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/fxamacker/cbor/v2"
@@ -160,4 +163,16 @@ func encodeRecord(fields any) []byte {
 		panic(err)
 	}
 	return b
+}
+
+// TestAuditOfAStrangersMessage: a record that does not belong here is named, as whose it is.
+func TestAuditOfAStrangersMessage(t *testing.T) {
+	log := &memoryLog{}
+	c := startCoordinator(t, log, plan("d1", "d2", "d3"))
+	must(t, receive(t, c, at(1), ready("d3", 1)))
+	theirs := log.recs[len(log.recs)-1]
+	_, err := audit(append(slices.Clone(auditedLog(t)), theirs))
+	if !errors.Is(err, commit.ErrRecord) || !strings.Contains(err.Error(), `"d3"`) || strings.Contains(err.Error(), "%!") {
+		t.Errorf("%v", err)
+	}
 }

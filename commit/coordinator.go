@@ -58,6 +58,8 @@ type Coordinator struct {
 	answered int                           // failures when the brake was last set
 	closed   bool
 	restored bool
+	list     Digest // of the first so many targets; zero: not worked out yet
+	listed   int
 
 	brake       Brake // Sequence 0: never used
 	brakeReason Reason
@@ -132,6 +134,14 @@ func (c *Coordinator) begin(p Plan) {
 		c.waves[i].sites = map[string]*tally{}
 	}
 	c.waves[0].deadline = p.Waves[0].Deadline
+}
+
+// targetsDigest returns the [TargetsDigest] of the list, for which a long one is gone through once.
+func (c *Coordinator) targetsDigest() Digest {
+	if n := len(c.plan.Targets); c.list == (Digest{}) || n != c.listed {
+		c.list, c.listed = TargetsDigest(c.plan.Targets), n
+	}
+	return c.list
 }
 
 func (c *Coordinator) addTarget(t Target) *device {
@@ -240,7 +250,7 @@ func (c *Coordinator) undecided(now time.Time, wave uint32) error {
 		return err
 	}
 	switch {
-	case int(wave) >= len(c.waves):
+	case !hasWave(c.waves, wave):
 		return ErrUnknown
 	case c.waves[wave].decision.Verdict != Undecided:
 		return fmt.Errorf("%w: %s", ErrDecided, c.waves[wave].decision.Verdict)
@@ -260,7 +270,7 @@ func (c *Coordinator) Adopt(signed []byte) error {
 	if err != nil {
 		return err
 	}
-	if d.Campaign != c.plan.Campaign || d.Manifest != c.plan.Manifest || int(d.Wave) >= len(c.waves) {
+	if d.Campaign != c.plan.Campaign || d.Manifest != c.plan.Manifest || !hasWave(c.waves, d.Wave) {
 		return fmt.Errorf("%w: decision for %s", ErrUnknown, d.Round)
 	}
 	switch w := &c.waves[d.Wave]; w.decision.Verdict {
@@ -330,7 +340,7 @@ func (c *Coordinator) Answer(now time.Time, campaign CampaignID, wave uint32) (A
 	if c.log.err != nil {
 		return Answer{}, c.log.err
 	}
-	if c.plan == nil || campaign != c.plan.Campaign || int(wave) >= len(c.waves) {
+	if c.plan == nil || campaign != c.plan.Campaign || !hasWave(c.waves, wave) {
 		return Answer{}, nil
 	}
 	if err := c.Advance(now); err != nil {

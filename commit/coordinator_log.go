@@ -211,7 +211,7 @@ func (c *Coordinator) replay(rec []byte) error {
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrRecord, err)
 		}
-		if int(t.Wave) >= len(c.waves) {
+		if !hasWave(c.waves, t.Wave) {
 			return fmt.Errorf("%w: target in wave %d", ErrRecord, t.Wave)
 		}
 		c.addTarget(t)
@@ -223,19 +223,19 @@ func (c *Coordinator) replay(rec []byte) error {
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrRecord, err)
 		}
-		if int(d.Wave) >= len(c.waves) {
+		if !hasWave(c.waves, d.Wave) {
 			return fmt.Errorf("%w: decision of wave %d", ErrRecord, d.Wave)
 		}
 		c.takeDecision(d, r.Decided.Reason, fromNanoseconds(r.Decided.At))
 		return nil
 	case r.Signed != nil:
-		if int(r.Signed.Wave) >= len(c.waves) {
+		if !hasWave(c.waves, r.Signed.Wave) {
 			return fmt.Errorf("%w: decision of wave %d", ErrRecord, r.Signed.Wave)
 		}
 		c.waves[r.Signed.Wave].signed = r.Signed.Signed
 		return nil
 	case r.Approval != nil:
-		if int(r.Approval.Wave) >= len(c.waves) {
+		if !hasWave(c.waves, r.Approval.Wave) {
 			return fmt.Errorf("%w: approval of wave %d", ErrRecord, r.Approval.Wave)
 		}
 		w := &c.waves[r.Approval.Wave]
@@ -245,7 +245,7 @@ func (c *Coordinator) replay(rec []byte) error {
 		c.takeBrake(Brake{c.plan.Campaign, r.Brake.Sequence, r.Brake.Hold, r.Brake.Pause}, r.Brake.Reason, fromNanoseconds(r.Brake.At))
 		return nil
 	case r.Wave != nil:
-		if int(r.Wave.Wave) >= len(c.waves) {
+		if !hasWave(c.waves, r.Wave.Wave) {
 			return fmt.Errorf("%w: step of wave %d", ErrRecord, r.Wave.Wave)
 		}
 		c.takeStep(*r.Wave)

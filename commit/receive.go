@@ -3,6 +3,7 @@ package commit
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/multicast-upgrade/tool/manifest"
@@ -147,7 +148,7 @@ func (c *Coordinator) take(m Message) (rec *coordRecord, err error) {
 		return nil, ErrClosed
 	case vote.Ready && d.duplicate:
 		return nil, ErrDuplicate
-	case vote.Ready && !equalRoots(vote.Roots, c.plan.Roots):
+	case vote.Ready && !slices.Equal(vote.Roots, c.plan.Roots):
 		return nil, ErrRoots
 	}
 	c.takeVote(d, vote, entry)
@@ -172,18 +173,6 @@ func (c *Coordinator) payload(d *device, m Message) ([]byte, error) {
 		return nil, err
 	}
 	return bytes.Clone(payload), nil
-}
-
-func equalRoots(a, b []Digest) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }
 
 func (d *device) heard(counter uint64, m messageRecord) {

@@ -126,7 +126,7 @@ func (p Plan) check() error {
 			complain("device %s is listed twice", t.Device)
 		}
 		byName[t.Device] = t
-		if int(t.Wave) >= len(p.Waves) {
+		if !hasWave(p.Waves, t.Wave) {
 			complain("device %s is in wave %d of %d", t.Device, t.Wave, len(p.Waves))
 		} else {
 			inWave[t.Wave]++
@@ -165,7 +165,7 @@ func (p Plan) check() error {
 			break
 		}
 		for _, device := range w.Must {
-			if t, ok := byName[device]; !ok || int(t.Wave) != i {
+			if t, ok := byName[device]; !ok || t.Wave != uint32(i) {
 				complain("wave %d: %s must be ready but is no target of it", i, device)
 			}
 		}

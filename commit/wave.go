@@ -15,6 +15,9 @@ const (
 	WaveAborted    WaveStep = "aborted"
 )
 
+// hasWave reports whether there is a wave of that number, which comes from anywhere: an int of 32 bits cannot hold all of them.
+func hasWave[T any](waves []T, wave uint32) bool { return uint64(wave) < uint64(len(waves)) }
+
 // A pacing is what a coordinator knows of the steps of a wave. Each is in the log, with its time, so that the next server
 // goes on from the same instant.
 type pacing struct {

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -9,7 +10,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"strings"
 )
 
 // A Role is what a key may be used for. It is stored with the key and checked
@@ -89,7 +89,7 @@ func (k PublicKey) String() string {
 	if k.IsZero() {
 		return ""
 	}
-	return strings.Join([]string{string(k.role), k.alg, base64.RawURLEncoding.EncodeToString([]byte(k.raw))}, ":")
+	return keyText{role: k.role, alg: k.alg, raw: []byte(k.raw)}.String()
 }
 
 // MarshalText returns the form of String.
@@ -106,31 +106,23 @@ func (k *PublicKey) UnmarshalText(text []byte) (err error) {
 }
 
 // ParsePublicKey reads the form that String writes. The error is ErrKeyFormat.
-func ParsePublicKey(text string) (PublicKey, error) {
-	fields := strings.Split(text, ":")
-	if len(fields) != 3 {
-		return PublicKey{}, fmt.Errorf("%w: want role:%s:base64", ErrKeyFormat, algEd25519)
-	}
-	raw, err := decodeKey(fields[0], fields[1], fields[2], ed25519.PublicKeySize)
-	if err != nil {
-		return PublicKey{}, err
-	}
-	return PublicKey{role: Role(fields[0]), alg: algEd25519, raw: string(raw)}, nil
-}
+func ParsePublicKey(text string) (PublicKey, error) { return parsePublicKey(text, "") }
 
-// decodeKey checks the three fields that private and public keys share and returns the key's bytes.
-func decodeKey(role, alg, encoded string, size int) ([]byte, error) {
-	if !Role(role).valid() {
-		return nil, fmt.Errorf("%w: unknown role %.32q", ErrKeyFormat, role)
+// parsePublicKey is ParsePublicKey for keys of one role, or ErrKeyRole; empty: any.
+func parsePublicKey(text string, want Role) (PublicKey, error) {
+	k, err := parseKeyText(text)
+	if err == nil {
+		err = k.check(false, cmp.Or(want, k.role), algEd25519)
 	}
-	if alg != algEd25519 {
-		return nil, fmt.Errorf("%w: unknown algorithm %.32q", ErrKeyFormat, alg)
+	switch {
+	case err != nil:
+		return PublicKey{}, err
+	case !k.role.valid():
+		return PublicKey{}, fmt.Errorf("%w: unknown role %.32q", ErrKeyFormat, k.role)
+	case len(k.raw) != ed25519.PublicKeySize:
+		return PublicKey{}, fmt.Errorf("%w: %d bytes, want %d", ErrKeyFormat, len(k.raw), ed25519.PublicKeySize)
 	}
-	raw, err := base64.RawURLEncoding.DecodeString(encoded)
-	if err != nil || len(raw) != size || base64.RawURLEncoding.EncodeToString(raw) != encoded { // the decoder skips newlines
-		return nil, fmt.Errorf("%w: want %d bytes in base64url", ErrKeyFormat, size)
-	}
-	return raw, nil
+	return PublicKey{role: k.role, alg: algEd25519, raw: string(k.raw)}, nil
 }
 
 // CryptoPublicKey returns the key as the standard library knows it, for certificates.

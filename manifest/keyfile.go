@@ -3,7 +3,6 @@ package manifest
 import (
 	"bytes"
 	"crypto/ed25519"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -13,9 +12,6 @@ import (
 
 // maxKeyFile bounds what is read of a key file, in bytes.
 const maxKeyFile = 4 << 10
-
-// privateWord starts the text form of a private key, "private:role:ed25519:base64url".
-const privateWord = "private"
 
 // WriteKeyPair writes the key to name.key, readable by its owner only, and its
 // public half to name.pub. It never overwrites: if either file exists, the
@@ -38,7 +34,7 @@ func writePair(name, secret, public string) error {
 
 // secretText is the content of a file that is secret; what says in words what it is.
 func secretText(role Role, alg, what string, secret []byte) string {
-	return fmt.Sprintf("# multicast upgrade: %s\n%s:%s:%s:%s\n", what, privateWord, role, alg, base64.RawURLEncoding.EncodeToString(secret))
+	return fmt.Sprintf("# multicast upgrade: %s\n%s\n", what, keyText{true, role, alg, secret})
 }
 
 func publicText(role Role, fingerprint, word string) string {
@@ -64,30 +60,16 @@ func writeNew(path, text string, mode os.FileMode) error {
 // Windows), ErrKeyRole if the key is for another purpose than want, and
 // ErrKeyFormat if it is not a private key.
 func LoadPrivateKey(path string, want Role) (*PrivateKey, error) {
-	word, info, err := readKeyFile(path)
+	raw, err := loadSecret(path, want, algEd25519)
 	if err != nil {
 		return nil, err
 	}
-	fields := strings.Split(word, ":")
-	if len(fields) == 3 {
-		return nil, fmt.Errorf("%s: %w: this is a public key, the private one is needed", path, ErrKeyFormat)
-	}
-	if len(fields) != 4 || fields[0] != privateWord {
-		return nil, fmt.Errorf("%s: %w", path, ErrKeyFormat)
-	}
-	if err := checkExposure(info); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	raw, err := decodeKey(fields[1], fields[2], fields[3], ed25519.PrivateKeySize)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	if len(raw) != ed25519.PrivateKeySize {
+		return nil, fmt.Errorf("%s: %w: %d bytes, want %d", path, ErrKeyFormat, len(raw), ed25519.PrivateKeySize)
 	}
 	key := ed25519.NewKeyFromSeed(raw[:ed25519.SeedSize])
 	if !bytes.Equal(raw, key) {
 		return nil, fmt.Errorf("%s: %w: its halves do not belong together", path, ErrKeyFormat)
-	}
-	if got := Role(fields[1]); got != want {
-		return nil, roleError(path, got, want)
 	}
 	return newPrivateKey(want, key), nil
 }
@@ -96,30 +78,18 @@ func LoadPrivateKey(path string, want Role) (*PrivateKey, error) {
 // ErrKeyRole if the key is for another purpose than want, and ErrKeyFormat if
 // it is not a public key.
 func LoadPublicKey(path string, want Role) (PublicKey, error) {
-	word, err := readPublicWord(path)
+	word, _, err := readKeyFile(path)
 	if err != nil {
 		return PublicKey{}, err
 	}
-	k, err := ParsePublicKey(word)
+	k, err := parsePublicKey(word, want)
 	if err != nil {
 		return PublicKey{}, fmt.Errorf("%s: %w", path, err)
-	}
-	if k.role != want {
-		return PublicKey{}, roleError(path, k.role, want)
 	}
 	return k, nil
 }
 
-// readPublicWord reads a key file that is not of a private key.
-func readPublicWord(path string) (string, error) {
-	word, _, err := readKeyFile(path)
-	if err == nil && strings.HasPrefix(word, privateWord+":") {
-		err = fmt.Errorf("%s: %w: this is a private key, the public one is needed", path, ErrKeyFormat)
-	}
-	return word, err
-}
-
-// loadSecret returns what is in a secret file that holds no key to sign with.
+// loadSecret returns the secret in a file.
 func loadSecret(path string, role Role, alg string) ([]byte, error) {
 	word, info, err := readKeyFile(path)
 	if err != nil {
@@ -137,33 +107,11 @@ func loadSecret(path string, role Role, alg string) ([]byte, error) {
 
 // secretOf returns the secret in the word of a key file.
 func secretOf(word string, role Role, alg string) ([]byte, error) {
-	fields := strings.Split(word, ":")
-	private := len(fields) == 4 && fields[0] == privateWord
-	if private {
-		fields = fields[1:]
+	k, err := parseKeyText(word)
+	if err == nil {
+		err = k.check(true, role, alg)
 	}
-	switch got := Role(fields[0]); {
-	case len(fields) != 3 || !got.inFiles():
-		return nil, ErrKeyFormat
-	case got != role:
-		return nil, fmt.Errorf("%w: it is a %s key, a %s key is needed", ErrKeyRole, got, role)
-	case !private:
-		return nil, fmt.Errorf("%w: this is a public key, the private one is needed", ErrKeyFormat)
-	}
-	raw, err := base64.RawURLEncoding.DecodeString(fields[2])
-	if err != nil || fields[1] != alg {
-		return nil, fmt.Errorf("%w: want %s:%s:%s and base64url", ErrKeyFormat, privateWord, role, alg)
-	}
-	return raw, nil
-}
-
-// inFiles reports whether r is the role of some file that this package writes.
-func (r Role) inFiles() bool {
-	return r.valid() || r == RoleGroup || r == RoleSeal || r == roleFileKeys
-}
-
-func roleError(path string, got, want Role) error {
-	return fmt.Errorf("%s: %w: it is a %s key, a %s key is needed", path, ErrKeyRole, got, want)
+	return k.raw, err
 }
 
 // readKeyFile returns the one word in a key file that is not a comment, and what the file is.

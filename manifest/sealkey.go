@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // RoleSeal is what a key file says that holds a half of an Identity.
@@ -68,7 +67,7 @@ func (r Recipient) String() string {
 	if r.IsZero() {
 		return ""
 	}
-	return strings.Join([]string{string(RoleSeal), algSeal, base64.RawURLEncoding.EncodeToString([]byte(r.raw))}, ":")
+	return keyText{role: RoleSeal, alg: algSeal, raw: []byte(r.raw)}.String()
 }
 
 // MarshalText returns the form of String.
@@ -86,18 +85,14 @@ func (r *Recipient) UnmarshalText(text []byte) (err error) {
 
 // ParseRecipient reads the form that String writes. The error is ErrKeyFormat, or ErrKeyRole for a key of another kind.
 func ParseRecipient(text string) (Recipient, error) {
-	fields := strings.Split(text, ":")
-	if len(fields) != 3 || !Role(fields[0]).inFiles() {
-		return Recipient{}, fmt.Errorf("%w: want %s:%s:base64", ErrKeyFormat, RoleSeal, algSeal)
+	k, err := parseKeyText(text)
+	if err == nil {
+		err = k.check(false, RoleSeal, algSeal)
 	}
-	if Role(fields[0]) != RoleSeal {
-		return Recipient{}, fmt.Errorf("%w: it is a %s key, a %s key is needed", ErrKeyRole, fields[0], RoleSeal)
+	if err != nil {
+		return Recipient{}, err
 	}
-	raw, err := base64.RawURLEncoding.DecodeString(fields[2])
-	if err != nil || fields[1] != algSeal || base64.RawURLEncoding.EncodeToString(raw) != fields[2] {
-		return Recipient{}, fmt.Errorf("%w: want %s:%s:base64", ErrKeyFormat, RoleSeal, algSeal)
-	}
-	return NewRecipient(raw)
+	return NewRecipient(k.raw)
 }
 
 // An Identity opens what was wrapped for its Recipient: the key of a group of devices. Printing it shows its public half only.
@@ -153,7 +148,7 @@ func LoadIdentity(path string) (*Identity, error) {
 
 // LoadRecipient reads the public half that WriteKeyPair wrote. Its errors are those of LoadPublicKey.
 func LoadRecipient(path string) (Recipient, error) {
-	word, err := readPublicWord(path)
+	word, _, err := readKeyFile(path)
 	if err != nil {
 		return Recipient{}, err
 	}

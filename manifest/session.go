@@ -181,7 +181,7 @@ func (s *Session) Digest() Digest {
 // ErrTooLarge, ErrSignature, ErrUnsupported, ErrMalformed, ErrRollback or ErrExpired.
 func OpenSession(signed []byte, server PublicKey, current *Session, now time.Time) (*Session, error) {
 	if server.role != RoleServer {
-		return nil, fmt.Errorf("manifest: trusted key: %w: it is a %q key, a server key is needed", ErrKeyRole, server.role)
+		return nil, fmt.Errorf("manifest: trusted key: %w: it is of role %s, want %s", ErrKeyRole, server.role, RoleServer)
 	}
 	if len(signed) > MaxSession {
 		return nil, fmt.Errorf("%w: session of %d bytes, limit %d", ErrTooLarge, len(signed), MaxSession)

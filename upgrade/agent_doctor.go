@@ -92,18 +92,6 @@ func (a *Agent) diagnose(ctx context.Context, e discovery.Examination) {
 	a.log.Warn("the server was not told what was found")
 }
 
-// pause waits, and reports false if ctx ends before.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // line returns a text as servers take it: of up to 512 bytes of UTF-8.
 func line(text string) string {
 	const limit = 512

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -122,6 +123,7 @@ func (a *Agent) notice(now time.Time, n *discovery.Notice) {
 	}
 	a.knowSession(s)
 	round := commit.Round{Campaign: s.Campaign, Wave: wave, Manifest: s.Manifest}
+	a.missDecision(now, round, n.Decisions)
 	if held, ok := a.p.Holds(); ok && held == round {
 		a.reissued(a.held, s, n)
 		return
@@ -255,15 +257,7 @@ func (a *Agent) reissued(c *campaign, s *manifest.Session, n *discovery.Notice) 
 }
 
 func sameObjects(a, b manifest.Objects) bool {
-	if a.Hashes != b.Hashes || a.Decision != b.Decision || len(a.Images) != len(b.Images) {
-		return false
-	}
-	for i := range a.Images {
-		if a.Images[i] != b.Images[i] {
-			return false
-		}
-	}
-	return true
+	return a.Hashes == b.Hashes && a.Decision == b.Decision && slices.Equal(a.Images, b.Images)
 }
 
 // utc is what time it surely is.

@@ -83,9 +83,7 @@ func (a *Agent) introduce(ctx context.Context, c *campaign) bool {
 			})
 			return false
 		}
-		select {
-		case <-time.After(retryAfter(failures)):
-		case <-ctx.Done():
+		if !pause(ctx, retryAfter(failures)) {
 			return false
 		}
 	}

@@ -86,12 +86,8 @@ func (a *Agent) followRoots(ctx context.Context, announced []byte) {
 	}
 	for failures := 0; newest.Version > a.trust().Version; failures++ {
 		end, err := a.catchUp(ctx)
-		if _, unreachable := errors.AsType[*rootError](err); err != nil && unreachable || end {
-			break // told; or the server does not have what it announces
-		}
-		select {
-		case <-time.After(retryAfter(failures)):
-		case <-ctx.Done():
+		_, refused := errors.AsType[*rootError](err)
+		if refused || end || !pause(ctx, retryAfter(failures)) { // it was told; the server does not have what it announces
 			return
 		}
 	}

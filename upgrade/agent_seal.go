@@ -98,9 +98,7 @@ func (r *keyring) get(ctx context.Context) ([]manifest.FileKey, error) {
 			return r.keys, err
 		}
 		r.a.log.Debug("the file keys cannot be had yet", "campaign", r.round.Campaign, "error", err)
-		select {
-		case <-time.After(retryAfter(failures)):
-		case <-ctx.Done():
+		if !pause(ctx, retryAfter(failures)) {
 			return nil, context.Cause(ctx)
 		}
 	}

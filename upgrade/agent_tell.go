@@ -45,6 +45,18 @@ func retryAfter(failures int) time.Duration {
 	return most/2 + rand.N(most/2)
 }
 
+// pause waits, and reports false if ctx ends before.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // An outbox is when to try which message of the commit again. Votes and outcomes are told until the server has them.
 type outbox struct {
 	busy bool
@@ -204,13 +216,11 @@ const greetInterval = 20 * time.Second
 // that expects a number of devices announces nothing before they came.
 func (a *Agent) greetServer(ctx context.Context) {
 	for failures := 0; ; failures++ {
-		pause := min(retryAfter(failures), greetInterval)
+		rest := min(retryAfter(failures), greetInterval)
 		if err := a.hello(ctx); err == nil {
-			failures, pause = -1, greetInterval
+			failures, rest = -1, greetInterval
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
+		if !pause(ctx, rest) {
 			return
 		}
 	}

@@ -154,10 +154,7 @@ func TestGroupKeyIsGivenToTargetsOnly(t *testing.T) {
 			"another campaign": {"d0", "d0", strings.Repeat("0", 32), 9, ""},
 		} {
 			got, err := ask(want.device, want.signer, want.campaign, want.nonce)
-			refusal, _ := errors.AsType[*discovery.Refusal](err)
-			if len(got) > 0 || want.reason == "" && !errors.Is(err, discovery.ErrUnknown) || want.reason != "" && (refusal == nil || refusal.Reason != want.reason) {
-				t.Errorf("%s: %d bytes, %v; want %q", name, len(got), err, want.reason)
-			}
+			wantNoSecret(t, name, got, err, want.reason)
 		}
 		n, _, err := client.Poll(t.Context(), "")
 		if err != nil || n == nil {
@@ -201,15 +198,8 @@ func TestAuthNeedsEnrolledDevices(t *testing.T) {
 		} {
 			r := newWholeRig(t, 2, 0)
 			tt.change(&r.cfg)
-			c, err := upgrade.OpenCampaign(r.cfg)
-			if tt.want != "" {
-				if err == nil || !strings.Contains(err.Error(), tt.want) {
-					t.Errorf("%s: %v, want %q", name, err, tt.want)
-				}
-				continue
-			}
-			if err != nil {
-				t.Errorf("%s: %v", name, err)
+			c := openUnlessRefused(t, name, r.cfg, tt.want)
+			if c == nil {
 				continue
 			}
 			key := groupKeyOf(t, c.Dir())
@@ -225,4 +215,29 @@ func TestAuthNeedsEnrolledDevices(t *testing.T) {
 			c.Close()
 		}
 	})
+}
+
+// openUnlessRefused opens a campaign that is not to be refused; nil if it was, or should have been, for what the error has to say.
+func openUnlessRefused(t testing.TB, name string, cfg upgrade.CampaignConfig, want string) *upgrade.Campaign {
+	t.Helper()
+	c, err := upgrade.OpenCampaign(cfg)
+	switch {
+	case want == "" && err == nil:
+		return c
+	case want == "" || err == nil || !strings.Contains(err.Error(), want):
+		t.Errorf("%s: %v, want %q", name, err, want)
+	}
+	if c != nil {
+		c.Close()
+	}
+	return nil
+}
+
+// wantNoSecret holds that a request for a secret is refused for a reason; empty: because the campaign has none of the kind.
+func wantNoSecret(t testing.TB, name string, secret []byte, err error, reason string) {
+	t.Helper()
+	refusal, _ := errors.AsType[*discovery.Refusal](err)
+	if len(secret) > 0 || reason == "" && !errors.Is(err, discovery.ErrUnknown) || reason != "" && (refusal == nil || refusal.Reason != reason) {
+		t.Errorf("%s: %d bytes, %v; want %q", name, len(secret), err, reason)
+	}
 }

@@ -52,11 +52,7 @@ func TestApproversDecideFromOutside(t *testing.T) {
 				t.Error(err)
 			}
 		}()
-		defer r.start(r.devices...)()
-		got, err := c.Run(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		got := r.runs(c)
 		r.wantVerdict(got, commit.Commit, commit.ReasonNone, upgrade.ExitCommitted)
 		r.wantActivations(1, 1)
 		trusted := &manifest.Root{Release: manifest.Keys{Keys: []manifest.PublicKey{releaseKey.Public()}, Threshold: 1}, Servers: []manifest.PublicKey{serverKey.Public()}}

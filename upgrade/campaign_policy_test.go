@@ -124,11 +124,7 @@ func TestCommitAsksAPerson(t *testing.T) {
 				t.Errorf("Abort after the decision: %v, want ErrDecided", err)
 			}
 		}()
-		defer r.start(r.devices...)()
-		got, err := c.Run(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		got := r.runs(c)
 		r.wantVerdict(got, commit.Commit, commit.ReasonNone, upgrade.ExitCommitted)
 		if err := <-early; !errors.Is(err, commit.ErrNotReady) {
 			t.Errorf("Approve before anybody is READY: %v, want ErrNotReady", err)
@@ -160,11 +156,7 @@ func TestHoldStopsDevicesThatHaveNotBegun(t *testing.T) {
 				t.Error(err)
 			}
 		}()
-		defer r.start(r.devices...)()
-		got, err := c.Run(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		got := r.runs(c)
 		r.wantVerdict(got, commit.Commit, commit.ReasonNone, upgrade.ExitCommitted)
 		r.wantActivations(1, 1)
 	})
@@ -392,11 +384,7 @@ func TestSlowDeviceIsWaitedForAfterCommit(t *testing.T) {
 				}
 			}
 		}()
-		defer r.start(r.devices...)()
-		got, err := c.Run(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		got := r.runs(c)
 		r.wantVerdict(got, commit.Commit, commit.ReasonNone, upgrade.ExitCommitted)
 		r.wantActivations(1, 1, 1, 1)
 	})

@@ -251,7 +251,7 @@ func (c *Campaign) begin(ctx context.Context, now time.Time, decided bool) error
 	return nil
 }
 
-// decide sends the decision of the next wave, as an object of one segment.
+// decide sends the decision of the next wave, as an object of its own.
 func (t *transmission) decide(ctx context.Context, a commit.Answer) error {
 	t.decided++
 	_, _, err := t.session.Send(ctx, norm.Object{Kind: norm.Data, Size: int64(len(a.Signed)), Pinned: true}, bytes.NewReader(a.Signed))

@@ -122,12 +122,19 @@ func (r *campaignRig) open() *upgrade.Campaign {
 // run runs the campaign with all devices to its end.
 func (r *campaignRig) run() upgrade.Result {
 	r.t.Helper()
+	result := r.runs(r.open())
+	r.check()
+	return result
+}
+
+// runs runs a campaign that is open, with all devices, to its end.
+func (r *campaignRig) runs(c *upgrade.Campaign) upgrade.Result {
+	r.t.Helper()
 	defer r.start(r.devices...)()
-	result, err := r.open().Run(r.t.Context())
+	result, err := c.Run(r.t.Context())
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.check()
 	return result
 }
 

@@ -63,11 +63,7 @@ func TestControlDecidesFromOutside(t *testing.T) {
 				t.Error(err)
 			}
 		}()
-		defer r.start(r.devices...)()
-		got, err := c.Run(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		got := r.runs(c)
 		r.wantVerdict(got, commit.Commit, commit.ReasonNone, upgrade.ExitCommitted)
 		r.wantActivations(1, 1)
 		if s, err := openControl(t, r.cfg.State).Status(t.Context()); err != nil || s.Running || !s.Closed || s.Verdict != "COMMIT" {
@@ -87,11 +83,7 @@ func TestControlAborts(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		defer r.start(r.devices...)()
-		got, err := c.Run(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		got := r.runs(c)
 		r.wantVerdict(got, commit.Abort, commit.ReasonOperator, upgrade.ExitFailed)
 	})
 }

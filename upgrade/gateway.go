@@ -31,18 +31,19 @@ type Gateway struct {
 	a *Agent
 
 	mu     sync.Mutex
-	proved map[string]provedFile // by image name
+	hashed map[string]hashedFile // by image name
 }
 
-// A provedFile is a file in DIR/current whose bytes were hashed.
-type provedFile struct {
+// A hashedFile is a file in DIR/current whose bytes were hashed, whatever came of it: whoever asks again and again for what is
+// not the image any more costs no more than the answer.
+type hashedFile struct {
 	digest manifest.Digest
 	size   int64
 	at     time.Time // of its last change
 }
 
 // Gateway returns the gateway of the agent.
-func (a *Agent) Gateway() *Gateway { return &Gateway{a: a, proved: make(map[string]provedFile)} }
+func (a *Agent) Gateway() *Gateway { return &Gateway{a: a, hashed: make(map[string]hashedFile)} }
 
 // An offer is what a gateway has of a campaign. It does not change.
 type offer struct {
@@ -196,9 +197,7 @@ func (g *Gateway) serveObject(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "it is on its way", http.StatusServiceUnavailable)
 			return
 		}
-		select {
-		case <-time.After(gatewayLook):
-		case <-r.Context().Done():
+		if !pause(r.Context(), gatewayLook) {
 			return
 		}
 	}
@@ -320,21 +319,22 @@ func (g *Gateway) openProved(im *manifest.Image) (_ disk.File, err error) {
 		}
 	}()
 	size, want := im.Plain()
-	is := provedFile{want, info.Size(), info.ModTime()}
-	g.mu.Lock() // one image is hashed at a time
-	defer g.mu.Unlock()
-	if g.proved[im.Name] != is {
-		digest, err := digestOf(f, size)
-		if err != nil {
-			return nil, err
-		}
-		if digest != want || info.Size() != size {
-			return nil, errBeingReplaced
-		}
-	}
-	if again, err := g.a.fs.Stat(name); err != nil || again.ModTime() != info.ModTime() || again.Size() != info.Size() {
+	if info.Size() != size {
 		return nil, errBeingReplaced
 	}
-	g.proved[im.Name] = is
+	g.mu.Lock() // one image is hashed at a time
+	defer g.mu.Unlock()
+	is := hashedFile{g.hashed[im.Name].digest, size, info.ModTime()}
+	if g.hashed[im.Name] != is {
+		if is.digest, err = digestOf(f, size); err != nil {
+			return nil, err
+		}
+	}
+	if again, err := g.a.fs.Stat(name); err != nil || again.ModTime() != info.ModTime() || again.Size() != size {
+		return nil, errBeingReplaced
+	}
+	if g.hashed[im.Name] = is; is.digest != want {
+		return nil, errBeingReplaced
+	}
 	return f, nil
 }

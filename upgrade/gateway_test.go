@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/commit/disk"
+	"github.com/multicast-upgrade/tool/commit/disk/diskfault"
 	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/norm/session"
 )
@@ -238,6 +240,56 @@ func writeCurrent(t *testing.T, g *Gateway, b []byte) {
 	}
 	if err := errors.Join(err, f.Close(), g.a.fs.Rename("new", "current/fw0")); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A meteredFS counts the bytes that are read of its files.
+type meteredFS struct {
+	disk.FS
+	read int64
+}
+
+type meteredFile struct {
+	disk.File
+	fs *meteredFS
+}
+
+func (m *meteredFS) OpenFile(name string, flag int, perm fs.FileMode) (disk.File, error) {
+	f, err := m.FS.OpenFile(name, flag, perm)
+	return meteredFile{f, m}, err
+}
+
+func (f meteredFile) ReadAt(b []byte, off int64) (int, error) {
+	n, err := f.File.ReadAt(b, off)
+	f.fs.read += int64(n)
+	return n, err
+}
+
+// TestAttackGatewayHashesOverAndOver asks for an image again and again whose file is another one by now, of the same length.
+func TestAttackGatewayHashesOverAndOver(t *testing.T) {
+	d := diskfault.New(1)
+	metered := &meteredFS{FS: d}
+	g := (&Agent{fs: metered}).Gateway()
+	image := testImage(100_000, 1)
+	im, _, err := manifest.NewImage("fw0", bytes.NewReader(image), int64(len(image)))
+	if err == nil {
+		err = d.Mkdir("current", 0o700)
+	}
+	for _, size := range []int{len(image), len(image) - 1} {
+		if err == nil {
+			err = disk.WriteFile(d, "current/fw0", testImage(size, 2), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 100 {
+			if _, err := g.openProved(&im); !errors.Is(err, errBeingReplaced) {
+				t.Fatalf("%v, want that it is being replaced", err)
+			}
+		}
+	}
+	if metered.read > int64(len(image)) {
+		t.Errorf("%d bytes were read for 200 requests", metered.read)
 	}
 }
 

@@ -60,9 +60,7 @@ func (g *gatewayClient) fetch(ctx context.Context, campaign string, toi uint16, 
 			g.rest(gatewayRest)
 			return false
 		}
-		select {
-		case <-time.After(minRetry + rand.N(minRetry)):
-		case <-ctx.Done():
+		if !pause(ctx, minRetry+rand.N(minRetry)) {
 			return false
 		}
 	}

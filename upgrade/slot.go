@@ -246,9 +246,7 @@ func (a *Agent) waitForSlot(ctx context.Context, c *campaign) bool {
 		case <-ctx.Done():
 			return false
 		}
-		select {
-		case <-time.After(slotPatience):
-		case <-ctx.Done():
+		if !pause(ctx, slotPatience) {
 			return false
 		}
 	}

@@ -123,9 +123,7 @@ func Abandon(ctx context.Context, dir string) (done bool, err error) {
 		if !locked(d) {
 			return false, nil
 		}
-		select {
-		case <-time.After(watchInterval / 4):
-		case <-ctx.Done():
+		if !pause(ctx, watchInterval/4) {
 			return false, context.Cause(ctx)
 		}
 	}

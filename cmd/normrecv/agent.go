@@ -249,9 +249,9 @@ func (a *agent) resolve() (err error) {
 // resolveTrust reads whom to trust.
 func (a *agent) resolveTrust() (err error) {
 	cfg := &a.config
-	switch flags := len(a.trust) > 0 || a.trustServer != ""; {
+	switch flags := len(a.trust) > 0 || a.trustServer != "" || a.threshold != 0; {
 	case a.root != "" && flags:
-		return errors.New("--root names the keys to trust: leave --trust and --trust-server out")
+		return errors.New("--root names the keys to trust: leave --trust, --trust-threshold and --trust-server out")
 	case a.root == "" && (len(a.trust) == 0 || a.trustServer == ""):
 		return errors.New("--root, or else --trust and --trust-server, are required")
 	}

@@ -60,10 +60,12 @@ func (a *auditor) run(ctx context.Context) error {
 		return cli.Usage(err)
 	}
 	audit, by, err := a.read(ctx, trusted)
-	if audit == nil {
+	switch {
+	case audit == nil && errors.Is(err, manifest.ErrSignature):
+		return err // that is what was to be found out
+	case audit == nil:
 		return cli.Usage(err)
-	}
-	if err != nil {
+	case err != nil:
 		return fmt.Errorf("the log: %w", err)
 	}
 	a.print(audit, by)
@@ -84,7 +86,7 @@ func (a *auditor) run(ctx context.Context) error {
 
 // trusted returns whose keys count, each root by itself.
 func (a *auditor) trusted() (all []*manifest.Root, err error) {
-	keys := len(a.trust) > 0 || len(a.server) > 0
+	keys := len(a.trust) > 0 || len(a.server) > 0 || a.threshold != 0
 	if (len(a.roots) > 0) == keys || keys && (len(a.trust) == 0 || len(a.server) == 0) {
 		return nil, errors.New("want --root, or else --trust and --trust-server")
 	}

@@ -33,6 +33,7 @@ func TestAuditOfADirectory(t *testing.T) {
 	}
 	release, server := key(manifest.RoleRelease, "release"), key(manifest.RoleServer, "server")
 	key(manifest.RoleServer, "other")
+	key(manifest.RoleRelease, "stranger")
 	devices := map[string]*manifest.PrivateKey{"d1": key(manifest.RoleDevice, "d1"), "d2": key(manifest.RoleDevice, "d2")}
 	now := time.Now().UTC().Truncate(time.Second)
 	im, _, err := manifest.NewImage("fw", strings.NewReader("image"), 5)
@@ -104,6 +105,8 @@ func TestAuditOfADirectory(t *testing.T) {
 		{"--state state --trust release.pub --trust-server other.pub", 1, `decision WRONG`, `not all of it holds`},
 		{"--state state --trust release.pub --trust-server server.pub --devices fewer", 1, `decision verified`, `device d2 was in the campaign, and is not listed`},
 		{"--state state --trust release.pub --trust-server server.pub --devices exchanged", 1, `decision verified`, `device d2 had another key in the campaign`},
+		{"--state state --trust stranger.pub --trust-server server.pub", 1, `^$`, `the release: signature does not hold`},
+		{"--state state --root root --trust-threshold 1", 2, `^$`, `want --root, or else --trust and --trust-server`},
 		{"--state state --trust release.pub", 2, `^$`, `want --root, or else --trust and --trust-server`},
 		{"--trust release.pub --trust-server server.pub", 2, `^$`, `want --state, or else --db and --campaign`},
 		{"--db sqlite:none.db --campaign 01000000000000000000000000000000 --trust release.pub --trust-server server.pub", 2, `^$`, `--db: stat none.db`},

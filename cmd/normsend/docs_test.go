@@ -6,6 +6,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/multicast-upgrade/tool/internal/cli"
+	"github.com/multicast-upgrade/tool/internal/cli/clitest"
 )
 
 // The examples of docs/api.md do what it says.
@@ -54,5 +57,12 @@ func TestDocumentedRequests(t *testing.T) {
 	}
 	if ran < 10 {
 		t.Errorf("%d examples were found", ran)
+	}
+}
+
+// Each command line in README.md and docs is one that there is.
+func TestDocumentedCommandLines(t *testing.T) {
+	if n := clitest.CheckDocuments(t, root(cli.World{})); n < 20 {
+		t.Errorf("%d command lines were found", n)
 	}
 }

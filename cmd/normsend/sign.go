@@ -101,7 +101,7 @@ func (s *signer) sign(c *cobra.Command, keys []*manifest.PrivateKey, images []st
 		}
 		return m.Sign(keys...)
 	}
-	for _, name := range []string{"product", "version", "compatible", "sequence", "epoch", "expires", "seal"} {
+	for _, name := range []string{"product", "version", "compatible", "sequence", "epoch", "expires", "approver", "approvals", "seal"} {
 		if c.Flags().Changed(name) {
 			return nil, fmt.Errorf("--%s cannot be given with --add: what was signed stays as it is", name)
 		}
@@ -133,9 +133,9 @@ func (s *signer) release(images []string, now time.Time) (*manifest.Manifest, er
 	case s.expires <= 0:
 		return nil, fmt.Errorf("--expires %v: a release that has expired cannot be installed", &s.expires)
 	}
-	for flag, name := range map[string]string{"--product": s.product, "--version": s.version} {
-		if !manifest.ValidName(name) {
-			return nil, fmt.Errorf("%s %q: %s", flag, name, wantName)
+	for _, given := range []struct{ flag, name string }{{"--product", s.product}, {"--version", s.version}} {
+		if !manifest.ValidName(given.name) {
+			return nil, fmt.Errorf("%s %q: %s", given.flag, given.name, wantName)
 		}
 	}
 	for _, name := range s.hardware {

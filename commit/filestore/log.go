@@ -193,7 +193,7 @@ func (l *Log) Rewrite(recs ...[]byte) error {
 	}
 	old := l.f
 	if err := l.open(); err != nil {
-		l.err = err
+		l.f, l.err = old, err // which nobody else closes
 		return err
 	}
 	l.err = nil

@@ -369,6 +369,60 @@ func TestRewriteRepairsABrokenLog(t *testing.T) {
 	}
 }
 
+// A shyFS counts the files that are open, and opens no log any more when it is told so.
+type shyFS struct {
+	disk.FS
+	shy  bool
+	open int
+}
+
+func (f *shyFS) OpenFile(name string, flag int, perm os.FileMode) (disk.File, error) {
+	if f.shy && name == "log" {
+		return nil, syscall.EMFILE
+	}
+	file, err := f.FS.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	f.open++
+	return countedFile{file, f}, nil
+}
+
+type countedFile struct {
+	disk.File
+	fs *shyFS
+}
+
+func (f countedFile) Close() error {
+	f.fs.open--
+	return f.File.Close()
+}
+
+// The new log is there and cannot be opened, as when all descriptors are taken: nothing is appended to the old one.
+func TestRewriteThatCannotBeOpened(t *testing.T) {
+	d := &shyFS{FS: diskfault.New(1)}
+	l, _ := open(t, d)
+	appendAll(t, l, "old")
+	d.shy = true
+	if err := l.Rewrite([]byte("state")); !errors.Is(err, syscall.EMFILE) {
+		t.Errorf("rewritten: %v", err)
+	}
+	if err := l.Append([]byte("lost")); !errors.Is(err, filestore.ErrBroken) {
+		t.Errorf("appended: %v", err)
+	}
+	if err := l.Close(); err != nil || d.open != 0 {
+		t.Errorf("closed: %v, and %d files are open", err, d.open)
+	}
+	d.shy = false
+	l, recs := open(t, d)
+	if !slices.Equal(recs, []string{"state"}) {
+		t.Errorf("log has %q", recs)
+	}
+	if err := l.Close(); err != nil || d.open != 0 {
+		t.Errorf("closed: %v, and %d files are open", err, d.open)
+	}
+}
+
 func TestAppendIsBounded(t *testing.T) {
 	d := diskfault.New(1)
 	l, _ := open(t, d)

@@ -34,6 +34,7 @@ func lan(t *testing.T) (n *netns.Net, sender, receiver *netns.Host) {
 
 // TestDoctor breaks a network in one way at a time and has it examined.
 func TestDoctor(t *testing.T) {
+	t.Parallel()
 	netns.Require(t)
 	patients := make(map[string]*patient) // all at once: they mostly wait
 	for name, arrange := range map[string]func(*testing.T) *patient{

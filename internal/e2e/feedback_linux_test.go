@@ -6,6 +6,7 @@ import (
 
 // TestFeedback sends a file to hosts that answer the sender itself, in each of the ways there are, or not at all.
 func TestFeedback(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name, group string
 		source      bool     // --source with the sender's address
@@ -19,6 +20,7 @@ func TestFeedback(t *testing.T) {
 		{"one way", "239.77.1.10:6003", false, []string{"--silent"}, []string{"--fec", "rs8:64,64", "--parity-auto", "64", "--repeat-info"}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			x := newTransfer(t, test.group, 2)
 			x.flags = test.flags
 			if host := x.net.Host(0); test.source && x.group.Addr().Is4() {

@@ -110,8 +110,10 @@ func (x *transfer) complete() {
 }
 
 func TestFileReachesFourLossyReceivers(t *testing.T) {
+	t.Parallel()
 	for _, group := range []string{"239.77.1.1:6003", "[ff15::77:1]:6003"} {
 		t.Run(group, func(t *testing.T) {
+			t.Parallel()
 			x := newTransfer(t, group, 4)
 			x.receive(x.net.Hosts()[1:]...)
 			sender := x.send()
@@ -142,6 +144,7 @@ func half(e event) bool {
 }
 
 func TestReceiverJoinsHalfway(t *testing.T) {
+	t.Parallel()
 	x := newTransfer(t, "239.77.1.2:6003", 4)
 	hosts := x.net.Hosts()[1:]
 	x.receive(hosts[:3]...)
@@ -179,11 +182,13 @@ func TestReceiverComesWhileTheSenderLingers(t *testing.T) {
 }
 
 func TestSenderIsKilledAndRestarted(t *testing.T) {
+	t.Parallel()
 	for what, args := range map[string][]string{
 		"same node":  {"--node-id", "17"},
 		"other node": nil,
 	} {
 		t.Run(what, func(t *testing.T) {
+			t.Parallel()
 			x := newTransfer(t, "239.77.1.3:6003", 4)
 			x.receive(x.net.Hosts()[1:]...)
 			first := x.send(args...)

@@ -26,6 +26,7 @@ func freePort(t *testing.T) int {
 
 // TestGatewayServesPhones: what an agent commits its gateway serves, by HTTP and TFTP.
 func TestGatewayServesPhones(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
 	image := bytes.Repeat([]byte("phone"), 40_000)

@@ -22,6 +22,7 @@ import (
 // the server's address and port. All devices end with the image, nothing wrong stands under a name that says it is staged,
 // and what the server sends for it stays within bounds.
 func TestAttackForgedSegmentsOnTheWire(t *testing.T) {
+	t.Parallel()
 	netns.Require(t)
 	tests := []struct {
 		name   string

@@ -13,6 +13,7 @@ import (
 // most of it is sent, over a bridge with IGMP snooping, and counts what comes to the two: with --repair-group that is the
 // file once, without it all that is repaired as well.
 func TestRepairGroupSparesCleanLinks(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("sends a file twice and repairs most of it")
 	}

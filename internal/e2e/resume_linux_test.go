@@ -34,6 +34,7 @@ func (p *process) awaitShare(share float64) event {
 // An agent is killed three times. Each start goes on with all that the one before has said to have come, but for what was
 // under way, and the last fetches what is missing. TestKilledAgentFetchesWhatWasUnderWay in package upgrade counts each datagram.
 func TestKilledAgentFetchesNothingTwice(t *testing.T) {
+	t.Parallel()
 	const size = 6 << 20
 	f := newFleet(t, 1, size)
 	d := f.devices[0]
@@ -66,6 +67,7 @@ func TestKilledAgentFetchesNothingTwice(t *testing.T) {
 // In mid-transfer the server is killed and continued on another host, which devices find by its name, and then a device is
 // given another address. Nobody is started again, and nobody gives up multicast.
 func TestAddressesChange(t *testing.T) {
+	t.Parallel()
 	netns.Require(t)
 	const size, name = 8 << 20, "updates.test"
 	hosts := netns.New(t, 4).Hosts()

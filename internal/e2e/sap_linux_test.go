@@ -14,6 +14,7 @@ import (
 // Devices that were at rest, because nobody answered them, hear the announcement of a campaign and take part in it, and so
 // does one whose campaign is announced by IPv6. What a forger, and a replay, say is not followed.
 func TestUpgradeIsHeardBySAP(t *testing.T) {
+	t.Parallel()
 	for _, group := range []string{"239.77.2.1:6003", "[ff15::77:1]:6003"} {
 		t.Run(group, func(t *testing.T) {
 			f := newFleet(t, 2, fleetImage)

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,7 +15,13 @@ import (
 // bin is where the commands are.
 var bin string
 
-func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
+// atOnce is how many parallel tests run beside each other, unless -parallel says otherwise: most of the time they wait.
+const atOnce = "6"
+
+func TestMain(m *testing.M) {
+	flag.Set("test.parallel", atOnce)
+	os.Exit(buildAndRun(m))
+}
 
 // buildAndRun builds the commands once for all tests.
 func buildAndRun(m *testing.M) int {

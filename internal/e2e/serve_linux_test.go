@@ -183,6 +183,7 @@ func (a *authority) make(file string, cert, by *x509.Certificate, signer *ecdsa.
 
 // A server with --client-ca talks to devices with their own certificates, and tells all others why it does not.
 func TestClientCertificates(t *testing.T) {
+	t.Parallel()
 	h := newHall(t, "sqlite:fleet.db", 300_000)
 	h.authority("ca").certify("device-1", "device-1")
 	h.authority("other-ca").certify("forged", "device-1")
@@ -270,6 +271,7 @@ func (s *served) untilApproved(devices int) {
 // Two servers on one PostgreSQL: the one that leads a campaign is killed in the middle of the transfer, and later the other
 // is stopped and started again. Devices of both end with the new image, and no acknowledged word is lost.
 func TestServersStandInForEachOther(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes as long as a lease")
 	}

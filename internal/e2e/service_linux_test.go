@@ -13,6 +13,7 @@ import (
 
 // TestOfflineDeviceActivatesAtItsTime: once a device has the decision it needs nobody any more.
 func TestOfflineDeviceActivatesAtItsTime(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 2, fleetImage)
 	f.join()
 	server := f.serve("--not-before", time.Now().Add(15*time.Second).UTC().Format(time.RFC3339))

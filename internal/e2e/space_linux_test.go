@@ -12,6 +12,7 @@ import (
 
 // TestNoSpaceIsRefusedBeforeAnythingIsReceived gives a receiver a file system of 1 MiB.
 func TestNoSpaceIsRefusedBeforeAnythingIsReceived(t *testing.T) {
+	t.Parallel()
 	netns.Require(t)
 	out := t.TempDir()
 	if err := unix.Mount("tmpfs", out, "tmpfs", 0, "size=1m"); err != nil {

@@ -14,6 +14,7 @@ import (
 const fleetImage = 8 << 20
 
 func TestUpgradeReachesAllDevices(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 4, imageSize)
 	f.join()
 	server := f.serve()
@@ -38,6 +39,7 @@ func TestUpgradeReachesAllDevices(t *testing.T) {
 
 // Devices behind a router hear a server that sends far enough, and have losses repaired by asking it, not the group.
 func TestUpgradeBehindARouter(t *testing.T) {
+	t.Parallel()
 	netns.Require(t)
 	near, far := netns.Routed(t, 1, 3, fleetGroup.Addr())
 	f := newFleetOn(t, near.Host(0), far.Hosts(), fleetImage)
@@ -58,6 +60,7 @@ func TestUpgradeBehindARouter(t *testing.T) {
 
 // One verify hook says no where all are asked: nobody activates, and what is staged serves the next try only.
 func TestUpgradeAbortsWhenOneDeviceRefuses(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 4, fleetImage)
 	f.devices[2].failLast("verify")
 	f.join()
@@ -87,6 +90,7 @@ func TestUpgradeAbortsWhenOneDeviceRefuses(t *testing.T) {
 }
 
 func TestUpgradeCommitsOnTheQuorum(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 4, fleetImage)
 	f.devices[0].fail("verify", true)
 	f.join()
@@ -105,6 +109,7 @@ func TestUpgradeCommitsOnTheQuorum(t *testing.T) {
 
 // HOLD comes between COMMIT and the time at which devices may activate, and lasts beyond it.
 func TestUpgradeOnHoldWaits(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 4, fleetImage)
 	f.join()
 	server := f.serve("--commit", "ask")
@@ -126,6 +131,7 @@ func TestUpgradeOnHoldWaits(t *testing.T) {
 }
 
 func TestDeviceCutOffAfterReadyGetsTheDecision(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 4, fleetImage)
 	f.join()
 	server := f.serve("--commit", "ask")
@@ -153,6 +159,7 @@ func TestDeviceCutOffAfterReadyGetsTheDecision(t *testing.T) {
 
 // The server loses all it knew of a campaign. Its device waits: it is not told ABORT by anyone who does not know.
 func TestDeviceOfALostCampaignWaits(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 2, fleetImage)
 	d := f.devices[0]
 	f.join()
@@ -190,6 +197,7 @@ func TestDeviceOfALostCampaignWaits(t *testing.T) {
 
 // An agent is killed at ten moments of a campaign; then so is the server of another one. Both end as if nothing had been.
 func TestKilledAgentAndServerEndTheSame(t *testing.T) {
+	t.Parallel()
 	t.Run("agent", func(t *testing.T) {
 		f := newFleet(t, 3, fleetImage)
 		f.join()

@@ -10,6 +10,7 @@ import (
 
 // Four devices that belong to the group open the images and commit; one that does not is refused at once, and all are told why.
 func TestUpgradeOfSealedImages(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 5, fleetImage)
 	f.normsend("sign", "--key", f.path("keys/release.key"), "--product", "lamp", "--version", "2.2", "--compatible", "rev-b", "--seal",
 		"--out", f.path("fw.manifest"), f.image)

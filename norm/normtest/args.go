@@ -99,6 +99,13 @@ func (a *args) text(key, otherwise string) string {
 
 func (a *args) int(key string, otherwise int) int { return take(a, key, otherwise, strconv.Atoi) }
 
+func (a *args) uint32(key string, otherwise uint32) uint32 {
+	return take(a, key, otherwise, func(s string) (uint32, error) {
+		n, err := strconv.ParseUint(s, 10, 32)
+		return uint32(n), err
+	})
+}
+
 func (a *args) duration(key string, otherwise time.Duration) time.Duration {
 	return take(a, key, otherwise, time.ParseDuration)
 }

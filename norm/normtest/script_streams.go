@@ -21,7 +21,7 @@ func (r *runner) stream(a *args) ([]string, error) {
 		return nil, err
 	}
 	c := norm.StreamConfig{
-		Buffer: a.int("buffer", 0), FirstBlock: uint32(a.int("block", 0)), FirstOffset: uint32(a.int("offset", 0)), Push: a.has("push"),
+		Buffer: a.int("buffer", 0), FirstBlock: a.uint32("block", 0), FirstOffset: a.uint32("offset", 0), Push: a.has("push"),
 	}
 	if a.given("info") {
 		c.Info = []byte(a.text("info", ""))

@@ -84,7 +84,7 @@ func (s *Server) follow(ctx context.Context, c store.Campaign, serial int64) err
 	f.notices = notices
 	f.mu.Unlock()
 	for wave, n := range notices {
-		if int(wave) < len(f.postings) {
+		if uint64(wave) < uint64(len(f.postings)) {
 			f.postings[wave].Publish(n)
 		}
 	}
