@@ -114,8 +114,8 @@ func TestMarksAreReported(t *testing.T) {
 	if x, _ := g.last(); x.Flags&wire.CCFlagStart != 0 || wire.DecodeLoss(x.Loss) < 0.002 { // T-5.1-02
 		t.Errorf("%+v for marks", x)
 	}
-	if lost := g.Stats().Lost; lost != 0 {
-		t.Errorf("%d lost", lost)
+	if st := g.Stats(); st.Lost != 0 || st.Marked != 20 {
+		t.Errorf("%d lost, %d marked", st.Lost, st.Marked)
 	}
 }
 

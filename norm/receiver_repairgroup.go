@@ -109,6 +109,9 @@ func (r *Receiver) nackDestination(s *remote, feedback netip.AddrPort) netip.Add
 
 // arrived takes the sequence number of a message of the sender, for the count of losses and for congestion control.
 func (r *Receiver) arrived(now time.Time, s *remote, sequence wire.Sequence, d Datagram) {
+	if d.ECN == congestionExperienced {
+		r.stats.Marked++
+	}
 	l := s.repairs
 	switch elsewhere := r.cfg.RepairGroup.IsValid() && d.To == r.cfg.RepairGroup; {
 	case elsewhere:

@@ -78,6 +78,7 @@ type ReceiverStats struct {
 	Repairs         uint64 `json:"repairs"`    // NORM_DATA with NORM_FLAG_REPAIR
 	Decoded         uint64 `json:"decoded"`    // source symbols rebuilt from parity
 	Lost            uint64 `json:"lost"`       // gaps in the senders' sequence numbers
+	Marked          uint64 `json:"marked"`     // datagrams of senders with the ECN codepoint CE (RFC 3168)
 	Elsewhere       uint64 `json:"elsewhere"`  // datagrams that came by the repair group
 	RepairJoins     uint64 `json:"repair_joins"`
 	NacksSent       uint64 `json:"nacks_sent"`

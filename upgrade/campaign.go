@@ -69,6 +69,7 @@ type CampaignConfig struct {
 	StartRate     float64        // what it begins with, in bits per second. If zero, 1 Mbit/s; see [norm.RateControl]
 	MinRate       float64        // what it does not go below. If zero, a segment a second
 	MaxRate       float64        // what it does not exceed. If zero, no limit
+	ECN           bool           // marks what is sent as ECT(0) (RFC 3168), where congestion control finds the rate
 	Burst         int            // bytes sent at once. If zero, what Rate gives in 2 ms
 	SegmentSize   int            // bytes of an image in one datagram. If zero, 1400, less what Auth adds
 	FEC           fec.Params     // the code; SegmentSize is filled in. If ID and MaxBlockLen are zero, [fec.Default]

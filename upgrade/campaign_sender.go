@@ -48,7 +48,11 @@ func (c *Campaign) openConn() (err error) {
 		return err
 	}
 	s := c.frozen.Settings
-	conn, err := udp.Open(udp.Config{Group: s.Group, RepairGroup: s.Repairs, Role: udp.Sender, Interface: s.Interface, Source: s.Source, TTL: s.TTL})
+	u := udp.Config{Group: s.Group, RepairGroup: s.Repairs, Role: udp.Sender, Interface: s.Interface, Source: s.Source, TTL: s.TTL}
+	if s.ECN {
+		u.ECN = udp.ECT0
+	}
+	conn, err := udp.Open(u)
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,7 @@ type settings struct {
 	StartRate     float64       `flag:"--start-rate"`
 	MinRate       float64       `flag:"--min-rate"`
 	MaxRate       float64       `flag:"--max-rate"`
+	ECN           bool          `flag:"--ecn" json:",omitempty"`
 	Burst         int           `flag:"--burst"`
 	SegmentSize   int           `flag:"--segment-size"`
 	FEC           fec.Params    `flag:"--fec"` // without SegmentSize
@@ -73,7 +74,7 @@ func (cfg CampaignConfig) settings() (settings, error) {
 		ReadyTimeout: cfg.ReadyTimeout, Commit: cfg.Commit, MaxFailures: cfg.MaxFailures, AllowUnsigned: cfg.AllowUnsigned, Waves: cfg.Waves,
 		NotBefore: cfg.NotBefore.UTC().Truncate(time.Second), Window: cfg.Window, Spread: cfg.Spread, Hold: cfg.Hold,
 		Interface: cfg.Interface, Source: cfg.Source, TTL: cfg.TTL, Rate: cfg.Rate, Burst: cfg.Burst, SegmentSize: cfg.SegmentSize,
-		AutoRate: cfg.AutoRate, StartRate: cfg.StartRate, MinRate: cfg.MinRate, MaxRate: cfg.MaxRate,
+		AutoRate: cfg.AutoRate, StartRate: cfg.StartRate, MinRate: cfg.MinRate, MaxRate: cfg.MaxRate, ECN: cfg.ECN,
 		FEC: cfg.FEC, AutoParity: cfg.AutoParity, GRTT: cfg.GRTT, BackoffFactor: cfg.BackoffFactor, GroupSize: cfg.GroupSize,
 		Listen: cfg.Listen, Advertise: cfg.Advertise, Auth: cfg.Auth, SAP: cfg.SAP, SegmentHashes: cfg.SegmentHashes, SealDevices: cfg.SealDevices,
 	}
@@ -116,6 +117,8 @@ func (s settings) resolve() (settings, error) {
 		return s, errors.New("--rate, --burst, --grtt, --group-size and --segment-size cannot be negative")
 	case s.Rate != 0 && (s.StartRate != 0 || s.MinRate != 0 || s.MaxRate != 0):
 		return s, errors.New("--start-rate, --min-rate and --max-rate go with --rate auto")
+	case s.Rate != 0 && s.ECN:
+		return s, errors.New("--ecn goes with --rate auto: a fixed rate does not give way to marks")
 	case s.AutoRate && s.Rate != 0:
 		return s, errors.New("--rate is either auto or a number")
 	}

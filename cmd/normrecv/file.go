@@ -50,6 +50,7 @@ once, unless --linger lets it stay for a sender that wants its files acknowledge
 	fs.BoolVar(&f.unicast, "unicast-feedback", false, "send requests to the sender itself, not to the group; what source-specific groups and hosts get anyhow")
 	fs.BoolVar(&f.silent, "silent", false, "send nothing, as where there is no way back: what the sender's --parity-auto cannot mend is given up")
 	fs.Var(&f.maxRate, "max-rate", "be ready for this rate: the kernel's queue is to hold what arrives in 50 ms")
+	fs.Var(&f.minRate, "min-rate", "leave when the sender's congestion control finds for 30 s that our path bears less, as it would hold up the others")
 	fs.StringVar(&f.join, "join", "all", "what to ask for of what was sent before: all, the current object and later ones (object), or only what comes (current)")
 	fs.StringVar(&f.dialect, "dialect", "auto", "whose reading of the code: auto, rfc, nrl, or mdp for old senders by NRL")
 	fs.StringVar(&f.authKey, "auth-key", "", "accept only packets authenticated by the group key in this `file`")
@@ -68,7 +69,7 @@ type fileReceiver struct {
 	timeout, linger                  time.Duration
 	nodeID                           uint32
 	json, unicast, silent            bool
-	maxRate                          cli.BitRate
+	maxRate, minRate                 cli.BitRate
 	trace                            cli.Trace
 
 	events   *cli.Events
@@ -155,7 +156,7 @@ func (f *fileReceiver) advice(group netip.AddrPort) string {
 }
 
 func (f *fileReceiver) config() (c norm.ReceiverConfig, err error) {
-	c = norm.ReceiverConfig{Node: norm.NodeID(f.nodeID), Silent: f.silent}
+	c = norm.ReceiverConfig{Node: norm.NodeID(f.nodeID), Silent: f.silent, MinRate: float64(f.minRate)}
 	if f.unicast {
 		c.Feedback = norm.FeedbackUnicast
 	}

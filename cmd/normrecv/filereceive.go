@@ -132,6 +132,8 @@ func (f *fileReceiver) handle(ctx context.Context, s *session.Session, e norm.Ev
 		}
 		f.progress.Line("an object of sender %d was given up: %v", e.Sender, e.Err)
 		f.events.Emit("aborted", cli.Fields{"sender": e.Sender, "reason": e.Err.Error()})
+	case norm.TooSlow:
+		return fmt.Errorf("our path to sender %d has borne less than --min-rate %v for long", e.Sender, &f.minRate)
 	case norm.NodeCollision:
 		f.progress.Line("another node uses our node id %d; give each its own by --node-id", e.Node)
 	}

@@ -17,8 +17,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// reportEvery is the time between two reports of progress.
-const reportEvery = 500 * time.Millisecond
+const (
+	reportEvery = 500 * time.Millisecond // between two reports of progress
+	flushEvery  = time.Second            // between series of FLUSH while it lingers, for receivers that come late
+)
 
 func fileCommand(w cli.World) *cobra.Command {
 	f := fileSender{world: w}
@@ -47,6 +49,9 @@ acknowledgment of each file, prints who gave it and who did not, and ends with s
 	fs.StringVar(&f.authKey, "auth-key", "", "authenticate packets by the group key in this `file` (keygen --role group); receivers need it too")
 	fs.DurationVar(&f.linger, "linger", 10*time.Second, "stay this long for receivers that still miss something")
 	fs.StringSliceVar(&f.ack, "ack", nil, "ask these `nodes` (their NORM node ids, separated by commas) to acknowledge each file")
+	fs.StringSliceVar(&f.transport.potential, "plr", nil, "with --rate auto: ask these `nodes`, which are behind slow paths, for feedback at once and always, 16 of them at most")
+	fs.BoolVar(&f.transport.withhold, "withhold", false, "with --rate auto: send nothing but probes until a receiver answers, and whenever none does any more")
+	fs.DurationVar(&f.transport.patience, "patience", 0, "with --min-rate: do not reckon with receivers that have borne less for so long; 0 always does")
 	fs.BoolVar(&f.json, "json", false, "print one JSON event per line to stdout")
 	f.trace.Register(c)
 	c.MarkFlagRequired("group")
@@ -89,13 +94,13 @@ func (f *fileSender) run(ctx context.Context, paths []string) (err error) {
 	if f.waiting, err = findFiles(paths); err != nil {
 		return cli.Usage(err)
 	}
-	if f.acks.nodes, err = parseNodes(f.ack); err != nil {
+	if f.acks.nodes, err = parseNodes("--ack", f.ack); err != nil {
 		return cli.Usage(err)
 	}
 	for _, o := range f.waiting {
 		f.total += o.size
 	}
-	conn, err := f.link.open()
+	conn, err := f.link.open(f.transport.ecn)
 	if err != nil {
 		return cli.Usage(err)
 	}
@@ -141,7 +146,9 @@ func (f *fileSender) drive(ctx context.Context, s *session.Session) error {
 	if err := f.fill(ctx, s); err != nil {
 		return err
 	}
-	var quiet time.Time // since when nobody asks; zero: not everything was sent
+	var quiet time.Time   // since when nobody asks; zero: not everything was sent
+	var flushed time.Time // when the last series of FLUSH was over; zero: one is under way
+	var heard uint64      // the activity until then
 	ending := false
 	for tick := time.Now().Add(reportEvery); ; {
 		if now := time.Now(); !now.Before(tick) {
@@ -153,9 +160,16 @@ func (f *fileSender) drive(ctx context.Context, s *session.Session) error {
 			if asked && !quiet.IsZero() {
 				quiet = now
 			}
-			if !ending && !f.acks.pending() && !quiet.IsZero() && now.Sub(quiet) >= f.linger {
+			switch {
+			case ending || f.acks.pending() || quiet.IsZero():
+			case now.Sub(quiet) >= f.linger:
 				ending = true
 				if err := s.End(ctx); err != nil {
+					return err
+				}
+			case !flushed.IsZero() && now.Sub(flushed) >= flushEvery:
+				flushed = time.Time{}
+				if err := s.Flush(ctx); err != nil {
 					return err
 				}
 			}
@@ -190,9 +204,11 @@ func (f *fileSender) drive(ctx context.Context, s *session.Session) error {
 				return fmt.Errorf("reading what is sent: %w", e.Err)
 			}
 		case norm.Flushed:
-			if len(f.waiting) == 0 {
-				quiet = time.Now()
+			flushed = time.Now()
+			if len(f.waiting) == 0 && (quiet.IsZero() || f.activity != heard) {
+				quiet = flushed
 			}
+			heard = f.activity
 		case norm.Ended:
 			return f.finish(ctx, s)
 		case norm.NodeCollision:

@@ -30,13 +30,13 @@ type sentFile struct {
 	name   string
 }
 
-// parseNodes reads the node ids of --ack.
-func parseNodes(ids []string) (nodes []norm.NodeID, err error) {
+// parseNodes reads the node ids of a flag.
+func parseNodes(flag string, ids []string) (nodes []norm.NodeID, err error) {
 	for _, s := range ids {
 		id, err := strconv.ParseUint(strings.TrimSpace(s), 0, 32)
 		if err != nil || id == 0 || id == math.MaxUint32 {
-			return nil, fmt.Errorf("--ack: %q is no node id; want what receivers have by normrecv --node-id, 1 to %d, separated by commas",
-				s, uint32(math.MaxUint32-1))
+			return nil, fmt.Errorf("%s: %q is no node id; want what receivers have by normrecv --node-id, 1 to %d, separated by commas",
+				flag, s, uint32(math.MaxUint32-1))
 		}
 		if !slices.Contains(nodes, norm.NodeID(id)) {
 			nodes = append(nodes, norm.NodeID(id))

@@ -32,7 +32,7 @@ func (l *linkFlags) register(c *cobra.Command) {
 	fs.IntVar(&l.ttl, "ttl", 1, "how many routers may pass it on; 0 stays on this host")
 }
 
-func (l *linkFlags) open() (*udp.Conn, error) {
+func (l *linkFlags) open(ecn bool) (*udp.Conn, error) {
 	group, err := udp.ParseGroup(l.group)
 	if err != nil {
 		return nil, err
@@ -45,7 +45,11 @@ func (l *linkFlags) open() (*udp.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return udp.Open(udp.Config{Group: group, RepairGroup: repairs, Role: udp.Sender, Interface: l.ifi, TTL: ttl, DSCP: l.dscp})
+	c := udp.Config{Group: group, RepairGroup: repairs, Role: udp.Sender, Interface: l.ifi, TTL: ttl, DSCP: l.dscp}
+	if ecn {
+		c.ECN = udp.ECT0
+	}
+	return udp.Open(c)
 }
 
 // hops returns the TTL as package udp knows it.
@@ -73,6 +77,10 @@ type transportFlags struct {
 	startRate   cli.BitRate
 	minRate     cli.BitRate
 	maxRate     cli.BitRate
+	potential   []string
+	withhold    bool
+	patience    time.Duration
+	ecn         bool
 	burst       cli.Size
 	segmentSize int
 	fec         string
@@ -92,6 +100,7 @@ func (t *transportFlags) register(c *cobra.Command) {
 	fs.Var(&t.startRate, "start-rate", "with --rate auto: begin with this rate, which all paths should bear (default 1M)")
 	fs.Var(&t.minRate, "min-rate", "with --rate auto: never below this (default a segment a second)")
 	fs.Var(&t.maxRate, "max-rate", "with --rate auto: never above this")
+	fs.BoolVar(&t.ecn, "ecn", false, "with --rate auto: mark datagrams as ECT(0), for routers that mark in place of dropping; receivers must see marks, which those on Windows do not")
 	fs.Var(&t.burst, "burst", "bytes that may leave at once; 0 is what the rate gives in 2 ms, at least a datagram")
 	fs.IntVar(&t.segmentSize, "segment-size", 1400, "bytes of content in a datagram")
 	fs.StringVar(&t.fec, "fec", fec.Default().String(), "code: rs8:K,P (K source and P parity segments a block), rs16:K,P for longer blocks, rs8-129:K,P, none")
@@ -111,7 +120,14 @@ func (t *transportFlags) config(group netip.AddrPort) (norm.SenderConfig, error)
 	}
 	if t.rate.auto {
 		c.Rate = 0
-		c.Control = &norm.RateControl{StartRate: float64(t.startRate), MinRate: float64(t.minRate), MaxRate: float64(t.maxRate)}
+		c.Control = &norm.RateControl{
+			StartRate: float64(t.startRate), MinRate: float64(t.minRate), MaxRate: float64(t.maxRate),
+			Patience: t.patience, Withhold: t.withhold,
+		}
+		var err error
+		if c.Control.Potential, err = parseNodes("--plr", t.potential); err != nil {
+			return c, err
+		}
 	}
 	if err := t.checkRate(); err != nil {
 		return c, err
@@ -145,10 +161,19 @@ func (t *transportFlags) backoffFactor() int {
 	return t.backoff
 }
 
-// checkRate refuses bounds of a rate that is fixed.
+// checkRate refuses what is for congestion control where the rate is fixed.
 func (t *transportFlags) checkRate() error {
-	if !t.rate.auto && (t.startRate != 0 || t.minRate != 0 || t.maxRate != 0) {
+	switch {
+	case t.patience != 0 && t.minRate == 0:
+		return errors.New("--patience goes with --min-rate, below which it ends")
+	case t.rate.auto:
+		return nil
+	case len(t.potential) > 0 || t.withhold:
+		return errors.New("--plr and --withhold go with --rate auto")
+	case t.startRate != 0 || t.minRate != 0 || t.maxRate != 0:
 		return errors.New("--start-rate, --min-rate and --max-rate go with --rate auto")
+	case t.ecn:
+		return errors.New("--ecn goes with --rate auto: a fixed rate does not give way to marks")
 	}
 	return nil
 }
@@ -221,6 +246,7 @@ func describeRate(auto bool, bitsPerSecond float64) string {
 var fieldFlags = map[string]string{
 	"Node": "--node-id", "SegmentSize": "--segment-size", "AutoParity": "--parity-auto", "Rate": "--rate", "Burst": "--burst",
 	"StartRate": "--start-rate", "MinRate": "--min-rate", "MaxRate": "--max-rate",
+	"Potential": "--plr", "Patience": "--patience",
 	"RepairGroup": "--repair-group", "GRTT": "--grtt", "BackoffFactor": "--backoff", "GroupSize": "--group-size", "FEC": "--fec",
 }
 

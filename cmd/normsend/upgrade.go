@@ -208,6 +208,7 @@ func (u *upgrader) resolveLink(given func(string) bool) (err error) {
 		}
 	}
 	cfg.StartRate, cfg.MinRate, cfg.MaxRate = float64(t.startRate), float64(t.minRate), float64(t.maxRate)
+	cfg.ECN = t.ecn
 	if given("segment-size") {
 		cfg.SegmentSize = t.segmentSize
 	}

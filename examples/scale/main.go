@@ -4,6 +4,7 @@
 //	go run ./examples/scale
 //	go run ./examples/scale -receivers 100000 -size 2MB -loss independent:1%
 //	go run ./examples/scale -suite event -results results.jsonl
+//	go run ./examples/scale -suite event -row 7
 //	go run ./examples/scale -results results.jsonl -tables -plots docs/images
 package main
 
@@ -34,6 +35,7 @@ func main() {
 	flag.BoolVar(&cfg.Record, "sender", false, "measure the sender by itself, too")
 	flag.Uint64Var(&cfg.Seed, "seed", 1, "of all that is random")
 	suite := flag.String("suite", "", "run one of "+scale.SuiteNames()+" instead")
+	number := flag.Int("row", 0, "of the suite only the session of this `number`, from 1 on, in the order of docs/scale/results.jsonl")
 	results := flag.String("results", "", "add results to this `file`; with -tables and -plots, read them from it")
 	tables := flag.Bool("tables", false, "print the tables of docs/scale.md")
 	plots := flag.String("plots", "", "draw the plots of docs/scale.md into this `directory`")
@@ -51,10 +53,12 @@ func main() {
 	switch {
 	case flag.NArg() > 0:
 		err = fmt.Errorf("%w: %q: everything is said by flags, see -help", scale.ErrConfig, flag.Args())
+	case *number != 0 && *suite == "":
+		err = fmt.Errorf("%w: -row %d: name its -suite", scale.ErrConfig, *number)
 	case *tables || *plots != "":
 		err = scale.Publish(os.Stdout, *results, *tables, *plots)
 	case *suite != "":
-		err = scale.RunSuite(*suite, show)
+		err = scale.RunSuite(*suite, *number, show)
 	default:
 		var row scale.Row
 		if row, err = scale.RunRow("", cfg); err == nil {

@@ -66,6 +66,43 @@ func TestCongestionControlFindsTheRate(t *testing.T) {
 	}
 }
 
+// TestMarksInPlaceOfLosses sends a file by --rate auto and --ecn to where nothing limits it but marks beyond 16 Mbit/s: the
+// sender gives way to them, so that nothing is lost. The mark is set by nftables, as not every kernel has queues that mark.
+func TestMarksInPlaceOfLosses(t *testing.T) {
+	netns.Require(t)
+	const marking, size = 16e6, 8_000_000
+	for _, group := range []string{"239.77.1.10:6003", "[ff15::77:1:10]:6003"} {
+		t.Run(group, func(t *testing.T) {
+			t.Parallel()
+			net := netns.New(t, 2)
+			net.Host(1).MarkBeyond(marking)
+			path := filepath.Join(t.TempDir(), "image.bin")
+			sum := writeImage(t, path, size, 9)
+			receiver := start(t, net.Host(1), "normrecv", "file", "--group", group, "--interface", netns.Interface, "--out", t.TempDir(), "--count", "1")
+			receiver.awaitEvent("listening")
+			sender := start(t, net.Host(0), "normsend", "file", "--group", group, "--interface", netns.Interface, "--ecn", "--dscp", "10",
+				"--start-rate", "4M", "--grtt", "20ms", "--group-size", "1", "--linger", "100ms", path)
+			if status := receiver.exit(); status != 0 {
+				t.Errorf("the receiver ended with status %d", status)
+			}
+			complete, st := receiver.awaitEvent("complete"), receiver.awaitEvent("stats")["receiver"].(map[string]any)
+			t.Logf("%.1f s, %v of %v datagrams marked, %v lost", complete["seconds"], st["marked"], st["datagrams"], st["lost"])
+			if complete["sha256"] != sum || st["marked"] == 0. || st["lost"] != 0. {
+				t.Errorf("SHA-256 %v, want %v; %v datagrams marked, want some; %v lost, want none", complete["sha256"], sum, st["marked"], st["lost"])
+			}
+			least := 1e12 // of the second half
+			for _, e := range sender.all("progress") {
+				if sent := e["bytes"].(float64); sent > size/2 && sent < size {
+					least = min(least, e["rate"].(float64))
+				}
+			}
+			if t.Logf("the rate fell to %.1f Mbit/s", least/1e6); least > 1.5*marking {
+				t.Errorf("the rate never fell below %.1f Mbit/s, which is marked", least/1e6)
+			}
+		})
+	}
+}
+
 // load returns how many processes have been running or waiting to, on average of the last minute, for each CPU.
 func load(t *testing.T) (average float64) {
 	t.Helper()

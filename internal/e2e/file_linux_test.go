@@ -161,6 +161,26 @@ func TestReceiverJoinsHalfway(t *testing.T) {
 	x.describe(sender)
 }
 
+// TestReceiverComesWhileTheSenderLingers: all is sent, nobody was there, and the FLUSHes behind it are over.
+func TestReceiverComesWhileTheSenderLingers(t *testing.T) {
+	netns.Require(t)
+	net, path, out := netns.New(t, 2), filepath.Join(t.TempDir(), "image.bin"), t.TempDir()
+	sum := writeImage(t, path, 100_000, 3)
+	args := []string{"file", "--group", "239.77.1.11:6003", "--interface", netns.Interface}
+	sender := start(t, net.Host(0), "normsend", append(args, "--rate", "50M", "--grtt", "5ms", "--linger", "30s", path)...)
+	reports := 3 // 0.5 s from one to the next; the FLUSHes take 0.2 s
+	sender.await("three reports", func(e event) bool {
+		if e.kind() == "progress" {
+			reports--
+		}
+		return reports == 0
+	})
+	receiver := start(t, net.Host(1), "normrecv", append(args, "--out", out, "--count", "1")...)
+	if e := receiver.awaitEvent("complete"); e["sha256"] != sum {
+		t.Errorf("SHA-256 %v, want %v", e["sha256"], sum)
+	}
+}
+
 func TestSenderIsKilledAndRestarted(t *testing.T) {
 	t.Parallel()
 	for what, args := range map[string][]string{

@@ -1,7 +1,7 @@
 // Fanout runs real receivers on this machine, over loopback, and prints what they cost the sender: processes of normrecv in one
 // NORM session, and clients of an HTTP and a TFTP server beside it. docs/scale.md has the results, and what they mean.
 //
-//	go run ./internal/fanout -processes 1,10,100,500
+//	go run ./internal/fanout -processes 1,10,100,500 -deliveries 25000
 //	go run ./internal/fanout -clients 10,100,1000 -size 1MiB
 package main
 
@@ -31,11 +31,12 @@ func main() {
 	clients := flag.String("clients", "", "compare HTTP, TFTP and NORM for each `number` of clients")
 	size := cli.Size(8e6)
 	flag.Var(&size, "size", "of the file, in `bytes`")
+	deliveries := flag.Int("deliveries", 60_000, "`datagrams` a second that all receivers together are to take, by which the rate is chosen")
 	dir := flag.String("dir", os.TempDir(), "`directory` for what receivers write: as many files as there are receivers")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	exit(run(ctx, *processes, *clients, int(size), *dir))
+	exit(run(ctx, *processes, *clients, int(size), *deliveries, *dir))
 }
 
 func exit(err error) {
@@ -46,7 +47,7 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-func run(ctx context.Context, processes, clients string, size int, dir string) error {
+func run(ctx context.Context, processes, clients string, size, deliveries int, dir string) error {
 	sessions, err := numbers(processes)
 	if err != nil {
 		return err
@@ -55,14 +56,14 @@ func run(ctx context.Context, processes, clients string, size int, dir string) e
 	if err != nil {
 		return err
 	}
-	if len(sessions)+len(compared) == 0 || size < 1 {
-		return errors.New("want -processes or -clients, and a -size; see -help")
+	if len(sessions)+len(compared) == 0 || size < 1 || deliveries < 1 {
+		return errors.New("want -processes or -clients, a -size and -deliveries; see -help")
 	}
 	if dir, err = os.MkdirTemp(dir, "fanout-*"); err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	b := bench{dir: dir, image: filepath.Join(dir, "image.bin")}
+	b := bench{dir: dir, deliveries: deliveries, image: filepath.Join(dir, "image.bin")}
 	if err := b.prepare(ctx, ".", size); err != nil {
 		return err
 	}
@@ -127,6 +128,7 @@ type result struct {
 type bench struct {
 	dir, image, sum string
 	content         []byte
+	deliveries      int // datagrams a second that all receivers of a session together are to take
 }
 
 // prepare builds the commands of the module at root, and makes the image.

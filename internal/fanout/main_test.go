@@ -16,7 +16,7 @@ func TestMain(m *testing.M) {
 func testBench(t *testing.T, size int) *bench {
 	t.Helper()
 	dir := t.TempDir()
-	b := &bench{dir: dir, image: filepath.Join(dir, "image.bin")}
+	b := &bench{dir: dir, deliveries: 60_000, image: filepath.Join(dir, "image.bin")}
 	if err := b.prepare(t.Context(), filepath.Join("..", ".."), size); err != nil {
 		t.Fatal(err)
 	}

@@ -15,10 +15,9 @@ import (
 )
 
 const (
-	deliveries = 60_000 // datagrams that all receivers together take in a second: the rate of a session is made to fit
-	mostRate   = 40e6   // bits per second
-	segment    = 1400   // bytes, as normsend has it
-	patience   = 4 * time.Minute
+	mostRate = 40e6 // bits per second
+	segment  = 1400 // bytes, as normsend has it
+	patience = 4 * time.Minute
 )
 
 // A crew is goroutines that end together when one of them fails, or the time is out.
@@ -70,7 +69,7 @@ func (b *bench) session(ctx context.Context, n int) (r result, err error) {
 		return r, err
 	}
 	group := fmt.Sprintf("239.255.%d.%d:%d", port>>8, max(1, port&0xff), port)
-	r.rate = min(mostRate, deliveries*segment*8/float64(n))
+	r.rate = min(mostRate, float64(b.deliveries)*segment*8/float64(n))
 	listening, verified := make(chan struct{}, n), make(chan bool, n)
 	for i := range n {
 		all.Go(func() error { return b.receive(ctx, group, strconv.Itoa(i), listening, verified) })

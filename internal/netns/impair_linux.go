@@ -82,6 +82,25 @@ func (h *Host) Lost() int {
 	return 0 // a Loss of nothing counts nothing
 }
 
+// MarkBeyond marks what arrives at the host beyond a rate, in bits per second of IP packets, with the ECN codepoint CE where it
+// is ECT(0), as a router does whose queue grows (RFC 3168): a token bucket of 50 ms stands for the queue.
+func (h *Host) MarkBeyond(bitsPerSecond int64) {
+	h.t.Helper()
+	var rules strings.Builder
+	for _, family := range []string{"ip", "ip6"} {
+		fmt.Fprintf(&rules, "iifname %q %s ecn ect0 limit rate over %d bytes/second burst %d bytes %[2]s ecn set ce\n",
+			Interface, family, bitsPerSecond/8, bitsPerSecond/8/20)
+	}
+	must(h.t, fmt.Sprintf(`
+table inet mcastmark {
+	chain ingress {
+		type filter hook prerouting priority raw
+		%s
+	}
+}
+`, rules.String()), "ip", "netns", "exec", h.ns, "nft", "-f", "-")
+}
+
 // LimitSend limits what the host sends to a rate in bits per second, Ethernet
 // headers included. Up to 50 ms of it are queued.
 func (h *Host) LimitSend(bitsPerSecond int64) {

@@ -56,7 +56,7 @@
 //	allow                  ends all drop
 //	send KEY=…             enqueues an object. Keys: from size, or data (in segments), kind info object (the id it must get)
 //	                       lose=BLOCK:SYMBOL@HOST,…;info@HOST,… (the first transmission); words pinned, repair-only
-//	cancel object=N        end                    rate BPS            as the methods of a Sender; from=NAME if it is not s
+//	cancel object=N   flush   end   rate BPS      as the methods of a Sender; from=NAME if it is not s
 //	expect R object=N KEY=…           Receiver.Expect; keys size, or data, kind, from; word info
 //	present R object=N range=OFFSET+LENGTH        Receiver.Present
 //	reject R object=N range=OFFSET+LENGTH         Receiver.RejectRange

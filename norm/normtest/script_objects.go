@@ -11,6 +11,7 @@ import (
 var objectCommands = map[string]command{
 	"send":    (*runner).send,
 	"cancel":  (*runner).cancel,
+	"flush":   (*runner).flush,
 	"end":     (*runner).end,
 	"rate":    (*runner).rate,
 	"expect":  (*runner).expect,
@@ -87,6 +88,14 @@ func (r *runner) cancel(a *args) ([]string, error) {
 		return nil, err
 	}
 	s.Host.Do(func(now time.Time) { err = s.Core.Cancel(now, h) })
+	return nil, err
+}
+
+func (r *runner) flush(a *args) ([]string, error) {
+	s, err := r.sender(a)
+	if err == nil {
+		s.Host.Do(func(now time.Time) { s.Core.Flush(now) })
+	}
 	return nil, err
 }
 

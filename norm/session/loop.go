@@ -48,7 +48,7 @@ func (s *Session) loop() {
 		select {
 		case msgs := <-datagrams:
 			s.handle(msgs)
-			if !poll.start(len(msgs)) {
+			if !poll.start(time.Now(), len(msgs)) {
 				s.resume(used)
 			}
 		case j := <-s.files.done:

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"time"
 )
@@ -32,6 +33,11 @@ const (
 	DefaultReadBuffer  = 2 << 20
 	DefaultWriteBuffer = 1 << 20
 )
+
+// ECT0 is the codepoint ECT(0) for Config.ECN, by which routers may mark
+// datagrams in place of dropping them. It is for a sender that gives way to
+// marks, to receivers that see them.
+const ECT0 = 2
 
 // stall is for how long a receiver may not get to read: several processes take turns on a processor, or a disk is slow.
 const stall = 50 * time.Millisecond
@@ -85,7 +91,7 @@ type Config struct {
 	DSCP int
 
 	// ECN is the ECN codepoint of what is sent (RFC 3168): 0 is Not-ECT, 1
-	// ECT(1), 2 ECT(0).
+	// ECT(1), 2 is ECT0. Windows lets no program choose one.
 	ECN int
 
 	// ReadBuffer and WriteBuffer are the sizes of the kernel's queues in
@@ -248,6 +254,8 @@ func (r *resolved) checkNumbers() error {
 		return fmt.Errorf("DSCP %d is not within 0 to 63", r.DSCP)
 	case r.ECN < 0 || r.ECN > 3:
 		return fmt.Errorf("ECN %d is not within 0 to 3", r.ECN)
+	case r.ECN != 0 && runtime.GOOS == "windows":
+		return errors.New("ECN cannot be marked on Windows")
 	case r.ReadBuffer < 0 || r.WriteBuffer < 0:
 		return errors.New("a buffer size is negative")
 	case r.ReadBuffer > math.MaxInt32 || r.WriteBuffer > math.MaxInt32:

@@ -74,6 +74,7 @@ func Check(c store.CampaignSettings) error {
 	want(t.Rate >= 0 && t.Burst >= 0 && t.SegmentSize >= 0 && t.GRTT >= 0 && t.GroupSize >= 0,
 		"transport: rate, burst, segment_size, grtt and group_size cannot be negative")
 	want(t.Rate == 0 || t.StartRate == 0 && t.MinRate == 0 && t.MaxRate == 0, "transport: start_rate, min_rate and max_rate go without rate, as congestion control sets it")
+	want(t.Rate == 0 || !t.ECN, "transport: ecn goes without rate, as a fixed rate does not give way to marks")
 	if t.FEC != "" {
 		_, err := fec.ParseSpec(t.FEC)
 		want(err == nil, "transport.fec %.70q: %v", t.FEC, err)

@@ -294,7 +294,7 @@ func (s *Server) campaignConfig(ctx context.Context, c store.Campaign, l *lead, 
 	cfg.Group, cfg.Interface, cfg.Source, cfg.TTL = l.start.Group, l.demand.iface, tr.Source, cmp.Or(tr.TTL, s.cfg.TTL)
 	cfg.RepairGroup = tr.RepairGroup
 	cfg.Rate, cfg.StartRate, cfg.MinRate, cfg.MaxRate = tr.Rate, tr.StartRate, tr.MinRate, tr.MaxRate
-	cfg.Burst, cfg.SegmentSize = tr.Burst, tr.SegmentSize
+	cfg.ECN, cfg.Burst, cfg.SegmentSize = tr.ECN, tr.Burst, tr.SegmentSize
 	cfg.AutoParity, cfg.GRTT, cfg.BackoffFactor = tr.AutoParity, tr.GRTT, tr.BackoffFactor
 	cfg.GroupSize, cfg.Auth = cmp.Or(tr.GroupSize, len(cfg.Targets)), tr.Auth
 	cfg.SegmentHashes = tr.SegmentHashes

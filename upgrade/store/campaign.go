@@ -54,6 +54,7 @@ type Transport struct {
 	StartRate     float64        `json:"start_rate,omitempty"`
 	MinRate       float64        `json:"min_rate,omitempty"`
 	MaxRate       float64        `json:"max_rate,omitempty"`
+	ECN           bool           `json:"ecn,omitempty"` // where there is no Rate
 	Burst         int            `json:"burst,omitempty"`
 	SegmentSize   int            `json:"segment_size,omitempty"`
 	FEC           string         `json:"fec,omitempty"` // as for --fec: rs8:128,127

@@ -51,6 +51,10 @@ type Report struct {
 	W    io.Writer
 	Seed uint64
 
+	Receivers int     // if not zero, only the rows of groups of this size
+	Loss      float64 // if not zero, only the rows of this loss
+	Rows      int     // that were written
+
 	lossless map[fec.Params]Result
 }
 
@@ -81,9 +85,15 @@ func (r *Report) row(c Case, cells ...string) (Result, error) {
 	if err != nil {
 		return got, err
 	}
+	r.Rows++
 	_, err = fmt.Fprintf(r.W, "| %s | %.4f | %.4f | %.4f | %.2f | %.1f | %.2f |\n", strings.Join(cells, " | "),
 		bytes, got.Segments(), got.Least(), float64(got.Sender.Parity)/float64(got.Blocks), got.NacksPerCycle(), float64(got.Nacks)/float64(got.Blocks))
 	return got, err
+}
+
+// leavesOut reports whether the rows of so many receivers and this loss are not asked for.
+func (r *Report) leavesOut(n int, p float64) bool {
+	return r.Receivers != 0 && n != r.Receivers || r.Loss != 0 && p != r.Loss
 }
 
 const columns = " Bytes | Segments | Least | Unasked | NACKs per event | NACKs per block |\n"
@@ -108,7 +118,7 @@ func (r *Report) Modes(svg io.Writer) error {
 	for _, n := range groups {
 		for _, p := range losses {
 			for _, m := range Modes() {
-				if n > 100 && (m.Code.MaxParity == 0 || m.AutoParity > 0 || p == 0.001 || p == 0.1) {
+				if r.leavesOut(n, p) || n > 100 && (m.Code.MaxParity == 0 || m.AutoParity > 0 || p == 0.001 || p == 0.1) {
 					continue // these take long, and tell nothing new
 				}
 				got, err := r.row(Case{Code: m.Code, AutoParity: m.AutoParity, Receivers: n, Loss: p}, fmt.Sprint(n), percent(p), m.Name)
@@ -134,7 +144,7 @@ func (r *Report) Codes() error {
 	for _, n := range groups {
 		for _, p := range []float64{0.01, 0.05, 0.2} {
 			for _, name := range codes {
-				if n > 100 && p != 0.05 {
+				if r.leavesOut(n, p) || n > 100 && p != 0.05 {
 					continue
 				}
 				code, err := fec.ParseSpec(name)

@@ -190,7 +190,7 @@ func TestConfigRefusesWhatCannotWork(t *testing.T) {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
-	if err := RunSuite("none", nil); !errors.Is(err, ErrConfig) {
+	if err := RunSuite("none", 0, nil); !errors.Is(err, ErrConfig) {
 		t.Error(err)
 	}
 	c := base(10, 4, 10, Loss{LossIndependent, 0.2}, false)

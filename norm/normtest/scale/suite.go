@@ -119,11 +119,14 @@ func largeSuite() []Config {
 	return []Config{
 		base(n, 4, n, one, false),
 		base(n, 4, n, Loss{LossIndependent, 0.001}, false),
+		base(n, 4, n, Loss{LossIndependent, 0.05}, false),
+		base(n, 4, n, Loss{LossIndependent, 0.2}, false),
 		base(n, 4, n, Loss{LossGroup, 0.01}, false),
 		base(n, 4, n, Loss{LossTree, 0.01}, false),
 		base(n, 4, n, Loss{LossBurst, 0.01}, false),
 		base(n, 2, n, one, false),
 		base(n, 6, n, one, false),
+		base(n, 4, n/100, one, false),
 		base(n, 4, n*100, one, false),
 		base(n, 4, n, one, true),
 	}
@@ -139,11 +142,16 @@ func senderSuite() (configs []Config) {
 	return configs
 }
 
-// RunSuite runs the sessions of a suite in order, and gives done the row of each.
-func RunSuite(name string, done func(Row) error) error {
+// RunSuite runs the sessions of a suite in order, or the one of that number, counted from 1, and gives done the row of each.
+func RunSuite(name string, number int, done func(Row) error) error {
 	configs, ok := Suites[name]
-	if !ok {
+	switch {
+	case !ok:
 		return fmt.Errorf("%w: suite %q: want one of %s", ErrConfig, name, SuiteNames())
+	case number < 0 || number > len(configs):
+		return fmt.Errorf("%w: row %d: suite %s has 1 to %d", ErrConfig, number, name, len(configs))
+	case number > 0:
+		configs = configs[number-1 : number]
 	}
 	for _, c := range configs {
 		row, err := RunRow(name, c)

@@ -1261,6 +1261,9 @@ type Transport struct {
 	// Burst bytes
 	Burst int `json:"burst,omitempty,omitzero"`
 
+	// Ecn without rate: mark what is sent as ECT(0), for routers that mark in place of dropping
+	Ecn bool `json:"ecn,omitempty,omitzero"`
+
 	// Fec as for --fec: rs8:128,127
 	Fec string `json:"fec,omitempty,omitzero"`
 
