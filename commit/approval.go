@@ -128,10 +128,7 @@ func (c *Coordinator) Agree(now time.Time, signed []byte) error {
 
 // openApproval returns an approval of this campaign by somebody who is asked.
 func (c *Coordinator) openApproval(signed []byte) (Approval, error) {
-	var keys []manifest.PublicKey
-	for _, by := range c.plan.Approvers {
-		keys = append(keys, by.Keys...)
-	}
+	keys := c.asked()
 	if len(keys) == 0 {
 		return Approval{}, fmt.Errorf("%w: neither the release nor a root document asks for approvals", ErrUnknown)
 	}
@@ -153,7 +150,7 @@ func (c *Coordinator) openApproval(signed []byte) (Approval, error) {
 
 // approvalOf returns what is to be agreed to.
 func (c *Coordinator) approvalOf(wave uint32) Approval {
-	return Approval{Round{c.plan.Campaign, wave, c.plan.Manifest}, TargetsDigest(c.plan.Targets)}
+	return Approval{Round{c.plan.Campaign, wave, c.plan.Manifest}, c.targetsDigest()}
 }
 
 // agreed reports whether there is an approval by a key. Each was verified before it came to be there.
@@ -162,6 +159,24 @@ func (w *wave) agreed(id manifest.KeyID) bool {
 		by, ok := manifest.SignerID(signed)
 		return ok && by == id
 	})
+}
+
+// asked returns whose approvals count; who is on two lists is there twice.
+func (c *Coordinator) asked() (keys []manifest.PublicKey) {
+	for _, by := range c.plan.Approvers {
+		keys = append(keys, by.Keys...)
+	}
+	return keys
+}
+
+// approvers returns who has agreed to a wave.
+func (c *Coordinator) approvers(wave uint32) (keys []manifest.PublicKey) {
+	for _, key := range c.asked() {
+		if c.waves[wave].agreed(key.ID()) && !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // missingApprovals returns how many more people have to agree to a wave, at least.

@@ -1,6 +1,7 @@
 package commit_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/multicast-upgrade/tool/commit"
@@ -42,8 +43,12 @@ func TestApprovers(t *testing.T) {
 	must(t, receive(t, c, at(4), ready("d2", 1)))
 	c = openCoordinator(t, log)
 	wantVerdict(t, c, at(5), commit.Undecided)
-	if w := c.Status().Waves[0]; w.MissingApprovals != 1 || !w.Asking {
+	s := c.Status()
+	if w := s.Waves[0]; w.MissingApprovals != 1 || !w.Asking || !slices.Equal(w.Approved, []manifest.PublicKey{approverKey("carl").Public(), approverKey("dora").Public()}) {
 		t.Errorf("status %+v, want one approval missing", w)
+	}
+	if s.List != commit.TargetsDigest(p.Targets) || len(s.Approvers) != 2 {
+		t.Errorf("to be agreed to: %s by %v", s.List, s.Approvers)
 	}
 	wantErr(t, c.Approve(at(5), 0), commit.ErrNotApproved) // whoever is at the server cannot do without
 	must(t, c.Agree(at(6), approval("anna", nil, "d1", "d2")))
@@ -87,6 +92,9 @@ func TestApprovalOfAListThatGrows(t *testing.T) {
 	must(t, receive(t, c, at(2), ready("d1", 1)))
 	must(t, c.Agree(at(3), approval("anna", nil, "d1")))
 	wantVerdict(t, c, at(3), commit.Commit)
+	if got := c.Status().List; got != commit.TargetsDigest(targets("d1")) {
+		t.Errorf("the digest of the list is %s", got)
+	}
 }
 
 // notTheApproval are messages that are not anna's agreement to COMMIT round on d1 and d2.

@@ -58,6 +58,8 @@ type Coordinator struct {
 	answered int                           // failures when the brake was last set
 	closed   bool
 	restored bool
+	list     Digest // of the first so many targets; zero: not worked out yet
+	listed   int
 
 	brake       Brake // Sequence 0: never used
 	brakeReason Reason
@@ -132,6 +134,14 @@ func (c *Coordinator) begin(p Plan) {
 		c.waves[i].sites = map[string]*tally{}
 	}
 	c.waves[0].deadline = p.Waves[0].Deadline
+}
+
+// targetsDigest returns the [TargetsDigest] of the list, for which a long one is gone through once.
+func (c *Coordinator) targetsDigest() Digest {
+	if n := len(c.plan.Targets); c.list == (Digest{}) || n != c.listed {
+		c.list, c.listed = TargetsDigest(c.plan.Targets), n
+	}
+	return c.list
 }
 
 func (c *Coordinator) addTarget(t Target) *device {

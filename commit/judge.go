@@ -77,7 +77,7 @@ func (c *Coordinator) judge(wave uint32) (Verdict, Reason) {
 func (c *Coordinator) decide(now time.Time, wave uint32, verdict Verdict, reason Reason) error {
 	d := Decision{
 		Round:   Round{c.plan.Campaign, wave, c.plan.Manifest},
-		Targets: TargetsDigest(c.plan.Targets),
+		Targets: c.targetsDigest(),
 		Verdict: verdict,
 	}
 	if verdict == Commit {

@@ -219,7 +219,7 @@ func (p *Participant) refuse(now time.Time, round Round, ends int64, reason Reas
 	next.say(VoteMessage, func(counter uint64) []byte {
 		return Vote{Round: round, Device: p.cfg.Device, Reason: reason, Counter: counter}.Encode()
 	})
-	next.Last = &Outcome{round, StateRefused, reason}
+	next.Last, next.Heard = &Outcome{round, StateRefused, reason}, nil
 	next.finish(round, ends, p.clock.UTC(now))
 	current := next.Current != nil && next.Current.Round == round
 	if current {
@@ -257,7 +257,7 @@ func (p *Participant) Decide(now time.Time, signed []byte) error {
 	case cur.Phase > phaseReady:
 		return fmt.Errorf("%w: %s", ErrConflict, d.Round)
 	case d.Verdict == Abort:
-		return p.end(now, StateAborted, ReasonNone)
+		return p.endBy(now, signed, StateAborted, ReasonNone)
 	}
 	next := p.s.clone()
 	next.Current.Phase = phaseCommitted
@@ -322,10 +322,15 @@ func (p *Participant) Release(now time.Time, reason Reason) error {
 
 // end logs how the current round ends here, with a report if it is an outcome that the server does not know.
 func (p *Participant) end(now time.Time, state State, reason Reason) error {
+	return p.endBy(now, p.s.Current.Signed, state, reason)
+}
+
+// endBy is end after a decision, which may be nil.
+func (p *Participant) endBy(now time.Time, decision []byte, state State, reason Reason) error {
 	next := p.s.clone()
 	cur := next.Current
 	next.Current = nil
-	next.Last = &Outcome{cur.Round, state, reason}
+	next.Last, next.Heard = &Outcome{cur.Round, state, reason}, slices.Clone(decision)
 	if state.Outcome() && cur.Phase >= phaseReady {
 		next.say(ReportMessage, func(counter uint64) []byte {
 			return Report{cur.Round, p.cfg.Device, state, reason, counter}.Encode()
@@ -407,8 +412,24 @@ func (p *Participant) Acknowledge(now time.Time, counter uint64) error {
 	return p.commit(now, next)
 }
 
-// Repeat puts an acknowledged READY among Messages again, for a server that has forgotten it.
-func (p *Participant) Repeat() { p.told = false }
+// Repeat puts what was acknowledged of a round among Messages again, for a server that has forgotten it: the READY, or how
+// the round before ended after its decision. Of others it knows nothing.
+func (p *Participant) Repeat(now time.Time, round Round) error {
+	if cur := p.s.Current; cur != nil && cur.Round == round {
+		p.told = false
+		return nil
+	}
+	last := p.s.Last
+	if last == nil || last.Round != round || len(p.s.Heard) == 0 || !last.State.Outcome() ||
+		slices.ContainsFunc(p.s.Outbox, func(o outgoing) bool { return o.Kind == ReportMessage && o.campaign() == round.Campaign }) {
+		return nil
+	}
+	next := p.s.clone()
+	next.say(ReportMessage, func(counter uint64) []byte {
+		return Report{round, p.cfg.Device, last.State, last.Reason, counter}.Encode()
+	})
+	return p.commit(now, next)
+}
 
 func (p *Participant) change(r Round, s State, reason Reason) {
 	p.changes = append(p.changes, Change{r, s, reason})

@@ -27,10 +27,11 @@ type participantState struct {
 	Floors   Floors        `cbor:"3,keyasint"`
 	UTC      int64         `cbor:"4,keyasint,omitempty"` // when the record was written; nanoseconds since 1970
 	Current  *currentRound `cbor:"5,keyasint,omitempty"`
-	Last     *Outcome      `cbor:"6,keyasint,omitempty"` // of the round before
-	Outbox   []outgoing    `cbor:"7,keyasint,omitempty"` // not yet acknowledged
-	Finished []finished    `cbor:"8,keyasint,omitempty"` // rounds that never start again
-	Forgot   int64         `cbor:"9,keyasint,omitempty"` // campaigns that ended by then count as finished; nanoseconds
+	Last     *Outcome      `cbor:"6,keyasint,omitempty"`  // of the round before
+	Outbox   []outgoing    `cbor:"7,keyasint,omitempty"`  // not yet acknowledged
+	Finished []finished    `cbor:"8,keyasint,omitempty"`  // rounds that never start again
+	Forgot   int64         `cbor:"9,keyasint,omitempty"`  // campaigns that ended by then count as finished; nanoseconds
+	Heard    []byte        `cbor:"10,keyasint,omitempty"` // the signed decision of the round before, if it was decided
 }
 
 // Floors are the sequence and epoch below which a device never goes again.

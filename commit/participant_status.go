@@ -52,12 +52,16 @@ func (p *Participant) Holds() (Round, bool) {
 	return p.s.Current.Round, true
 }
 
-// Decision returns the signed COMMIT that the device acts on, to be shown to a server that has forgotten it.
-func (p *Participant) Decision() (signed []byte, ok bool) {
-	if p.s.Current == nil || len(p.s.Current.Signed) == 0 {
-		return nil, false
+// Decision returns the signed decision that the device has taken for a round, to be shown to a server that has forgotten it.
+// It is kept of the current round and the one before.
+func (p *Participant) Decision(round Round) (signed []byte, ok bool) {
+	switch cur, last := p.s.Current, p.s.Last; {
+	case cur != nil && cur.Round == round:
+		signed = cur.Signed
+	case last != nil && last.Round == round:
+		signed = p.s.Heard
 	}
-	return p.s.Current.Signed, true
+	return signed, len(signed) > 0
 }
 
 // Floors returns the sequence and epoch below which this device refuses manifests.

@@ -89,7 +89,7 @@ func TestWholeRoundOnADevice(t *testing.T) {
 	m := wantMessages(t, p, "READY")
 	must(t, p.Acknowledge(start, m[0].Counter))
 	wantMessages(t, p)
-	p.Repeat() // the server has lost it
+	must(t, p.Repeat(start, round)) // the server has lost it
 	if again := wantMessages(t, p, "READY"); !bytes.Equal(again[0].Bytes, m[0].Bytes) {
 		t.Error("the repeated vote has other bytes")
 	}
@@ -119,6 +119,15 @@ func TestWholeRoundOnADevice(t *testing.T) {
 	wantErr(t, p.Decide(start, decision(commit.Commit)), commit.ErrFinished)
 	wantErr(t, p.Stage(start, stage()), commit.ErrFinished)
 	next(t, p, start, commit.TaskNone)
+
+	// A server that was restored from a backup is shown the decision, and told the outcome once more.
+	if shown, ok := p.Decision(round); !ok || !bytes.Equal(shown, decision(commit.Commit)) {
+		t.Error("the decision is forgotten")
+	}
+	must(t, p.Repeat(start, round))
+	must(t, p.Repeat(start, round)) // once is enough
+	must(t, p.Repeat(start, commit.Round{}))
+	wantMessages(t, p, "committed ")
 }
 
 // TestRestartInEachPhase restarts the device, with the system or without, and looks at the job that is open then.
@@ -637,7 +646,7 @@ func TestReplacedServerKeyDoesNotStrandACommit(t *testing.T) {
 		Server: testKey(manifest.RoleServer, "next").Public(), Boot: "boot-1", Open: log.open})
 	must(t, err)
 	next(t, p, start, commit.TaskAskBrake)
-	if shown, ok := p.Decision(); !ok || !bytes.Equal(shown, decision(commit.Commit)) {
+	if shown, ok := p.Decision(round); !ok || !bytes.Equal(shown, decision(commit.Commit)) {
 		t.Error("the decision cannot be shown to a server that has forgotten it")
 	}
 }

@@ -3,6 +3,8 @@ package commit
 import (
 	"iter"
 	"time"
+
+	"github.com/multicast-upgrade/tool/manifest"
 )
 
 // A DeviceStatus is where a target is.
@@ -29,7 +31,8 @@ type WaveStatus struct {
 	Committed int       // run the new image
 	Failed    int       // have FAILED or ROLLED_BACK
 
-	MissingApprovals int // so many more approvers have to agree, at least
+	MissingApprovals int                  // so many more approvers have to agree, at least
+	Approved         []manifest.PublicKey // those who have
 }
 
 // A Status is where a campaign is.
@@ -44,6 +47,11 @@ type Status struct {
 	Restored bool
 	Devices  map[State]int // targets in each state
 	Unsigned int           // targets whose last message was unsigned
+
+	// Approvers have to agree to each COMMIT, enough of each list, and List is the digest of the targets that they agree to;
+	// zero if nobody is asked.
+	Approvers []manifest.Approvers
+	List      Digest
 }
 
 // Status returns where the campaign is; the zero Status before Start.
@@ -56,10 +64,13 @@ func (c *Coordinator) Status() Status {
 	if s.Held {
 		s.Brake = c.brakeReason
 	}
+	if s.Approvers = c.plan.Approvers; len(s.Approvers) > 0 {
+		s.List = c.targetsDigest()
+	}
 	for i, w := range c.waves {
 		step, until := c.step(i)
 		s.Waves = append(s.Waves, WaveStatus{w.decision.Verdict, w.reason, w.waiting && w.decision.Verdict == Undecided,
-			max(w.all.targets, c.plan.Expect), w.all.ready, w.all.refused, step, w.deadline, until, w.all.committed, w.all.failed, c.missingApprovals(uint32(i))})
+			max(w.all.targets, c.plan.Expect), w.all.ready, w.all.refused, step, w.deadline, until, w.all.committed, w.all.failed, c.missingApprovals(uint32(i)), c.approvers(uint32(i))})
 	}
 	for d := range c.Devices() {
 		s.Devices[d.State]++

@@ -5,11 +5,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"iter"
 	"maps"
 	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -58,10 +60,11 @@ type board struct {
 // A waiter is a poll that waits.
 type waiter struct {
 	wake chan struct{} // closed when it has its turn
+	from string        // the address that its connection comes from
 
 	// guarded by board.mu
 	slot                int  // of the wheel
-	roused, awake, left bool // in this order: see line
+	roused, awake, left bool // in line; has its turn; waits no more
 }
 
 func newBoard() *board {
@@ -129,68 +132,95 @@ func (p *Posting) put(n *Notice, etag string) {
 	}
 	p.notice, p.etag = n, etag
 	if p.seats == nil {
-		for device := range p.board.waiting {
-			p.board.wake(device)
-		}
-		return
-	}
-	for device := range p.seats {
-		p.board.wake(device)
+		p.board.wake(maps.Keys(p.board.waiting))
+	} else {
+		p.board.wake(maps.Keys(p.seats))
 	}
 }
 
-// wake ends the polls of a device. They look again at what is announced to it.
-func (b *board) wake(device string) {
-	for _, w := range b.waiting[device] {
+// wake ends the polls of devices. They look again at what is announced to them. Those that share a connection, as behind a
+// proxy, have their turn together: then their answers leave together.
+func (b *board) wake(devices iter.Seq[string]) {
+	var polls []*waiter
+	for device := range devices {
+		polls = append(polls, b.waiting[device]...)
+	}
+	slices.SortFunc(polls, func(v, w *waiter) int { return strings.Compare(v.from, w.from) })
+	for _, w := range polls {
 		b.line.rouse(w)
 	}
 }
 
-// current returns what a device is told: the newest posting for it that announces anything.
-func (b *board) current(device string) (n *Notice, etag string, seat Seat) {
+// current returns what a device is told now: the newest posting for it that announces anything.
+func (b *board) current(device string) news {
 	for _, p := range slices.Backward(b.postings[device]) {
 		if p.notice != nil {
-			return p.notice, p.etag, p.seats[device]
+			return news{p.notice, p.etag, p.seats[device], nothing}
 		}
 	}
 	if p := b.everyone; p != nil && p.notice != nil {
-		return p.notice, p.etag, Seat{}
+		return news{p.notice, p.etag, Seat{}, nothing}
 	}
-	return nil, noETag, Seat{}
+	return news{nil, noETag, Seat{}, nothing}
+}
+
+func nothing() {}
+
+// news is what a device is told.
+type news struct {
+	notice *Notice // nil: nothing is announced
+	etag   string
+	seat   Seat
+	turn   func() // to be called when the device has been told
 }
 
 // wait returns what a device is told: at once if it is not what the device knows, and otherwise when it becomes another, or
-// after patience, or when ctx ends. A Refusal says that too many wait.
-func (b *board) wait(ctx context.Context, device, known string, patience time.Duration, most int) (n *Notice, etag string, seat Seat, err error) {
+// after patience, or when ctx ends. A Refusal says that too many wait. The device's connection comes from the address from.
+func (b *board) wait(ctx context.Context, device, from, known string, patience time.Duration, most int) (news, error) {
 	b.mu.Lock()
-	n, etag, seat = b.current(device)
-	if b.closed || patience > 0 && known == etag && b.waiters >= cmp.Or(most, defaultWaiters) {
-		waiters := b.waiters
-		b.mu.Unlock()
-		return nil, "", seat, away(waiters)
+	defer b.mu.Unlock()
+	now := b.current(device)
+	switch {
+	case b.closed || patience > 0 && known == now.etag && b.waiters >= cmp.Or(most, defaultWaiters):
+		return news{}, away(b.waiters)
+	case patience <= 0 || known != now.etag:
+		return now, nil
 	}
-	if patience <= 0 || known != etag {
-		b.mu.Unlock()
-		return n, etag, seat, nil
-	}
-	w := b.enter(device, patience)
+	w := b.enter(device, from, patience)
 	b.mu.Unlock()
 	select {
 	case <-w.wake:
 	case <-ctx.Done():
 	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.leave(device, w)
 	if b.closed {
-		return nil, "", seat, away(b.waiters)
+		b.line.served(w)
+		return news{}, away(b.waiters)
 	}
-	n, etag, seat = b.current(device)
-	return n, etag, seat, nil
+	now = b.current(device)
+	if w.awake {
+		now.turn = b.turn(w)
+	}
+	return now, nil
 }
 
-func (b *board) enter(device string, patience time.Duration) *waiter {
-	w := &waiter{wake: make(chan struct{})}
+// turn returns what ends the turn of a poll, which lasts no longer than maxTurn.
+func (b *board) turn(w *waiter) (end func()) {
+	served := func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.line.served(w)
+	}
+	limit := time.AfterFunc(maxTurn, served)
+	return func() {
+		limit.Stop()
+		served()
+	}
+}
+
+func (b *board) enter(device, from string, patience time.Duration) *waiter {
+	w := &waiter{wake: make(chan struct{}), from: from}
 	b.wheel.add(w, patience)
 	b.waiters++
 	polls := b.waiting[device]
@@ -203,7 +233,7 @@ func (b *board) enter(device string, patience time.Duration) *waiter {
 
 func (b *board) leave(device string, w *waiter) {
 	b.wheel.remove(w)
-	b.line.left(w)
+	w.left = true
 	b.waiters--
 	polls := b.waiting[device]
 	i := slices.Index(polls, w)
@@ -226,9 +256,7 @@ func (b *board) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
-	for device := range b.waiting {
-		b.wake(device)
-	}
+	b.wake(maps.Keys(b.waiting))
 }
 
 // away asks a device to come back, each at another moment: the more there are, the more time they are given.
@@ -277,24 +305,25 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request) {
 		wait = min(time.Duration(s)*time.Second, maxWait)
 	}
 	known := r.Header.Get("If-None-Match")
-	n, etag, seat, err := h.board.wait(r.Context(), device, known, wait, h.MaxWaiters)
+	told, err := h.board.wait(r.Context(), device, r.RemoteAddr, known, wait, h.MaxWaiters)
 	if err != nil {
 		problem(w, err)
 		return
 	}
-	w.Header().Set("ETag", etag)
+	defer told.turn()
+	w.Header().Set("ETag", told.etag)
 	w.Header().Set("Cache-Control", "no-cache")
 	switch { // what has no body is not bounded in time: nobody can be slow to take it
-	case known == etag:
+	case known == told.etag:
 		w.WriteHeader(http.StatusNotModified)
-	case n == nil:
+	case told.notice == nil:
 		w.WriteHeader(http.StatusNoContent)
 	default:
-		defer boundAnswer(w)()
-		fresh := *n
-		fresh.Timestamp, fresh.Node = h.backend.Timestamp(), seat.Node
-		if seat.Signed != nil {
-			fresh.Seat = seat.Signed()
+		defer boundAnswer(w, r)()
+		fresh := *told.notice
+		fresh.Timestamp, fresh.Node = h.backend.Timestamp(), told.seat.Node
+		if told.seat.Signed != nil {
+			fresh.Seat = told.seat.Signed()
 		}
 		w.Header().Set("Content-Type", "application/cbor")
 		w.Header().Set(spreadHeader, strconv.Itoa(h.board.spread()))

@@ -75,14 +75,14 @@ func TestNewestPostingIsTold(t *testing.T) {
 	h := NewHandler(&backend{})
 	tell := func() string {
 		t.Helper()
-		n, _, _, err := h.board.wait(t.Context(), "d", "", 0, 0)
+		now, err := h.board.wait(t.Context(), "d", "", "", 0, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n == nil {
+		if now.notice == nil {
 			return ""
 		}
-		return string(n.Manifest)
+		return string(now.notice.Manifest)
 	}
 	seats := map[string]Seat{"d": {}}
 	first, second := h.Post(seats), h.Post(seats)
@@ -116,7 +116,8 @@ func TestETagSurvivesARestart(t *testing.T) {
 			h.Post(map[string]Seat{"d": {}}).Publish(n)
 			return h
 		}
-		_, etag, _, _ := announce().board.wait(t.Context(), "d", "", 0, 0)
+		now, _ := announce().board.wait(t.Context(), "d", "", "", 0, 0)
+		etag := now.etag
 		h, got := announce(), make(chan told)
 		polls(t, h, "d", etag, 10*time.Second, got)
 		synctest.Wait()
@@ -151,10 +152,34 @@ func TestCloseSendsAwaySpreadOut(t *testing.T) {
 		if len(after) < 5 {
 			t.Errorf("devices come back after %v seconds; want them spread", slices.Sorted(maps.Keys(after)))
 		}
-		if _, _, _, err := h.board.wait(t.Context(), "late", "", 0, 0); err == nil {
+		if _, err := h.board.wait(t.Context(), "late", "", "", 0, 0); err == nil {
 			t.Error("a poll is answered after Close")
 		}
 	})
+}
+
+// Polls that came over one connection are answered one behind the other, whatever order the devices came in.
+func TestPollsOfAConnectionHaveTheirTurnTogether(t *testing.T) {
+	b := newBoard()
+	seats := map[string]Seat{}
+	for i := range 300 {
+		device := fmt.Sprint("d", i)
+		seats[device] = Seat{}
+		b.enter(device, fmt.Sprint("proxy ", i%3), time.Minute)
+	}
+	b.line.awake = maxAwake // all have to wait for their turn
+	b.post(seats).Publish(Notice{})
+	last := ""
+	var changes int
+	for _, w := range b.line.waiters {
+		if w.from != last {
+			last = w.from
+			changes++
+		}
+	}
+	if len(b.line.waiters) != 300 || changes != 3 {
+		t.Errorf("%d polls of three connections in line, in %d groups", len(b.line.waiters), changes)
+	}
 }
 
 // One device holds so many polls and no more, and what waits is counted right whatever ends it.
@@ -170,7 +195,7 @@ func TestAttackManyPolls(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		h.board.wait(ctx, "gone", noETag, time.Minute, 0)
+		h.board.wait(ctx, "gone", "", noETag, time.Minute, 0)
 		for range 3 * maxPolls {
 			<-got
 		}

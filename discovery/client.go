@@ -206,7 +206,7 @@ func (c *Client) Follow(ctx context.Context, f func(*Notice), trouble func(error
 			etag, backoff = tag, lostBackoff
 			if n != nil {
 				f(n)
-				pause = rand.N(n.spread)
+				pause = n.spread/4 + rand.N(n.spread*3/4) // others may yet have to be told
 			}
 		}
 		c.Hints.rest(ctx.Done(), pause, err != nil)

@@ -134,7 +134,7 @@ func FuzzBoard(f *testing.F) {
 				b.everyone.Publish(n)
 				everyone = arg | 1
 			case op%5 == 4:
-				b.wait(gone, devices[which&3], noETag, time.Minute, 0)
+				b.wait(gone, devices[which&3], "", noETag, time.Minute, 0)
 			case which >= len(postings):
 			case op%5 == 2:
 				if postings[which].to != 0 {
@@ -152,7 +152,8 @@ func FuzzBoard(f *testing.F) {
 						want = p.n
 					}
 				}
-				got, etag, _ := b.current(d)
+				now := b.current(d)
+				got, etag := now.notice, now.etag
 				if (got == nil) != (want == 0) || got != nil && got.Manifest[0] != want || (got == nil) != (etag == noETag) {
 					t.Fatalf("%q is told %+v with %s, want %d", d, got, etag, want)
 				}

@@ -233,7 +233,7 @@ func (h *Handler) object(w http.ResponseWriter, r *http.Request) {
 		problem(w, err)
 		return
 	}
-	defer boundAnswer(w)()
+	defer boundAnswer(w, r)()
 	w.Header().Set("Content-Type", "application/octet-stream")
 	http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(content, 0, size))
 }

@@ -1,14 +1,19 @@
 package discovery
 
+import "time"
+
 // A line is the polls that are to be answered, each in its turn. When something is announced all of a fleet is woken: were
-// all these polls ready to run at once, whatever else the server does, such as showing a page, would wait for them.
+// all these polls ready to run at once, whatever else the server does, such as showing a page, would wait for them, and each
+// would take memory for its answer at the same time.
 type line struct {
 	waiters []*waiter
-	awake   int // of those that were in line: they look up what to tell their devices
+	awake   int // of those that were in line: they look up what to tell their devices, and tell it
 }
 
-// maxAwake is how many polls have their turn at once. It ends before the answer is written, which may take a slow device long.
-const maxAwake = 64
+const (
+	maxAwake = 64                     // polls that have their turn at once
+	maxTurn  = 100 * time.Millisecond // then the next one has it: a device may be slow to take its answer
+)
 
 // rouse has a poll end when its turn comes.
 func (l *line) rouse(w *waiter) {
@@ -19,10 +24,10 @@ func (l *line) rouse(w *waiter) {
 	}
 }
 
-// left is told when a poll has ended, whatever ended it.
-func (l *line) left(w *waiter) {
-	w.left = true
+// served is told when a poll has had its turn.
+func (l *line) served(w *waiter) {
 	if w.awake {
+		w.awake = false
 		l.awake--
 		l.next()
 	}

@@ -49,8 +49,11 @@ func boundBody(w http.ResponseWriter) {
 }
 
 // boundAnswer bounds the time for writing an answer that is long, or is written when nobody may be there any more.
-func boundAnswer(w http.ResponseWriter) (end func()) {
+func boundAnswer(w http.ResponseWriter, r *http.Request) (end func()) {
 	c := http.NewResponseController(w)
 	c.SetWriteDeadline(time.Now().Add(answerTimeout))
+	if r.ProtoMajor > 1 { // the deadline is one of the stream, which ends with the answer
+		return func() {}
+	}
 	return func() { c.SetWriteDeadline(time.Time{}) }
 }

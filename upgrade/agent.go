@@ -50,6 +50,7 @@ type Agent struct {
 	job       runningJob   // of the commit
 	outbox    outbox       // to the server
 	poll      pollTimer    // for a decision
+	showing   showing      // of a decision
 	outcome   commit.State // how the last round of this run ended; StateNone: none did
 	why       commit.Reason
 	waits     time.Time     // for its maintenance window, until then; told
@@ -238,6 +239,7 @@ func (a *Agent) settle(now time.Time) error {
 	a.tellWaiting(now)
 	a.deliver(now)
 	a.ask(now)
+	a.show(now)
 	a.showStatus(now)
 	a.noteBusy()
 	return nil
@@ -246,7 +248,7 @@ func (a *Agent) settle(now time.Time) error {
 // wait returns how long nothing has to be done if nothing happens.
 func (a *Agent) wait(now time.Time) time.Duration {
 	next := now.Add(time.Hour)
-	for _, t := range []time.Time{a.p.Deadline(), a.outbox.next, a.poll.next, a.status.due()} {
+	for _, t := range []time.Time{a.p.Deadline(), a.outbox.next, a.poll.next, a.showing.poll.next, a.status.due()} {
 		if !t.IsZero() && t.Before(next) {
 			next = t
 		}

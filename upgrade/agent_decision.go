@@ -159,26 +159,18 @@ func (a *Agent) askDecision(round commit.Round) {
 			a.unknown = true
 		case errors.Is(err, discovery.ErrUndecided) && a.unknown:
 			a.unknown = false
-			a.p.Repeat() // it may have forgotten more than the campaign's name
+			// It may have forgotten more than the campaign's name. A READY is in the log already: this cannot fail.
+			a.p.Repeat(now, round)
 		}
 	})
 }
 
-// askBrake gets the brake of the round's campaign. A server that does not know the campaign is shown the decision that
-// this device acts on.
+// askBrake gets the brake of the round's campaign.
 func (a *Agent) askBrake(round commit.Round) {
 	signed, err := a.client.Brake(a.ctx, round.Campaign.String())
 	a.do(func(now time.Time) {
 		if err == nil && len(signed) > 0 {
 			a.brake(now, signed)
-		}
-		decision, ok := a.p.Decision()
-		if held, _ := a.p.Holds(); errors.Is(err, discovery.ErrUnknown) && ok && held == round {
-			a.work.Go(func() {
-				if err := a.client.Adopt(a.ctx, round.Campaign.String(), round.Wave, decision); err != nil {
-					a.log.Warn("the server does not take the decision it signed", "error", err)
-				}
-			})
 		}
 	})
 }

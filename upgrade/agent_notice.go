@@ -123,6 +123,7 @@ func (a *Agent) notice(now time.Time, n *discovery.Notice) {
 	}
 	a.knowSession(s)
 	round := commit.Round{Campaign: s.Campaign, Wave: wave, Manifest: s.Manifest}
+	a.missDecision(now, round, n.Decisions)
 	if held, ok := a.p.Holds(); ok && held == round {
 		a.reissued(a.held, s, n)
 		return

@@ -66,10 +66,18 @@ func (c *Campaign) announce(now time.Time) error {
 	return nil
 }
 
+// serialsAfterRestore are left out at each start with a state that was restored from a copy: those that were given since that
+// was made are forgotten, and devices that have seen them take higher ones only. So do the instance_ids, which are counted by
+// the low 16 bits.
+const serialsAfterRestore = 1<<32 + 0x9e37
+
 // issue signs a session description with a serial that was never used before.
 func (c *Campaign) issue(now time.Time, plan commit.Plan) error {
 	next := c.state.issue
 	next.Serial++
+	if c.cfg.Restored && c.announced == nil {
+		next.Serial += serialsAfterRestore
+	}
 	next.Place = c.frozen.place()
 	if next.Start.IsZero() {
 		next.Start = now.UTC().Add(c.lead() + time.Second - 1).Truncate(time.Second)

@@ -2,7 +2,6 @@ package upgrade
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -16,15 +15,17 @@ func (c *Campaign) approvers() ([]manifest.Approvers, error) {
 		root = c.cfg.Roots.Newest
 	}
 	asked := root.ApproversOf(c.release.manifest)
-	if len(asked) > 0 && c.cfg.Shared != nil {
-		return nil, errors.New("the release, or the root document, asks for the signatures of approvers, which a fleet server does not collect: use normsend upgrade")
-	}
+	return asked, CheckApprovers(asked)
+}
+
+// CheckApprovers returns why no COMMIT could ever have the agreement that is asked for.
+func CheckApprovers(asked []manifest.Approvers) error {
 	for _, by := range asked {
 		if len(by.Keys) < by.Threshold {
-			return nil, fmt.Errorf("--manifest: the release asks for %d approvals, and the root names %d of its approvers", by.Threshold, len(by.Keys))
+			return fmt.Errorf("--manifest: the release asks for %d approvals, and the root names %d of its approvers", by.Threshold, len(by.Keys))
 		}
 	}
-	return asked, nil
+	return nil
 }
 
 // Agree takes the signed agreement of an approver, see [commit.Coordinator.Agree].

@@ -177,7 +177,7 @@ func TestRestoredServerAdoptsTheDecision(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		shown, ok := p.Decision()
+		shown, ok := p.Decision(p.Status().Current.Round)
 		if !ok {
 			t.Fatal("the device has no decision")
 		}

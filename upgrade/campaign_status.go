@@ -236,13 +236,21 @@ type CampaignStatus struct {
 	Waves    []WaveState          `json:"waves"`            // in their order
 	Closed   bool                 `json:"closed,omitempty"`
 	Targets  int                  `json:"targets"`
-	List     string               `json:"list,omitempty"` // digest of the targets, where approvers have to agree to it
 	Ready    int                  `json:"ready"`
 	Refused  int                  `json:"refused"`
 	Unsigned int                  `json:"unsigned,omitempty"` // targets whose last word was unsigned
 	Counts   map[commit.State]int `json:"counts"`
 	Sending  Sending              `json:"sending,omitzero"`
 	Devices  []DeviceState        `json:"devices"`
+
+	Approvers []Approvers `json:"approvers,omitempty"` // who has to agree to a COMMIT, enough of each list
+	List      string      `json:"list,omitempty"`      // digest of the targets, which they agree to
+}
+
+// Approvers are keys of people, of whom so many have to agree.
+type Approvers struct {
+	Keys      []manifest.PublicKey `json:"keys"`
+	Threshold int                  `json:"threshold"`
 }
 
 // A DeviceState is where a target is.
@@ -312,9 +320,6 @@ func campaignStatus(f frozen, m *manifest.Manifest, coordinator *commit.Coordina
 	s := CampaignStatus{Campaign: f.Campaign, Product: m.Product, Version: m.Version, Server: f.URL, Group: f.Settings.Group.String(),
 		Started: f.Started, Closed: of.Closed, Unsigned: of.Unsigned, Counts: map[commit.State]int{}}
 	s.TakeWaves(of)
-	if plan, ok := coordinator.Plan(); ok && len(plan.Approvers) > 0 { // it takes a while for a long list
-		s.List = commit.TargetsDigest(plan.Targets).String()
-	}
 	s.Devices = make([]DeviceState, 0, s.Targets)
 	for d := range coordinator.Devices() {
 		state := StateOf(d)

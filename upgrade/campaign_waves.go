@@ -206,15 +206,19 @@ type WaveState struct {
 	Committed int             `json:"committed,omitempty"`
 	Failed    int             `json:"failed,omitempty"`
 
-	MissingApprovals int `json:"missing_approvals,omitempty"` // so many more approvers have to agree, at least
+	MissingApprovals int                  `json:"missing_approvals,omitempty"` // so many more approvers have to agree, at least
+	Approved         []manifest.PublicKey `json:"approved,omitempty"`          // those who have
 }
 
 // TakeWaves fills in what a coordinator says of the waves, and what that comes to for the whole campaign.
 func (s *CampaignStatus) TakeWaves(of commit.Status) {
 	verdict, reason := verdictOf(of.Waves)
 	s.Verdict, s.Reason, s.Held, s.Paused, s.Brake = verdict.String(), reason, of.Held, of.Paused, of.Brake
+	for _, by := range of.Approvers {
+		s.Approvers, s.List = append(s.Approvers, Approvers(by)), of.List.String()
+	}
 	for _, w := range of.Waves {
-		s.Waves = append(s.Waves, WaveState{w.Step, w.Until, w.Verdict.String(), w.Reason, w.Asking, w.Targets, w.Ready, w.Refused, w.Committed, w.Failed, w.MissingApprovals})
+		s.Waves = append(s.Waves, WaveState{w.Step, w.Until, w.Verdict.String(), w.Reason, w.Asking, w.Targets, w.Ready, w.Refused, w.Committed, w.Failed, w.MissingApprovals, w.Approved})
 		s.Targets, s.Ready, s.Refused = s.Targets+w.Targets, s.Ready+w.Ready, s.Refused+w.Refused
 		s.Asking = s.Asking || w.Asking
 		if !w.Deadline.IsZero() {

@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/netip"
 	"path/filepath"
@@ -39,8 +40,8 @@ type assault struct {
 	always bool
 }
 
-// suffer runs a campaign with one device under an assault, and returns how many leaves were rejected.
-func suffer(t *testing.T, s *server, x assault) (rejected int) {
+// suffer runs a campaign with one device under an assault, and returns which leaves were rejected, in order.
+func suffer(t *testing.T, s *server, x assault) (rejected []string) {
 	t.Helper()
 	forged := map[[3]int]bool{}
 	s.net.Lose(func(from, _ netip.AddrPort, b []byte) bool {
@@ -69,7 +70,7 @@ func suffer(t *testing.T, s *server, x assault) (rejected int) {
 	}
 	for _, e := range w.events {
 		if e.Kind == EventLeafRejected {
-			rejected++
+			rejected = append(rejected, fmt.Sprintf("%s/%d at %s", e.Name, *e.Leaf, e.Time.Format("05.000")))
 		}
 	}
 	a.stop()
@@ -83,7 +84,7 @@ func suffer(t *testing.T, s *server, x assault) (rejected int) {
 // TestAttackForgedSegmentOfCampaignWithSegmentHashes forges one source symbol of each block. Without segment hashes a leaf of
 // each block is found wrong; with them no more than came before the first of those.
 func TestAttackForgedSegmentOfCampaignWithSegmentHashes(t *testing.T) {
-	rejected := map[bool]int{}
+	rejected := map[bool][]string{}
 	for _, hashes := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newServer(t, makeRelease(t, nil, testImage(2_000_000, 1), testImage(500_000, 2)), commit.Policy{}, "d1")
@@ -96,8 +97,8 @@ func TestAttackForgedSegmentOfCampaignWithSegmentHashes(t *testing.T) {
 			}
 		})
 	}
-	if blocks := 23 + 6; rejected[false] < blocks || rejected[true] > blocks/4 {
-		t.Errorf("%d leaves were rejected without segment hashes, %d with them; want one a block, and a few", rejected[false], rejected[true])
+	if blocks := 23 + 6; len(rejected[false]) < blocks || len(rejected[true]) > blocks/4 {
+		t.Errorf("rejected without segment hashes: %v\nwith them: %v\nwant one leaf a block, and a few", rejected[false], rejected[true])
 	}
 }
 
@@ -131,8 +132,8 @@ func TestAttackForgedSegmentHashes(t *testing.T) {
 func TestAttackForgedHashListPiece(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, makeRelease(t, nil, testImage(3_000_000, 1)), commit.Policy{}, "d1")
-		if n := suffer(t, s, assault{forge: func(object uint16, symbol uint8) bool { return object == 0 && symbol == 0 }}); n > 0 || len(s.fetches) > 0 {
-			t.Errorf("%d leaves rejected, requests by HTTP %v; want none", n, s.fetches)
+		if n := suffer(t, s, assault{forge: func(object uint16, symbol uint8) bool { return object == 0 && symbol == 0 }}); len(n) > 0 || len(s.fetches) > 0 {
+			t.Errorf("leaves %v rejected, requests by HTTP %v; want none", n, s.fetches)
 		}
 	})
 }

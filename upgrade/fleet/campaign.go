@@ -176,7 +176,7 @@ func (s *Server) Start(ctx context.Context, id commit.CampaignID, revision int64
 	case len(release.Missing) > 0:
 		return c, fmt.Errorf("%w: %q", ErrImages, release.Missing)
 	}
-	if err := errors.Join(release.Manifest.CheckExpiry(time.Now()), checkSeal(release, c.Settings.Seal)); err != nil {
+	if err := errors.Join(release.Manifest.CheckExpiry(time.Now()), checkSeal(release, c.Settings.Seal), s.checkApprovers(release.Manifest)); err != nil {
 		return c, err
 	}
 	selector := c.Settings.Targets
@@ -240,7 +240,8 @@ func (s *Server) Discard(ctx context.Context, id commit.CampaignID, actor string
 }
 
 // Commit is a person's agreement to COMMIT the wave that is open. The error wraps [commit.ErrNotReady] while its policy is
-// not met, [commit.ErrPaused] while the campaign is paused, and [commit.ErrDecided] when somebody else was quicker.
+// not met, [commit.ErrNotApproved] while approvers have not signed who have to ([Server.Agree]), [commit.ErrPaused] while the
+// campaign is paused, and [commit.ErrDecided] when somebody else was quicker.
 func (s *Server) Commit(ctx context.Context, id commit.CampaignID, actor string) error {
 	return s.act(ctx, order{Campaign: id, Action: "campaign.commit", Actor: actor})
 }
@@ -280,6 +281,8 @@ var deeds = map[string]func(*upgrade.Campaign, context.Context) error{
 func (o order) do(ctx context.Context, c *upgrade.Campaign) error {
 	deed := deeds[o.Action]
 	switch {
+	case o.Action == actionAgree:
+		return c.Agree(ctx, o.Approval)
 	case deed == nil:
 		return fmt.Errorf("fleet: there is no order %.70q", o.Action)
 	case o.Wave != nil && o.Action == "campaign.commit":
@@ -315,7 +318,7 @@ func (s *Server) obey(ctx context.Context, o order) error {
 		return err
 	}
 	by := s.by(o.Actor)
-	err := s.store.AddEvents(ctx, store.Event{At: by.At, Actor: o.Actor, Action: o.Action, Subject: l.name, Campaign: o.Campaign.String()})
+	err := s.store.AddEvents(ctx, store.Event{At: by.At, Actor: o.Actor, Action: o.Action, Subject: l.name, Campaign: o.Campaign.String(), Detail: o.approver()})
 	return s.told(o.Campaign, err)
 }
 

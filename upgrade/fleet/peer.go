@@ -203,7 +203,8 @@ type order struct {
 	Campaign commit.CampaignID `json:"campaign"`
 	Action   string            `json:"action"` // as the audit trail has it
 	Actor    string            `json:"actor"`
-	Wave     *uint32           `json:"wave,omitempty"` // that is to be committed, counted from 0; nil: the one that is open
+	Wave     *uint32           `json:"wave,omitempty"`     // that is to be committed, counted from 0; nil: the one that is open
+	Approval []byte            `json:"approval,omitempty"` // signed by an approver
 }
 
 // A peerError is an error on its way between servers.
@@ -220,6 +221,7 @@ func (e *peerError) Unwrap() error { return e.is }
 var peerErrors = map[string]error{
 	"decided": commit.ErrDecided, "not-ready": commit.ErrNotReady, "restored": commit.ErrRestored, "closed": commit.ErrClosed, "paused": commit.ErrPaused, "log": commit.ErrLog,
 	"away": errAway, "state": store.ErrState, "not-found": store.ErrNotFound, "invalid": store.ErrInvalid,
+	"not-approved": commit.ErrNotApproved, "unknown": commit.ErrUnknown, "message": commit.ErrMessage, "signature": manifest.ErrSignature,
 }
 
 func newPeerError(err error) *peerError {

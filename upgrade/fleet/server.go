@@ -82,9 +82,6 @@ func (cfg Config) resolve() (Config, error) {
 		if err := errors.Join(cfg.Roots.NamesServer(cfg.Key.Public()), cfg.Roots.Newest.CheckExpiry(time.Now())); err != nil {
 			return cfg, err
 		}
-		if n := cfg.Roots.Newest; n.Approvals > 0 {
-			return cfg, fmt.Errorf("root %d asks for %d approvals of every COMMIT, which a fleet server does not collect: use normsend upgrade", n.Version, n.Approvals)
-		}
 		cfg.Trust = cfg.Roots.Newest.Release
 	}
 	if cfg.Name == "" {

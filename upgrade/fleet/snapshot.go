@@ -30,6 +30,9 @@ type Snapshot struct {
 	Brake    commit.Reason       `json:"brake,omitempty"`  // why held or paused
 	Waves    []WaveState         `json:"waves,omitempty"`  // in their order
 
+	Approvers []upgrade.Approvers `json:"approvers,omitempty"` // who has to sign before a COMMIT, enough of each list
+	List      string              `json:"list,omitempty"`      // digest of the targets, which they sign
+
 	Targets   int                  `json:"targets"`
 	Joined    int                  `json:"joined"` // targets that have shown themselves; of one that is scheduled: that wait
 	Ready     int                  `json:"ready"`
@@ -294,6 +297,7 @@ func (snap *Snapshot) take(st upgrade.CampaignStatus, quiet bool) []View {
 	snap.Deadline, snap.Verdict, snap.Reason, snap.Asking = st.Deadline, st.Verdict, st.Reason, st.Asking
 	snap.Held, snap.Paused, snap.Brake, snap.Waves, snap.Unsigned = st.Held, st.Paused, st.Brake, st.Waves, st.Unsigned
 	snap.Targets, snap.Ready, snap.Counts, snap.Sending = st.Targets, st.Ready, st.Counts, st.Sending
+	snap.Approvers, snap.List = st.Approvers, st.List
 	snap.Causes = map[Cause]int{}
 	views := make([]View, len(st.Devices))
 	for i, d := range st.Devices {
