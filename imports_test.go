@@ -54,7 +54,7 @@ var rooms = map[string]room{
 		"golang.org/x/net/netutil", "golang.org/x/sys",
 	}},
 	"upgrade/tftp":  {},
-	"upgrade/store": {may: []string{module + "manifest", module + "commit", "github.com/jackc/pgx/v5", "modernc.org/sqlite"}},
+	"upgrade/store": {may: []string{module + "manifest", module + "commit", module + "commit/disk", "github.com/jackc/pgx/v5", "modernc.org/sqlite"}},
 	"upgrade/fleet": {may: []string{
 		module + "norm", module + "norm/doctor", module + "norm/fec", module + "norm/session", module + "norm/udp", module + "manifest", module + "commit", module + "discovery",
 		module + "seal", module + "upgrade", module + "upgrade/store",

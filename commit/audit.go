@@ -62,7 +62,7 @@ func NewAudit(servers []manifest.PublicKey, release Digest, asked []manifest.App
 // Record takes the next record of the log. An error, which wraps [ErrRecord], says that it is none.
 func (a *Audit) Record(rec []byte) error {
 	var r coordRecord
-	if err := decode(rec, &r, maxRecord); err != nil {
+	if err := decode(rec, &r, MaxRecord); err != nil {
 		return fmt.Errorf("%w: %w", ErrRecord, err)
 	}
 	switch {
@@ -76,7 +76,7 @@ func (a *Audit) Record(rec []byte) error {
 		a.plan, a.waves = &p, make([]WaveAudit, len(p.Waves))
 	case r.Target != nil:
 		t, err := r.Target.target()
-		if err != nil || !hasWave(a.waves, t.Wave) || a.devices[t.Device] != nil {
+		if err != nil || !hasWave(a.waves, t.Wave) || a.devices[t.Device] != nil || len(a.targets) == MaxTargets {
 			return fmt.Errorf("%w: target %.70q", ErrRecord, r.Target.Device)
 		}
 		a.targets = append(a.targets, t)

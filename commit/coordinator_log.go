@@ -105,7 +105,8 @@ type duplicateRecord struct {
 	Devices []string `cbor:"1,keyasint"`
 }
 
-const maxRecord = 1 << 20
+// MaxRecord is the most bytes that a record of a log has.
+const MaxRecord = 1 << 20
 
 func (r coordRecord) encode() []byte {
 	r.Format = format
@@ -187,7 +188,7 @@ func fromNanoseconds(n int64) time.Time {
 // replay applies a record of an earlier run. The log vouches for it: signatures are not checked again.
 func (c *Coordinator) replay(rec []byte) error {
 	var r coordRecord
-	if err := decode(rec, &r, maxRecord); err != nil {
+	if err := decode(rec, &r, MaxRecord); err != nil {
 		return fmt.Errorf("%w: %w", ErrRecord, err)
 	}
 	if r.Format != format {
@@ -301,7 +302,7 @@ type Summary struct {
 // and whether the campaign is paused.
 func Summarize(rec []byte) (s Summary, err error) {
 	var r coordRecord
-	if err := decode(rec, &r, maxRecord); err != nil {
+	if err := decode(rec, &r, MaxRecord); err != nil {
 		return s, fmt.Errorf("%w: %w", ErrRecord, err)
 	}
 	if r.Decided != nil {

@@ -139,7 +139,7 @@ func (s *participantState) isFinished(round Round, ends int64) bool {
 }
 
 func decodeParticipantState(rec []byte) (s participantState, err error) {
-	if err := decode(rec, &s, maxRecord); err != nil {
+	if err := decode(rec, &s, MaxRecord); err != nil {
 		return s, fmt.Errorf("%w: %w", ErrRecord, err)
 	}
 	if s.Format != format {

@@ -20,6 +20,7 @@ import (
 type auditor struct {
 	world                cli.World
 	state, db, campaign  string
+	evidence             string
 	roots, trust, server []string
 	threshold            int
 	devices              string
@@ -28,7 +29,7 @@ type auditor struct {
 func auditCommand(w cli.World) *cobra.Command {
 	a := auditor{world: w}
 	c := &cobra.Command{
-		Use:   "audit (--state DIR | --db DATABASE --campaign ID) (--root FILE… | --trust FILE… --trust-server FILE) [--devices FILE]",
+		Use:   "audit (--state DIR | --evidence FILE | --db DATABASE --campaign ID) (--root FILE… | --trust FILE… --trust-server FILE) [--devices FILE]",
 		Short: "Prove what became of a campaign, by signatures alone",
 		Long: `audit reads what a server has kept of a campaign, and holds it against signatures: the release against release keys, each
 READY and each result against the key of its device, decisions against the server key, and the agreement of approvers against
@@ -44,6 +45,7 @@ Exit status: 0 all that was signed holds, 1 it does not, or something that was d
 	}
 	fs := c.Flags()
 	fs.StringVar(&a.state, "state", "", "`directory` of a campaign of normsend upgrade")
+	fs.StringVar(&a.evidence, "evidence", "", "or a `file` that a server gave: normsend campaign evidence")
 	fs.StringVar(&a.db, "db", "", "or the database of normsend serve: sqlite:`FILE` or postgres://USER@HOST/DATABASE")
 	fs.StringVar(&a.campaign, "campaign", "", "and the `id` of the campaign in it")
 	fs.StringArrayVar(&a.roots, "root", nil, "root document `file` whose keys to trust; give it again for each version")
@@ -66,7 +68,7 @@ func (a *auditor) run(ctx context.Context) error {
 	case audit == nil:
 		return cli.Usage(err)
 	case err != nil:
-		return fmt.Errorf("the log: %w", err)
+		return fmt.Errorf("not all of it can be read: %w", err)
 	}
 	a.print(audit, by)
 	if a.devices != "" {
@@ -115,9 +117,26 @@ func (a *auditor) trusted() (all []*manifest.Root, err error) {
 
 // read goes through the log. If the audit is nil it could not begin.
 func (a *auditor) read(ctx context.Context, trusted []*manifest.Root) (*commit.Audit, *manifest.Root, error) {
+	given := 0
+	for _, from := range []string{a.state, a.evidence, a.db} {
+		if from != "" {
+			given++
+		}
+	}
 	switch {
-	case (a.state == "") == (a.db == ""), (a.db == "") != (a.campaign == ""):
-		return nil, nil, errors.New("want --state, or else --db and --campaign")
+	case given != 1, (a.db == "") != (a.campaign == ""):
+		return nil, nil, errors.New("want --state, or --evidence, or else --db and --campaign")
+	case a.evidence != "":
+		f, err := os.Open(a.evidence)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer f.Close()
+		e, err := upgrade.OpenEvidence(f)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", a.evidence, err)
+		}
+		return e.Audit(trusted...)
 	case a.state != "":
 		control, err := upgrade.OpenControl(a.state)
 		if err != nil {

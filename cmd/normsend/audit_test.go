@@ -15,9 +15,11 @@ import (
 	"github.com/multicast-upgrade/tool/commit/filestore"
 	"github.com/multicast-upgrade/tool/internal/cli"
 	"github.com/multicast-upgrade/tool/manifest"
+	"github.com/multicast-upgrade/tool/upgrade"
 )
 
-// A person proves a campaign with the keys in files, and is told by the exit status what does not hold.
+// A person proves a campaign with the keys in files, by what the server has or has given, and is told by the exit status what
+// does not hold.
 func TestAuditOfADirectory(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
@@ -88,7 +90,11 @@ func TestAuditOfADirectory(t *testing.T) {
 		}
 	}
 	log.Close()
-	for file, content := range map[string]string{"devices": list.String(), "fewer": strings.SplitAfterN(list.String(), "\n", 3)[1],
+	var evidence strings.Builder
+	if err := upgrade.WriteEvidence(&evidence, signed, nil, func(f func([]byte) error) error { return filestore.Read(d, "log", f) }); err != nil {
+		t.Fatal(err)
+	}
+	for file, content := range map[string]string{"spring.evidence": evidence.String(), "cut.evidence": evidence.String()[:evidence.Len()-1], "devices": list.String(), "fewer": strings.SplitAfterN(list.String(), "\n", 3)[1],
 		"exchanged": strings.ReplaceAll(list.String(), devices["d2"].Public().String(), key(manifest.RoleDevice, "d3").Public().String())} {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
@@ -105,10 +111,13 @@ func TestAuditOfADirectory(t *testing.T) {
 		{"--state state --trust release.pub --trust-server other.pub", 1, `decision WRONG`, `not all of it holds`},
 		{"--state state --trust release.pub --trust-server server.pub --devices fewer", 1, `decision verified`, `device d2 was in the campaign, and is not listed`},
 		{"--state state --trust release.pub --trust-server server.pub --devices exchanged", 1, `decision verified`, `device d2 had another key in the campaign`},
+		{"--evidence spring.evidence --trust release.pub --trust-server server.pub --devices devices", 0, `decision verified.*\n.*d1 +ready +vote verified`, `^$`},
+		{"--evidence cut.evidence --trust release.pub --trust-server server.pub", 1, `^$`, `not all of it can be read: .*its end is missing`},
+		{"--evidence devices --trust release.pub --trust-server server.pub", 2, `^$`, `devices: not the evidence of a campaign`},
 		{"--state state --trust stranger.pub --trust-server server.pub", 1, `^$`, `the release: signature does not hold`},
 		{"--state state --root root --trust-threshold 1", 2, `^$`, `want --root, or else --trust and --trust-server`},
 		{"--state state --trust release.pub", 2, `^$`, `want --root, or else --trust and --trust-server`},
-		{"--trust release.pub --trust-server server.pub", 2, `^$`, `want --state, or else --db and --campaign`},
+		{"--trust release.pub --trust-server server.pub", 2, `^$`, `want --state, or --evidence, or else --db and --campaign`},
 		{"--db sqlite:none.db --campaign 01000000000000000000000000000000 --trust release.pub --trust-server server.pub", 2, `^$`, `--db: stat none.db`},
 	} {
 		var out, said bytes.Buffer
@@ -116,5 +125,36 @@ func TestAuditOfADirectory(t *testing.T) {
 		if status != tt.status || !regexp.MustCompile(tt.out).MatchString(out.String()) || !regexp.MustCompile(tt.err).MatchString(said.String()) {
 			t.Errorf("audit %s: status %d, want %d\n%s%s", tt.args, status, tt.status, out.String(), said.String())
 		}
+	}
+
+	// Who has to agree to it reads the same file, and is shown by it what there is to sign.
+	bert := key(manifest.RoleApprover, "bert")
+	for _, tt := range []struct {
+		args   string
+		status int
+		said   string // a regular expression on both
+	}{
+		{"--key bert.key --evidence spring.evidence --trust release.pub --devices devices --out bert.approval", 0, `bert.approval  COMMIT of manifest .* wave 1\n`},
+		{"--key bert.key --evidence spring.evidence --out x", 2, `--trust or --manifest is required`},
+		{"--key bert.key --evidence spring.evidence --trust server.pub --out x", 2, `release`},
+		{"--key server.key --evidence spring.evidence --trust release.pub --out x", 2, `approver`},
+		{"--key bert.key --evidence spring.evidence --trust release.pub --devices exchanged --out x", 2, `device d2 had another key`},
+		{"--key bert.key --evidence spring.evidence --trust release.pub --wave 2 --out x", 2, `--wave 2: want 1 to 1`},
+		{"--key bert.key --evidence cut.evidence --trust release.pub --out x", 2, `its end is missing`},
+		{"--key bert.key --evidence spring.evidence --trust release.pub --targets " + strings.Repeat("0", 64) + " --out x", 2, `leave out --campaign and --targets`},
+		{"--key bert.key --manifest fw.manifest --out x", 2, `want --manifest and --campaign, or else --evidence`},
+	} {
+		var said bytes.Buffer
+		status := run(append([]string{"approve"}, strings.Fields(tt.args)...), cli.World{Stdin: strings.NewReader(""), Stdout: &said, Stderr: &said, Getenv: func(string) string { return "" }})
+		if status != tt.status || !regexp.MustCompile(tt.said).MatchString(said.String()) {
+			t.Errorf("approve %s: status %d, want %d\n%s", tt.args, status, tt.status, said.String())
+		}
+	}
+	b, err := os.ReadFile("bert.approval")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := commit.OpenApproval(b, bert.Public()); err != nil || got != (commit.Approval{Round: round, Targets: commit.TargetsDigest(plan.Targets)}) {
+		t.Errorf("bert has signed %+v, %v", got, err)
 	}
 }

@@ -29,9 +29,6 @@ CAMPAIGN is the id of a campaign or, where only one that is not closed has it, i
 		name, short string
 		f           func(ctx context.Context, s *client, c rest.Campaign) (*http.Response, error)
 	}{
-		{"approve", "Agree with a draft of somebody else, as it is", func(ctx context.Context, s *client, c rest.Campaign) (*http.Response, error) {
-			return s.api.ApproveCampaign(ctx, c.Id, &rest.ApproveCampaignParams{IfMatch: etagOf(c.Revision)})
-		}},
 		{"start", "Freeze the targets, and run it when its schedule says so", func(ctx context.Context, s *client, c rest.Campaign) (*http.Response, error) {
 			return s.api.StartCampaign(ctx, c.Id, &rest.StartCampaignParams{IfMatch: etagOf(c.Revision)})
 		}},
@@ -63,7 +60,7 @@ CAMPAIGN is the id of a campaign or, where only one that is not closed has it, i
 			},
 		}.build(w))
 	}
-	c.AddCommand(commitCampaignCommand(w), resolveCampaignCommand(w))
+	c.AddCommand(approveCampaignCommand(w), commitCampaignCommand(w), evidenceCommand(w), resolveCampaignCommand(w))
 	return c
 }
 
@@ -146,6 +143,7 @@ Settings for which there is no flag are in a JSON file, as GET /api/v1/campaigns
 			fs.StringVar(&set.Transport.Group, "group", "", "multicast group and port; default: one of the server's pool")
 			fs.StringVar(&set.Transport.Interface, "interface", "", "network `interface` of the server")
 			fs.Var(&rate, "rate", "bit rate to send with at most")
+			fs.BoolVar(&set.Transport.SegmentHashes, "segment-hashes", false, "send hashes of all segments ahead, by which devices drop forged ones at once; older agents refuse that")
 			fs.StringSliceVar(&sealTo, "seal-to", nil, "who opens sealed images: public seal key `files` of groups, or devices; default: devices, each target for itself")
 			fs.StringVar(&at, "at", "", "start at this `time`, such as 2026-12-24T02:00:00Z")
 			fs.IntVar(&set.Schedule.Joined, "joined", 0, "then wait until so many targets are there")
@@ -248,6 +246,7 @@ func showCampaignCommand(w cli.World) *cobra.Command {
 			}
 			lines := []any{"campaign", c.Name + ", " + c.Id, "phase", phaseText(st), "decision", decisionText(st, time.Now()), "trouble", st.Trouble,
 				"targets", fmt.Sprintf("%d: %d joined, %d ready, %d committed", st.Targets, st.Joined, st.Ready, st.Committed)}
+			lines = append(lines, approvalLines(st)...)
 			lines = append(lines, waveLines(st.Waves, time.Now())...)
 			return show(s, "status", st, append(lines, "laggards", causesText(st.Causes), "sent", sentText(st.Sending))...)
 		},

@@ -117,6 +117,11 @@ func (s *serving) run(c *cobra.Command) error {
 		return cli.Usage(err)
 	}
 	defer db.Close()
+	release, err := db.Serve(ctx)
+	if err != nil {
+		return cli.Usage(err)
+	}
+	defer release()
 	s.config.Store = db
 	server, err := fleet.Open(ctx, s.config)
 	if err != nil {

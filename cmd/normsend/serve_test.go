@@ -265,6 +265,9 @@ func TestCommandsUseServer(t *testing.T) {
 	want(b.run("campaign", "show", id, "--json"), `"quorum":90`, `"ready_timeout":7200000000000`, `"ask":true`)
 	want(b.refused("campaign", "approve", "spring", "--token-file", "otto.token"), "role operator may not do that")
 	want(b.refused("campaign", "approve", "spring"), "approved by somebody else than who made it")
+	want(b.refused("campaign", "approve", "spring", "--trust", "keys/release.pub"), "--manifest, --trust and --devices go with --key")
+	want(b.refused("campaign", "approve", "spring", "--key", "none.key", "--trust", "keys/release.pub"), "has not begun")
+	want(b.refused("campaign", "evidence", "spring", "--out", "spring.evidence"), "has not begun")
 	want(b.refused("campaign", "start", "spring"), "no device matches")
 	want(b.refused("campaign", "commit", "spring"), "is draft")
 	want(b.refused("campaign", "show", "autumn"), `0 campaigns that are not closed have the name "autumn"`)
@@ -275,8 +278,8 @@ func TestCommandsUseServer(t *testing.T) {
 	if err := os.WriteFile(b.path("settings.json"), []byte(settings), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	id = strings.TrimSpace(b.run("campaign", "create", "--name", "summer", "--release", release, "--settings", "settings.json", "--rate", "5M"))
-	want(b.run("campaign", "show", id, "--json"), `"tags":["hall-3"]`, `"quorum":50`, `"ttl":4`, `"rate":5000000`)
+	id = strings.TrimSpace(b.run("campaign", "create", "--name", "summer", "--release", release, "--settings", "settings.json", "--rate", "5M", "--segment-hashes"))
+	want(b.run("campaign", "show", id, "--json"), `"tags":["hall-3"]`, `"quorum":50`, `"ttl":4`, `"rate":5000000`, `"segment_hashes":true`)
 	if shown := b.run("campaign", "show", id, "--json"); strings.Contains(shown, `"ask"`) {
 		t.Errorf("it asks: %s", shown)
 	}

@@ -19,17 +19,16 @@ const (
 	pays     = 1.5  // what a leap must bring
 	worth    = 1.02 // what a step must bring
 	tries    = 12
-	fastest  = 100e9
 	slowRate = 5e6
 )
 
 // search climbs from a rate to the one with the best goodput: by leaps and then by steps, up as long as goodput rises, and down
-// if up is no good.
-func (l *lab) search(s *system, t trial, from float64) rated {
+// if up is no good; never above most.
+func (l *lab) search(s *system, t trial, from, most float64) rated {
 	best := l.try(s, t, from)
 	left := tries
 	climb := func(factor, gain float64) (climbed bool) {
-		for rate := best.rate * factor; left > 0 && rate > slowRate && rate < fastest; rate *= factor {
+		for rate := best.rate * factor; left > 0 && rate > slowRate && rate <= most; rate *= factor {
 			left--
 			next := l.try(s, t, rate)
 			if best.err == nil && next.goodput < best.goodput*gain {

@@ -47,7 +47,7 @@ type outcome struct {
 type counted struct{ bytes, packets int64 }
 
 // slowest is the goodput, in bits per second, that is still waited for.
-const slowest = 8e6
+const slowest = 16e6
 
 // run makes a trial.
 func (l *lab) run(s *system, t trial) (o outcome) {

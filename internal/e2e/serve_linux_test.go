@@ -67,10 +67,10 @@ type served struct {
 var servingAt = regexp.MustCompile(`msg=serving url=(\S+)`)
 
 // serve starts a server at an address of this host, and returns when it serves.
-func (h *hall) serve(name, listen string) *served {
+func (h *hall) serve(name, listen string, more ...string) *served {
 	h.Helper()
-	s := &served{hall: h, cmd: exec.Command(filepath.Join(bin, "normsend"), "serve", "--db", h.db, "--name", name, "--listen", listen, "--key", "keys/server.key",
-		"--trust", "keys/release.pub", "--client-ca", "ca.pem", "--interface", "lo", "--ttl", "0")}
+	args := []string{"serve", "--db", h.db, "--name", name, "--listen", listen, "--key", "keys/server.key", "--trust", "keys/release.pub", "--interface", "lo", "--ttl", "0"}
+	s := &served{hall: h, cmd: exec.Command(filepath.Join(bin, "normsend"), append(args, more...)...)}
 	s.cmd.Dir = h.dir
 	said, err := s.cmd.StderrPipe()
 	if err == nil {
@@ -181,13 +181,16 @@ func (a *authority) make(file string, cert, by *x509.Certificate, signer *ecdsa.
 	return key
 }
 
+// certified has a server ask devices for certificates of the authority of that name.
+var certified = []string{"--client-ca", "ca.pem"}
+
 // A server with --client-ca talks to devices with their own certificates, and tells all others why it does not.
 func TestClientCertificates(t *testing.T) {
 	t.Parallel()
 	h := newHall(t, "sqlite:fleet.db", 300_000)
 	h.authority("ca").certify("device-1", "device-1")
 	h.authority("other-ca").certify("forged", "device-1")
-	s := h.serve("one", "127.0.0.1:0")
+	s := h.serve("one", "127.0.0.1:0", certified...)
 	h.run("device", "enrol", "--device", "device-1", "--out", "device-1.token", "--server", s.url, "--trust-server", "keys/server.pub", "--token-file", "anna.token")
 	for certificate, want := range map[string]string{
 		"":       "wants a client certificate of an authority that it knows, with the device's name",
@@ -278,7 +281,7 @@ func TestServersStandInForEachOther(t *testing.T) {
 	h := newHall(t, pgtest.New(t), 6_000_000)
 	t.Cleanup(func() { pgtest.Stop() })
 	ca := h.authority("ca")
-	servers := []*served{h.serve("one", fmt.Sprint("127.0.0.1:", freePort(t))), h.serve("two", fmt.Sprint("127.0.0.1:", freePort(t)))}
+	servers := []*served{h.serve("one", fmt.Sprint("127.0.0.1:", freePort(t)), certified...), h.serve("two", fmt.Sprint("127.0.0.1:", freePort(t)), certified...)}
 	var devices []*process
 	for i, s := range servers {
 		name := []string{"device-1", "device-2"}[i]
@@ -301,13 +304,13 @@ func TestServersStandInForEachOther(t *testing.T) {
 			t.Fatal("nobody leads the campaign")
 		}
 	}
-	back := h.serve(leaderName(servers, leader), listen)
+	back := h.serve(leaderName(servers, leader), listen, certified...)
 	for _, d := range devices {
 		d.awaitEvent("ready")
 	}
 	address := other.address()
 	other.stop() // asked to: the other one leads at once
-	again := h.serve(leaderName(servers, other), address)
+	again := h.serve(leaderName(servers, other), address, certified...)
 	for end := time.Now().Add(patience); ; time.Sleep(200 * time.Millisecond) {
 		c := exec.Command(filepath.Join(bin, "normsend"), "campaign", "commit", id, "--server", again.url, "--trust-server", "keys/server.pub", "--token-file", "anna.token")
 		c.Dir = h.dir

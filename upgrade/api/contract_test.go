@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bytes"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -11,8 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/multicast-upgrade/tool/commit"
 	"github.com/multicast-upgrade/tool/internal/fleettest"
 	"github.com/multicast-upgrade/tool/manifest"
+	"github.com/multicast-upgrade/tool/upgrade"
 	"github.com/multicast-upgrade/tool/upgrade/api"
 	"github.com/multicast-upgrade/tool/upgrade/api/rest"
 	"github.com/multicast-upgrade/tool/upgrade/store"
@@ -405,7 +408,7 @@ const noCampaign = "11111111111111111111111111111111"
 func (r *rig) campaigns(release string) {
 	r.enrol("c-1", "c-2", "c-3")
 	d := later(draft("spring", release, "c-1"))
-	for _, op := range []string{"GET /campaigns/%", "GET /campaigns/%/status", "GET /campaigns/%/devices", "GET /campaigns/%/sites", "GET /campaigns/%/series", "DELETE /campaigns/%", "POST /campaigns/%/pause", "POST /campaigns/%/hold",
+	for _, op := range []string{"GET /campaigns/%", "GET /campaigns/%/status", "GET /campaigns/%/devices", "GET /campaigns/%/sites", "GET /campaigns/%/series", "GET /campaigns/%/approvals", "GET /campaigns/%/evidence", "DELETE /campaigns/%", "POST /campaigns/%/pause", "POST /campaigns/%/hold",
 		"POST /campaigns/%/resume", "POST /campaigns/%/commit", "POST /campaigns/%/abort"} {
 		r.want(400, rest.ReasonFormat, "anna", strings.Replace(op, "%", "x", 1), nil)
 		r.want(404, rest.ReasonNotFound, "anna", strings.Replace(op, "%", noCampaign, 1), nil)
@@ -481,6 +484,7 @@ func (r *rig) campaigns(release string) {
 	r.want(409, rest.ReasonAnnounced, "anna", "DELETE /campaigns/"+old.Id, nil)
 
 	r.run(release)
+	r.approvals()
 
 	if _, err := r.store.MarkRestored(r.Context(), fleettest.By("console")); err != nil {
 		r.Fatal(err)
@@ -506,6 +510,104 @@ func (r *rig) expired() string {
 		r.Fatal(err)
 	}
 	return release.ID.String()
+}
+
+// approvals has a campaign run that one approver of two has to agree to, and whose image has segment hashes.
+func (r *rig) approvals() {
+	keys := map[string]*manifest.PrivateKey{}
+	for _, name := range []string{"bert", "dora", "mallory"} {
+		keys[name] = fleettest.Key(manifest.RoleApprover, name)
+	}
+	signed := fleettest.Release(r.T, fleettest.ReleaseKey, "fw", r.image, func(m *manifest.Manifest) {
+		m.Version, m.Approvers, m.Approvals = "3.0", []manifest.PublicKey{keys["bert"].Public(), keys["dora"].Public()}, 1
+	})
+	release := decode[rest.Release](r.T, r.want(201, "", "anna", "POST /releases", signed))
+	if len(release.Approvers) != 1 || release.Approvers[0].Threshold != 1 || release.Approvers[0].Keys[1] != keys["dora"].Public().String() {
+		r.Errorf("approvers of the release: %+v", release.Approvers)
+	}
+	r.want(204, "", "anna", "PUT /releases/"+release.Id+"/images/fw", r.image)
+	r.enrol("a-1")
+	r.agent("a-1")
+	d := draft("is agreed to", release.Id, "a-1")
+	d.Settings.Transport.SegmentHashes, d.Settings.Transport.Group = true, "239.1.2.9:6003" // those of the server are taken
+	c := r.create(d)
+	ask, evidence := "/campaigns/"+c.Id+"/approvals", "GET /campaigns/"+c.Id+"/evidence"
+	shown := func() rest.Approvals { return decode[rest.Approvals](r.T, r.want(200, "", "vera", "GET "+ask, nil)) }
+	if a := shown(); len(a.Lists) != 1 || len(a.Waves) != 0 || a.List != "" || a.Manifest != release.Id {
+		r.Errorf("approvals of a draft: %+v", a)
+	}
+	r.want(409, rest.ReasonState, "anna", "POST "+ask, []byte("agreed"))
+	r.want(409, rest.ReasonState, "vera", evidence, nil)
+	r.want(200, "", "anna", "POST /campaigns/"+c.Id+"/start", nil, "If-Match", etag(c.Revision))
+	r.until(c.Id, "asks", func(st rest.Status) bool { return st.Asking && st.Waves[0].MissingApprovals == 1 && st.List != "" })
+	a := shown()
+	list, err := manifest.ParseDigest(a.List)
+	if err != nil || len(a.Waves) != 1 || a.Waves[0].Missing != 1 || len(a.Waves[0].Approved) != 0 {
+		r.Fatalf("approvals %+v, %v", a, err)
+	}
+	id, err := manifest.ParseCampaignID(c.Id)
+	if err != nil {
+		r.Fatal(err)
+	}
+	digest, err := manifest.ParseDigest(a.Manifest)
+	if err != nil {
+		r.Fatal(err)
+	}
+	what := commit.Approval{Round: commit.Round{Campaign: id, Manifest: commit.Digest(digest)}, Targets: commit.Digest(list)}
+	if !bytes.Equal(what.Encode(), a.Waves[0].Payload) {
+		r.Errorf("the payload is %x, want %x", a.Waves[0].Payload, what.Encode())
+	}
+	sign := func(name string, what commit.Approval) []byte {
+		signed, err := what.Sign(keys[name])
+		if err != nil {
+			r.Fatal(err)
+		}
+		return signed
+	}
+	r.want(409, rest.ReasonApprovalsMissing, "anna", "POST /campaigns/"+c.Id+"/commit", nil)
+	r.want(400, rest.ReasonFormat, "anna", "POST /campaigns/x/approvals", []byte("agreed"))
+	r.want(404, rest.ReasonNotFound, "anna", "POST /campaigns/"+noCampaign+"/approvals", []byte("agreed"))
+	r.want(413, rest.ReasonTooLarge, "anna", "POST "+ask, make([]byte, commit.MaxApproval+1))
+	r.want(422, rest.ReasonSignature, "anna", "POST "+ask, sign("mallory", what))
+	for _, change := range []func(*commit.Approval){func(a *commit.Approval) { a.Targets[0]++ }, func(a *commit.Approval) { a.Manifest[0]++ }, func(a *commit.Approval) { a.Wave++ }} {
+		other := what
+		change(&other)
+		r.want(422, rest.ReasonApproval, "anna", "POST "+ask, sign("bert", other))
+	}
+	_, elsewhere := r.serve(r.server("two"), plenty) // does not lead it
+	if a := r.askAt(elsewhere, "anna", "POST "+ask, sign("bert", what)); a.status != 503 || a.problem(r.T).Leader != "one" {
+		r.Errorf("at another server: %d %s", a.status, a.body)
+	}
+	r.want(204, "", "anna", "POST "+ask, sign("bert", what))
+	if a := shown(); a.Waves[0].Missing != 0 || len(a.Waves[0].Approved) != 1 || a.Waves[0].Approved[0] != keys["bert"].Public().String() {
+		r.Errorf("approvals %+v", a)
+	}
+	r.want(204, "", "anna", "POST /campaigns/"+c.Id+"/commit", nil) // somebody is asked besides
+	r.until(c.Id, "closed", func(st rest.Status) bool { return st.Phase == rest.PhaseClosed })
+
+	// What the server has of it proves all that.
+	e, err := upgrade.OpenEvidence(bytes.NewReader(r.want(200, "", "vera", evidence, nil).body))
+	if err != nil {
+		r.Fatal(err)
+	}
+	audit, _, err := e.Audit(&manifest.Root{Release: fleettest.Trust, Servers: []manifest.PublicKey{fleettest.ServerKey.Public()}})
+	if err != nil || !audit.Holds() || audit.Waves()[0].Approvals != commit.ProofVerified || audit.Devices()[0].Result != commit.ProofVerified {
+		r.Errorf("audit %+v, %v", audit, err)
+	}
+	var busy []func(io.Writer) error
+	for {
+		write, err := r.fleet.Evidence(r.Context(), id)
+		if err != nil {
+			break
+		}
+		busy = append(busy, write)
+	}
+	r.want(503, rest.ReasonBusy, "vera", evidence, nil)
+	for _, write := range busy {
+		if err := write(io.Discard); err != nil {
+			r.Error(err)
+		}
+	}
 }
 
 // run has two campaigns run, of which one commits and the other is aborted.

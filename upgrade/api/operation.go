@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/multicast-upgrade/tool/commit"
 	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/upgrade/api/rest"
 	"github.com/multicast-upgrade/tool/upgrade/store"
@@ -68,6 +69,9 @@ var rules = map[string]rule{
 	"POST /campaigns/{campaign}/resume":      {role: store.RoleOperator},
 	"POST /campaigns/{campaign}/commit":      {role: store.RoleOperator},
 	"POST /campaigns/{campaign}/abort":       {role: store.RoleOperator},
+	"GET /campaigns/{campaign}/approvals":    {role: store.RoleViewer},
+	"POST /campaigns/{campaign}/approvals":   {role: store.RoleOperator, limit: commit.MaxApproval},
+	"GET /campaigns/{campaign}/evidence":     {role: store.RoleViewer, stream: true},
 	"GET /campaigns/{campaign}/status":       {role: store.RoleViewer},
 	"GET /campaigns/{campaign}/devices":      {role: store.RoleViewer},
 	"GET /campaigns/{campaign}/sites":        {role: store.RoleViewer},

@@ -12,7 +12,7 @@ import (
 	"github.com/multicast-upgrade/tool/upgrade/store"
 )
 
-func releaseOf(r store.Release) rest.Release {
+func (s server) releaseOf(r store.Release) rest.Release {
 	m := r.Manifest
 	return rest.Release{
 		Id: r.ID.String(), Product: m.Product, Version: m.Version, Sequence: int64(m.Sequence), Epoch: int64(m.Epoch), Hardware: m.Hardware,
@@ -20,7 +20,7 @@ func releaseOf(r store.Release) rest.Release {
 		Images: each(m.Images, func(im manifest.Image) rest.Image {
 			return rest.Image{Name: im.Name, Size: im.Size, Sha256: im.SHA256.String(), Present: !slices.Contains(r.Missing, im.Name), Sealed: im.Sealed != nil}
 		}),
-		FileKeys: r.FileKeys,
+		FileKeys: r.FileKeys, Approvers: each(s.fleet.Approvers(m), approversOf),
 	}
 }
 
@@ -30,7 +30,7 @@ func (s server) ListReleases(ctx context.Context, r rest.ListReleasesRequestObje
 		return nil, err
 	}
 	l, err := s.store.Releases(ctx, r.Params.Product, page)
-	return rest.ListReleases200JSONResponse{Items: each(l.Items, releaseOf), Next: l.Next}, err
+	return rest.ListReleases200JSONResponse{Items: each(l.Items, s.releaseOf), Next: l.Next}, err
 }
 
 func (s server) CreateRelease(ctx context.Context, r rest.CreateReleaseRequestObject) (rest.CreateReleaseResponseObject, error) {
@@ -42,7 +42,7 @@ func (s server) CreateRelease(ctx context.Context, r rest.CreateReleaseRequestOb
 	if err != nil {
 		return nil, err
 	}
-	return rest.CreateRelease201JSONResponse(releaseOf(release)), nil
+	return rest.CreateRelease201JSONResponse(s.releaseOf(release)), nil
 }
 
 func (s server) ShowRelease(ctx context.Context, r rest.ShowReleaseRequestObject) (rest.ShowReleaseResponseObject, error) {
@@ -54,7 +54,7 @@ func (s server) ShowRelease(ctx context.Context, r rest.ShowReleaseRequestObject
 	if err != nil {
 		return nil, err
 	}
-	return rest.ShowRelease200JSONResponse(releaseOf(release)), nil
+	return rest.ShowRelease200JSONResponse(s.releaseOf(release)), nil
 }
 
 func (s server) DeleteRelease(ctx context.Context, r rest.DeleteReleaseRequestObject) (rest.DeleteReleaseResponseObject, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
 	"github.com/multicast-upgrade/tool/manifest"
@@ -14,10 +15,13 @@ import (
 // second person's [Server.Approve], which this server alone goes by: devices check these.
 type Approvals struct {
 	Manifest manifest.Digest
-	List     string              // digest of the targets; empty before the campaign runs, when nobody can sign yet
-	Lists    []upgrade.Approvers // whose agreement is asked for, enough of each; none: nobody's is
-	Waves    []WaveApprovals     // of a campaign that runs or has run
+	List     string          // digest of the targets; empty before the campaign runs, when nobody can sign yet
+	Lists    []Approvers     // whose agreement is asked for, enough of each; none: nobody's is
+	Waves    []WaveApprovals // of a campaign that runs or has run
 }
+
+// Approvers are people of whom so many have to sign.
+type Approvers = upgrade.Approvers
 
 // WaveApprovals are those of one wave.
 type WaveApprovals struct {
@@ -34,6 +38,14 @@ func (s *Server) approversOf(m *manifest.Manifest) []manifest.Approvers {
 		root = s.cfg.Roots.Newest
 	}
 	return root.ApproversOf(m)
+}
+
+// Approvers returns who has to sign before a COMMIT of a release: enough of each list.
+func (s *Server) Approvers(m *manifest.Manifest) (lists []Approvers) {
+	for _, by := range s.approversOf(m) {
+		lists = append(lists, Approvers(by))
+	}
+	return lists
 }
 
 // checkApprovers returns why a campaign with a release could never commit.
@@ -60,9 +72,7 @@ func (s *Server) Approvals(ctx context.Context, id commit.CampaignID) (a Approva
 		if err != nil {
 			return a, err
 		}
-		for _, by := range s.approversOf(release.Manifest) {
-			a.Lists = append(a.Lists, upgrade.Approvers(by))
-		}
+		a.Lists = s.Approvers(release.Manifest)
 		return a, nil
 	}
 	if a.List, a.Lists = snap.List, snap.Approvers; len(a.Lists) == 0 {
@@ -83,7 +93,13 @@ func (s *Server) Approvals(ctx context.Context, id commit.CampaignID) (a Approva
 // returns, and goes with the decision to each device. If it was the last that is needed and nobody is to be asked besides, the
 // wave commits. Actor is who brought it, and need not be the approver.
 func (s *Server) Agree(ctx context.Context, id commit.CampaignID, signed []byte, actor string) error {
-	return s.act(ctx, order{Campaign: id, Action: actionAgree, Actor: actor, Approval: signed})
+	err := s.act(ctx, order{Campaign: id, Action: actionAgree, Actor: actor, Approval: signed})
+	if f := s.followed(id); f != nil && err == nil {
+		f.view.mu.Lock()
+		f.view.until = time.Time{} // who has brought it looks next
+		f.view.mu.Unlock()
+	}
+	return err
 }
 
 const actionAgree = "campaign.agree"

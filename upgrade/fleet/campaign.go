@@ -318,6 +318,7 @@ func (s *Server) obey(ctx context.Context, o order) error {
 	} else if err != nil {
 		return err
 	}
+	l.view.happened(upgrade.Event{}) // not everything that was done is an event of the campaign
 	by := s.by(o.Actor)
 	err := s.store.AddEvents(ctx, store.Event{At: by.At, Actor: o.Actor, Action: o.Action, Subject: l.name, Campaign: o.Campaign.String(), Detail: o.approver()})
 	return s.told(o.Campaign, err)

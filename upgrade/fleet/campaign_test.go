@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
+	"github.com/multicast-upgrade/tool/discovery"
 	"github.com/multicast-upgrade/tool/internal/fleettest"
 	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/upgrade"
@@ -52,17 +53,26 @@ func TestCampaignReachesEveryDevice(t *testing.T) {
 		if snap.Verdict != "COMMIT" || snap.Committed != 3 || snap.Targets != 3 || len(snap.Laggards) != 0 {
 			t.Errorf("snapshot of the closed campaign: %+v", snap)
 		}
-		// And what the database has of it proves itself.
-		rel, err := r.store.Release(t.Context(), c.Release)
+		// And what the server has of it proves itself.
+		evidence := r.evidence(s, c.ID)
+		trusted := &manifest.Root{Release: fleettest.Trust, Servers: []manifest.PublicKey{fleettest.ServerKey.Public()}}
+		audit, _, err := auditEvidence(evidence, trusted)
+		if err != nil || !audit.Holds() || audit.Campaign() != c.ID || audit.Waves()[0].Decision != commit.ProofVerified {
+			t.Fatalf("audit: %v, %+v", err, audit)
+		}
+		// A session description that another server has signed is none of it.
+		notice, err := r.store.FirstNotice(t.Context(), c.ID)
 		if err != nil {
 			t.Fatal(err)
 		}
-		audit, _, err := upgrade.AuditRelease(rel.Signed, &manifest.Root{Release: fleettest.Trust, Servers: []manifest.PublicKey{fleettest.ServerKey.Public()}})
-		if err != nil {
-			t.Fatal(err)
+		announced, err := discovery.ParseNotice(notice)
+		if err != nil || len(announced.Session) == 0 || !bytes.Contains(evidence, announced.Session) {
+			t.Fatalf("the session description is not in the evidence: %v", err)
 		}
-		if err := r.store.ReadLog(t.Context(), c.ID, audit.Record); err != nil || !audit.Holds() || audit.Waves()[0].Decision != commit.ProofVerified {
-			t.Errorf("audit: %v, %+v", err, audit.Waves())
+		forged := bytes.Clone(announced.Session)
+		forged[len(forged)-1] ^= 1
+		if _, _, err := auditEvidence(bytes.Replace(evidence, announced.Session, forged, 1), trusted); !errors.Is(err, manifest.ErrSignature) {
+			t.Errorf("with a forged session description: %v, want ErrSignature", err)
 		}
 		for _, d := range audit.Devices() {
 			if d.State != commit.StateCommitted || d.Vote != commit.ProofVerified || d.Result != commit.ProofVerified {
@@ -70,6 +80,28 @@ func TestCampaignReachesEveryDevice(t *testing.T) {
 			}
 		}
 	})
+}
+
+// evidence returns what a server has of a campaign, for auditors.
+func (r *rig) evidence(s *server, id commit.CampaignID) []byte {
+	r.Helper()
+	var b bytes.Buffer
+	write, err := s.Evidence(r.Context(), id)
+	if err == nil {
+		err = write(&b)
+	}
+	if err != nil {
+		r.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func auditEvidence(file []byte, trusted *manifest.Root) (*commit.Audit, *manifest.Root, error) {
+	e, err := upgrade.OpenEvidence(bytes.NewReader(file))
+	if err != nil {
+		return nil, nil, err
+	}
+	return e.Audit(trusted)
 }
 
 func TestStartRefuses(t *testing.T) {
@@ -91,6 +123,9 @@ func TestStartRefuses(t *testing.T) {
 		overlap, ok := errors.AsType[*store.OverlapError](err)
 		if !ok || overlap.Devices[0].Name != "first" {
 			t.Errorf("overlapping: %v; want the other's name", err)
+		}
+		if _, err := s.Evidence(ctx, second.ID); !errors.Is(err, store.ErrState) {
+			t.Errorf("evidence of a draft: %v, want ErrState", err)
 		}
 		p, err := s.Preview(ctx, settings(nil))
 		if err != nil || p.Targets != 2 || len(p.Overlap) != 2 || p.Sites["berlin"] != 2 {

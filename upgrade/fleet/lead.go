@@ -297,6 +297,7 @@ func (s *Server) campaignConfig(ctx context.Context, c store.Campaign, l *lead, 
 	cfg.ECN, cfg.Burst, cfg.SegmentSize = tr.ECN, tr.Burst, tr.SegmentSize
 	cfg.AutoParity, cfg.GRTT, cfg.BackoffFactor = tr.AutoParity, tr.GRTT, tr.BackoffFactor
 	cfg.GroupSize, cfg.Auth = cmp.Or(tr.GroupSize, len(cfg.Targets)), tr.Auth
+	cfg.SegmentHashes = tr.SegmentHashes
 	if err := s.openSeal(ctx, &cfg, c); err != nil {
 		return cfg, err
 	}

@@ -119,6 +119,8 @@ type Server struct {
 	hellos  chan hello
 	done    chan struct{} // closed when Run has returned
 
+	evidence chan struct{} // holds one for each that is being written
+
 	mu       sync.Mutex // guards all below
 	running  bool
 	runs     context.Context // of Run
@@ -145,7 +147,7 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, store: cfg.Store, owner: store.NewOwner(cfg.Name, cfg.PeerURL), clock: upgrade.NewSignedClock(cfg.Key),
-		kicks: make(chan struct{}, 1), hellos: make(chan hello), done: make(chan struct{}),
+		kicks: make(chan struct{}, 1), hellos: make(chan hello), done: make(chan struct{}), evidence: make(chan struct{}, maxEvidence),
 		leads: map[commit.CampaignID]*lead{}, follows: map[commit.CampaignID]*follow{}, byDevice: map[string][]*place{}, waits: map[commit.CampaignID]*wait{},
 		trouble: map[commit.CampaignID]failure{}, twins: map[string][2]instance{},
 		examinations: map[string]*discovery.Posting{},

@@ -223,6 +223,13 @@ func (l *lead) look(snap Snapshot, taken chan struct{}, changed func()) {
 	begun := time.Now()
 	st, err := l.campaign.Status(context.Background()) // until it answers or ends
 	v.mu.Lock()
+	started := v.begun
+	v.mu.Unlock()
+	var views []View
+	if err == nil { // a hundred thousand of them take a while, in which people are shown what was seen last
+		views = snap.take(st, started.IsZero() || snap.At.Sub(started) < quietTime)
+	}
+	v.mu.Lock()
 	defer v.mu.Unlock()
 	defer close(taken)
 	if v.taking != taken {
@@ -230,7 +237,6 @@ func (l *lead) look(snap Snapshot, taken chan struct{}, changed func()) {
 	}
 	v.taking = nil
 	if v.err = err; err == nil {
-		views := snap.take(st, v.begun.IsZero() || snap.At.Sub(v.begun) < quietTime)
 		snap.Step, snap.Trouble = v.step, v.fault
 		v.at, v.snap, v.views = snap.At, snap, views
 		v.lasts = min(viewShare*time.Since(begun), maxFreshTime)

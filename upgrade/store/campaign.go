@@ -63,6 +63,7 @@ type Transport struct {
 	BackoffFactor int            `json:"backoff_factor,omitempty"`
 	GroupSize     int            `json:"group_size,omitempty"`
 	Auth          string         `json:"auth,omitempty"`
+	SegmentHashes bool           `json:"segment_hashes,omitempty"`
 }
 
 // A Wave is a part of the targets that is decided on its own, after the one before it has succeeded; see upgrade.Wave.

@@ -29,8 +29,8 @@ var (
 )
 
 // TakeLease takes the lead of a campaign that runs or is paused, for term. Whoever had it before is fenced off from that moment. It may
-// be taken when it is over, or nobody's, or owner's own, as after a restart; [ErrLeased] otherwise. Owner names one process
-// at a time.
+// be taken when it is over, or nobody's, or owner's own; [ErrLeased] otherwise. Owner names one process at a time. After a restart
+// [Store.Serve] makes it nobody's where that can be known.
 //
 // To be sure that a clock which is ahead takes no lease that lives, term is a multiple of how far clocks of servers may be
 // apart. If it happens all the same, it costs a change of leaders and nothing else.

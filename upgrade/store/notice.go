@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 
 	"github.com/multicast-upgrade/tool/commit"
@@ -31,7 +32,7 @@ func (s *Store) NoticeSerials(ctx context.Context) (map[commit.CampaignID]int64,
 		id commit.CampaignID
 		n  int64
 	}
-	list, err := collect(ctx, s.readers, `SELECT campaign, CAST(SUM(serial) AS BIGINT) FROM notices GROUP BY campaign`, nil, func(row scanner) (v serial, err error) {
+	list, err := collect(ctx, s.readers, `SELECT campaign, CAST(SUM(serial) AS BIGINT) FROM notices WHERE campaign IN (SELECT id FROM campaigns WHERE state IN ('running', 'paused')) GROUP BY campaign`, nil, func(row scanner) (v serial, err error) {
 		var id string
 		if err := row.Scan(&id, &v.n); err != nil {
 			return v, err
@@ -56,6 +57,16 @@ func (s *Store) Notices(ctx context.Context, id commit.CampaignID) (map[uint32][
 		return wave, err
 	})
 	return notices, err
+}
+
+// FirstNotice returns the last notice of the first wave of a campaign, which is kept when the campaign is closed; nil if
+// nothing was announced.
+func (s *Store) FirstNotice(ctx context.Context, id commit.CampaignID) (notice []byte, err error) {
+	err = s.readers.QueryRowContext(ctx, `SELECT notice FROM notices WHERE campaign = $1 AND wave = 0`, id.String()).Scan(&notice)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return notice, err
 }
 
 // CountWaiting notes how many devices of a scheduled campaign wait at one server now, and returns how many do at all

@@ -31,6 +31,7 @@ type Store struct {
 // An engine is what differs between the databases.
 type engine struct {
 	name string
+	file string // of SQLite; empty: several servers may work on the database
 	// oneWriter says that transactions that write wait for each other; it is quicker to wait in here.
 	oneWriter bool
 	// insertAtOnce is how many rows one statement inserts at best. SQLite looks each parameter up among the others; to
@@ -72,6 +73,9 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	}
 	return s, nil
 }
+
+// Several reports whether several servers may work on the database.
+func (s *Store) Several() bool { return s.file == "" }
 
 // Close closes the database. Everything that was to be durable is.
 func (s *Store) Close() error {

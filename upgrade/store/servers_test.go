@@ -66,6 +66,9 @@ func TestNotices(t *testing.T) {
 		if serials := must(s.NoticeSerials(ctx))(t); len(serials) != 0 {
 			t.Errorf("notices of a closed campaign: %v", serials)
 		}
+		if got := must(s.FirstNotice(ctx, c.ID))(t); string(got) != "second" || len(must(s.Notices(ctx, c.ID))(t)) != 1 {
+			t.Errorf("what is kept of a closed campaign is %q", got)
+		}
 	})
 }
 

@@ -35,7 +35,7 @@ func openSQLite(ctx context.Context, file string) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{engine: engine{
-		name: "SQLite", oneWriter: true, insertAtOnce: 4,
+		name: "SQLite", file: file, oneWriter: true, insertAtOnce: 4,
 		migrate: func(context.Context, *sql.Tx) error { return nil }, // the transaction is immediate: it is the lock
 		words:   strings.NewReplacer(),
 		backup:  func(ctx context.Context, to string) error { return backupSQLite(ctx, file, to) },

@@ -166,7 +166,7 @@ func (s *Store) CampaignStart(ctx context.Context, id commit.CampaignID) (st Sta
 func (s *Store) EndCampaign(ctx context.Context, id commit.CampaignID, revision int64, by By) (Campaign, error) {
 	c := Campaign{ID: id, Revision: revision}
 	err := s.changeCampaign(ctx, &c, by, "campaign."+string(PhaseClosed), []CampaignPhase{PhaseDraft, PhaseScheduled, PhaseRunning, PhasePaused}, func(tx *sql.Tx, _ Campaign) error {
-		for _, text := range []string{`DELETE FROM targets WHERE campaign = $1`, `DELETE FROM starts WHERE campaign = $1`, `DELETE FROM notices WHERE campaign = $1`,
+		for _, text := range []string{`DELETE FROM targets WHERE campaign = $1`, `DELETE FROM starts WHERE campaign = $1`, `DELETE FROM notices WHERE campaign = $1 AND wave > 0`,
 			`DELETE FROM waiting WHERE campaign = $1`} {
 			if _, err := tx.ExecContext(ctx, text, id.String()); err != nil {
 				return err
@@ -194,21 +194,31 @@ func (s *Store) MarkDuplicate(ctx context.Context, device string, by By) error {
 
 var errAgain = errors.New("store: it was so before")
 
-// ReadLog gives f each record of the log of a campaign, in order, without leading it.
+// HasLog reports whether a campaign has begun.
+func (s *Store) HasLog(ctx context.Context, id commit.CampaignID) (has bool, err error) {
+	err = s.readers.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM campaign_log WHERE campaign = $1)`, id.String()).Scan(&has)
+	return has, err
+}
+
+// logPage is how many records ReadLog reads at once.
+const logPage = 1000
+
+// ReadLog gives f each record of the log of a campaign, in order, without leading it. F may take its time: nothing of the
+// database waits for it.
 func (s *Store) ReadLog(ctx context.Context, id commit.CampaignID, f func(rec []byte) error) error {
-	rows, err := s.readers.QueryContext(ctx, `SELECT record FROM campaign_log WHERE campaign = $1 ORDER BY n`, id.String())
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var rec sql.RawBytes
-		if err := rows.Scan(&rec); err != nil {
+	for n := int64(0); ; n += logPage {
+		page, err := collect(ctx, s.readers, `SELECT record FROM campaign_log WHERE campaign = $1 AND n >= $2 AND n < $3 ORDER BY n`,
+			[]any{id.String(), n, n + logPage}, func(row scanner) (rec []byte, err error) { err = row.Scan(&rec); return rec, err })
+		if err != nil {
 			return err
 		}
-		if err := f(rec); err != nil {
-			return err
+		for _, rec := range page {
+			if err := f(rec); err != nil {
+				return err
+			}
+		}
+		if len(page) < logPage {
+			return nil
 		}
 	}
-	return rows.Err()
 }

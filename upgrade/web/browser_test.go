@@ -1,7 +1,9 @@
 package web_test
 
 import (
+	"encoding/base64"
 	"flag"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -10,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/multicast-upgrade/tool/internal/fleettest"
+	"github.com/multicast-upgrade/tool/manifest"
 	"github.com/multicast-upgrade/tool/upgrade"
 	"github.com/multicast-upgrade/tool/upgrade/store"
 )
@@ -23,7 +26,7 @@ var (
 var pictures = []string{
 	"login-desktop-light", "overview-desktop-light", "overview-phone-dark", "approve-device-desktop-light", "devices-desktop-light", "enrolments-desktop-light", "network-desktop-light", "releases-desktop-light",
 	"draft-desktop-light", "review-desktop-light", "start-desktop-light", "campaign-sending-desktop-light", "campaign-sending-phone-light",
-	"campaign-plots-desktop-light", "campaign-asking-desktop-dark", "commit-desktop-light", "campaign-committed-desktop-light",
+	"campaign-plots-desktop-light", "campaign-signing-desktop-light", "campaign-asking-desktop-dark", "commit-desktop-light", "campaign-committed-desktop-light",
 	"not-live-phone-dark", "audit-desktop-light",
 }
 
@@ -48,19 +51,29 @@ func requireBrowser(t *testing.T) (node, chromium string) {
 	return "", ""
 }
 
-// outages returns the URL of a switch that cuts what keeps pages up to date (/cut), and mends it (/mend).
-func (r *rig) outages() string {
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if r.cut.Store(req.URL.Path == "/cut"); req.URL.Path == "/cut" {
-			r.http.CloseClientConnections()
+// beside returns the URL of what is done beside the browser: what keeps pages up to date is cut (/cut) and mended (/mend), and
+// an approver signs (/sign/campaigns/ID).
+func (r *rig) beside(approver *manifest.PrivateKey) string {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/cut", func(http.ResponseWriter, *http.Request) {
+		r.cut.Store(true)
+		r.http.CloseClientConnections()
+	})
+	mux.HandleFunc("/mend", func(http.ResponseWriter, *http.Request) { r.cut.Store(false) })
+	mux.HandleFunc("/sign/campaigns/{id}", func(w http.ResponseWriter, req *http.Request) {
+		id, err := manifest.ParseCampaignID(req.PathValue("id"))
+		if err != nil {
+			r.Error(err)
 		}
-	}))
+		io.WriteString(w, base64.StdEncoding.EncodeToString([]byte(r.sign(id, approver))))
+	})
+	s := httptest.NewServer(mux)
 	r.Cleanup(s.Close)
 	return s.URL
 }
 
 // A whole upgrade as a person does it, in a browser: log in, upload, approve a device, write a campaign, have a second person
-// approve it, start, watch, commit, and see COMMITTED. On each page nothing serious keeps anybody from using it, nothing is
+// approve it, start, watch, bring the signature of an approver, commit, and see COMMITTED. On each page nothing serious keeps anybody from using it, nothing is
 // wider than the screen, no script is in trouble, and nothing is fetched from elsewhere.
 func TestBrowser(t *testing.T) {
 	node, chromium := requireBrowser(t)
@@ -74,7 +87,8 @@ func TestBrowser(t *testing.T) {
 	r.net.Lose(0.03)
 	dir := t.TempDir()
 	manifestFile, imageFile := filepath.Join(dir, "fw.manifest"), filepath.Join(dir, "fw.bin")
-	for name, content := range map[string][]byte{manifestFile: r.signed("2.0", 5), imageFile: r.image} {
+	dora, emil := fleettest.Key(manifest.RoleApprover, "dora"), fleettest.Key(manifest.RoleApprover, "emil")
+	for name, content := range map[string][]byte{manifestFile: r.agreed(1, dora, emil), imageFile: r.image} {
 		if err := os.WriteFile(name, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -92,7 +106,7 @@ func TestBrowser(t *testing.T) {
 	walk := exec.Command(node, "walk.mjs")
 	walk.Dir = "browsertest"
 	walk.Env = append(os.Environ(), "BASE="+r.http.URL, "OPERATOR="+r.token("anna", store.RoleAdmin), "APPROVER="+r.token("bert", store.RoleApprover),
-		"MANIFEST="+manifestFile, "IMAGE="+imageFile, "CHROMIUM="+chromium, "SHOTS="+pictureDir, "SWITCH="+r.outages())
+		"MANIFEST="+manifestFile, "IMAGE="+imageFile, "CHROMIUM="+chromium, "SHOTS="+pictureDir, "BESIDE="+r.beside(dora))
 	if out, err := walk.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

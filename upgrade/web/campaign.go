@@ -55,6 +55,8 @@ type campaignPage struct {
 	Laggards []fleet.View     // the first
 	Sites    []fleet.SiteView // the first of those with most laggards; none if there is only one
 	AllSites bool             // those are all
+
+	Approvers []fleet.Approvers // who has to sign before a COMMIT of the release
 }
 
 // A step is one of the way of a campaign, and how many targets have made it.
@@ -81,10 +83,11 @@ func (s *Site) lookAt(ctx context.Context, who store.Token, c store.Campaign) (p
 	if p.Release, err = s.store.Release(ctx, p.Campaign.Release); err != nil {
 		return p, err
 	}
+	p.Approvers = s.fleet.Approvers(p.Release.Manifest)
 	if p.Snap, err = s.fleet.Snapshot(ctx, c.ID); err != nil {
 		_, p.Trouble = explain(err)
 	}
-	p.Steps, p.Status = steps(p.Snap), status(p.Campaign, p.Snap)
+	p.Steps, p.Status = steps(p.Snap), status(p)
 	for _, cause := range fleet.Causes() {
 		if n := p.Snap.Causes[cause]; n > 0 {
 			p.Causes = append(p.Causes, causeCount{cause, n})
@@ -132,7 +135,8 @@ func steps(snap fleet.Snapshot) []step {
 }
 
 // status says where a campaign is, in a sentence that changes seldom enough to be read aloud.
-func status(c store.Campaign, snap fleet.Snapshot) string {
+func status(p campaignPage) string {
+	c, snap := p.Campaign, p.Snap
 	switch {
 	case snap.Restored:
 		return "The database was restored from a backup, and may not know what was decided since. Nothing happens before somebody says how this campaign goes on."
@@ -154,6 +158,8 @@ func status(c store.Campaign, snap fleet.Snapshot) string {
 		return "The decision is COMMIT. Devices activate."
 	case snap.Verdict == commit.Abort.String():
 		return "The decision is ABORT. Devices keep what they run."
+	case snap.Asking && p.unsigned() > 0:
+		return "The policy is met. " + count(p.unsigned(), "approver has", "approvers have") + " to sign before COMMIT."
 	case snap.Asking:
 		return "The policy is met. Somebody has to agree to COMMIT."
 	case snap.Sending.Once:
@@ -336,7 +342,7 @@ var campaignDeeds = map[string]campaignDeed{
 			return lines
 		},
 		possible: func(p campaignPage, _ string) bool {
-			return runs(p) && p.Snap.Asking && !decided(p) && !p.Snap.Paused
+			return runs(p) && p.Snap.Asking && !decided(p) && !p.Snap.Paused && p.unsigned() == 0
 		},
 		doWave: func(s *Site, ctx context.Context, id commit.CampaignID, wave uint32, actor string) error {
 			return s.fleet.CommitWave(ctx, id, wave, actor)

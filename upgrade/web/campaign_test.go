@@ -65,6 +65,16 @@ func TestUploadSealed(t *testing.T) {
 
 var campaignLink = regexp.MustCompile(`/campaigns/([0-9a-f]{32})/start`)
 
+// sealKey is the key of some group.
+func sealKey(t *testing.T) manifest.Recipient {
+	t.Helper()
+	k, err := manifest.GenerateIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k.Recipient()
+}
+
 // A person writes a campaign without scripts: form, what is wrong, review, back, draft, change.
 func TestDraft(t *testing.T) {
 	r := newRig(t)
@@ -75,8 +85,8 @@ func TestDraft(t *testing.T) {
 	p := r.person("otto", store.RoleOperator)
 	form := url.Values{"name": {"spring"}, "release": {rel.ID.String()}, "sites": {"berlin, rome"}, "start": {"joined"}, "joined": {"2"}, "wait": {"30m"},
 		"quorum": {"90"}, "site_quorum": {"80"}, "must": {"phone-01"}, "ask": {"on"}, "ready_timeout": {"2h"}, "spread": {"10m"}, "hold": {"2d"},
-		"not_before": {"2030-01-02T03:04"}, "group": {"239.192.0.9:6100"}, "rate": {"2.5"}}
-	for field, value := range map[string]string{"quorum": "101", "joined": "many", "wait": "soon", "group": "239.192.0.9", "rate": "-1", "not_before": "tomorrow", "name": "", "release": "", "sites": "<b>"} {
+		"not_before": {"2030-01-02T03:04"}, "group": {"239.192.0.9:6100"}, "rate": {"2.5"}, "segment_hashes": {"on"}, "seal_to": {sealKey(t).String() + "\n" + sealKey(t).String()}, "seal_devices": {"on"}}
+	for field, value := range map[string]string{"quorum": "101", "joined": "many", "wait": "soon", "group": "239.192.0.9", "rate": "-1", "not_before": "tomorrow", "name": "", "release": "", "sites": "<b>", "seal_to": "phones.pub"} {
 		bad := url.Values{}
 		for k, v := range form {
 			bad[k] = v
@@ -87,7 +97,7 @@ func TestDraft(t *testing.T) {
 		}
 	}
 	status, body := p.post("/campaigns/review", form)
-	for _, want := range []string{"<h1>Review: spring</h1>", "3 devices", "berlin 2", "rome 1", "as soon as 2 devices wait, or after 30 min", "when 90 % of the devices are ready, and 80 % of each site", "2.5 Mbit/s", "2030-01-02 03:04"} {
+	for _, want := range []string{"<h1>Review: spring</h1>", "3 devices", "berlin 2", "rome 1", "as soon as 2 devices wait, or after 30 min", "when 90 % of the devices are ready, and 80 % of each site", "2.5 Mbit/s", "2030-01-02 03:04", "Segment hashes", "the group of key", "and by each target that proves its key"} {
 		if status != http.StatusOK || !strings.Contains(body, want) {
 			t.Errorf("the review, %d, lacks %q:\n%s", status, want, body)
 		}

@@ -25,7 +25,8 @@ type devicesPage struct {
 	Registry           int // how many devices there are at all
 	States             []string
 	KeyStates          map[string]string
-	Online             map[string]bool
+	Online             map[string]bool // those that wait at this server
+	Several            bool            // there may be others
 }
 
 var keyStates = map[string]string{"": "any", "none": "no key", "pending": "to be approved", "approved": "approved", "revoked": "revoked", "duplicate": "key lives twice"}
@@ -54,7 +55,7 @@ func (s *Site) devices(v *visit) error {
 	ctx := v.r.Context()
 	q := v.r.URL.Query()
 	p := devicesPage{Find: strings.TrimSpace(q.Get("find")), Product: q.Get("product"), Site: q.Get("site"), Tag: q.Get("tag"), State: q.Get("state"),
-		Sort: v.sorting("id"), States: []string{"", "pending", "approved", "revoked", "none", "duplicate"}, KeyStates: keyStates, Online: map[string]bool{}}
+		Sort: v.sorting("id"), States: []string{"", "pending", "approved", "revoked", "none", "duplicate"}, KeyStates: keyStates, Online: map[string]bool{}, Several: s.store.Several()}
 	f := store.DeviceFilter{Prefix: p.Find, Products: fields(p.Product), Sites: fields(p.Site), Tags: fields(p.Tag)}
 	switch p.State {
 	case "":
@@ -100,7 +101,8 @@ func (s *Site) devices(v *visit) error {
 // A devicePage is what device.html shows.
 type devicePage struct {
 	store.Device
-	Online      bool
+	Online      bool // it waits at this server
+	Several     bool // there may be others
 	Fingerprint string
 	Open        []store.Overlap  // the campaign that has it
 	Part        fleet.View       // how far it is in that; zero: it is not known
@@ -116,7 +118,7 @@ func (s *Site) device(v *visit) error {
 	if err != nil {
 		return err
 	}
-	p := devicePage{Device: d, Online: s.fleet.Online(d.ID), KeyWord: keyStates[cmp.Or(string(d.KeyState), "none")]}
+	p := devicePage{Device: d, Online: s.fleet.Online(d.ID), Several: s.store.Several(), KeyWord: keyStates[cmp.Or(string(d.KeyState), "none")]}
 	if !d.Key.IsZero() {
 		p.Fingerprint = d.Key.Fingerprint()
 	}

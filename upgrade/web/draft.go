@@ -23,7 +23,7 @@ type draftForm struct {
 // draftFields are all of them; the review hands them on.
 var draftFields = []string{"id", "revision", "name", "release", "products", "sites", "tags", "devices",
 	"start", "at", "joined", "wait", "waves", "success", "errors", "outcome_timeout", "soak", "quorum", "site_quorum", "must", "ask", "two_people", "ready_timeout", "max_failures", "allow_unsigned",
-	"not_before", "spread", "window", "hold", "group", "interface", "rate", "fec"}
+	"not_before", "spread", "window", "hold", "group", "interface", "rate", "fec", "segment_hashes", "seal_to", "seal_devices"}
 
 // Get returns a field; templates use it.
 func (f draftForm) Get(name string) string { return f.values.Get(name) }
@@ -100,6 +100,19 @@ func (r *reader) moment(name, label string) time.Time {
 	return t
 }
 
+// recipients reads public seal keys.
+func (r *reader) recipients(name, label string) (all []manifest.Recipient) {
+	for _, text := range strings.Fields(r.values.Get(name)) {
+		to, err := manifest.ParseRecipient(text)
+		if err != nil {
+			r.complain("%s: %.40q is no public seal key; write what is in phones.pub, which normsend keygen --role seal has made.", label, text)
+			continue
+		}
+		all = append(all, to)
+	}
+	return all
+}
+
 // read returns the campaign that the form describes; what the form does not show stays as in was.
 func (f draftForm) read(was store.CampaignSettings) (name string, release manifest.Digest, set store.CampaignSettings, wrong []string) {
 	r := &reader{draftForm: f}
@@ -140,6 +153,8 @@ func (f draftForm) read(was store.CampaignSettings) (name string, release manife
 			r.complain("Group: write an address and a port, such as 239.192.0.1:6003.")
 		}
 	}
+	t.SegmentHashes = f.Is("segment_hashes", "on")
+	set.Seal = store.Seal{To: r.recipients("seal_to", "Groups that open sealed images"), Devices: f.Is("seal_devices", "on")}
 	t.Rate = 0
 	if text := r.text("rate"); text != "" {
 		mega, err := strconv.ParseFloat(text, 64)
@@ -218,6 +233,13 @@ func formOf(c store.Campaign) draftForm {
 	}
 	put("interface", set.Transport.Interface)
 	put("fec", set.Transport.FEC)
+	flag("segment_hashes", set.Transport.SegmentHashes)
+	var groups []string
+	for _, to := range set.Seal.To {
+		groups = append(groups, to.String())
+	}
+	put("seal_to", strings.Join(groups, "\n"))
+	flag("seal_devices", set.Seal.Devices)
 	if set.Transport.Rate > 0 {
 		put("rate", strconv.FormatFloat(set.Transport.Rate/1e6, 'f', -1, 64))
 	}

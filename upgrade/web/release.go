@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/multicast-upgrade/tool/manifest"
+	"github.com/multicast-upgrade/tool/upgrade/fleet"
 	"github.com/multicast-upgrade/tool/upgrade/store"
 )
 
@@ -39,6 +40,7 @@ type releasePage struct {
 	store.Release
 	Expired   bool
 	Campaigns []store.Campaign
+	Approvers []fleet.Approvers
 }
 
 // NoKeys reports whether images are sealed whose file keys the server does not have.
@@ -72,7 +74,7 @@ func (s *Site) release(v *visit) error {
 	if err != nil {
 		return err
 	}
-	p := releasePage{Release: r, Expired: r.Manifest.CheckExpiry(time.Now()) != nil, Campaigns: campaigns.Items}
+	p := releasePage{Release: r, Expired: r.Manifest.CheckExpiry(time.Now()) != nil, Campaigns: campaigns.Items, Approvers: s.fleet.Approvers(r.Manifest)}
 	v.show(http.StatusOK, "release.html", r.Manifest.Product+" "+r.Manifest.Version, p)
 	return nil
 }

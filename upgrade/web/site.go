@@ -110,6 +110,9 @@ func (s *Site) routes() map[string]route {
 		"GET /campaigns/{id}/sites":   {"GET /campaigns/{campaign}/sites", ofCampaign(s.campaignSites)},
 		"GET /campaigns/{id}/change":  {"PUT /campaigns/{campaign}", ofCampaign(s.changeCampaign)},
 
+		"POST /campaigns/{id}/approvals": {"POST /campaigns/{campaign}/approvals", ofCampaign(s.addApproval)},
+		"GET /campaigns/{id}/evidence":   {"GET /campaigns/{campaign}/evidence", ofCampaign(s.evidence)},
+
 		"GET /tokens":              {tokens, s.tokens},
 		"POST /tokens":             {"POST /tokens", s.addToken},
 		"GET /tokens/{id}/revoke":  {"DELETE /tokens/{token}", s.askRevokeToken},

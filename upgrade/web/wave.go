@@ -63,7 +63,10 @@ func (p campaignPage) Waves() []waveLine {
 		if i < len(p.Settings.Policy.Waves) {
 			l.Part = sayPart(p.Settings.Policy.Waves[i])
 		}
-		if w.Asking {
+		switch {
+		case w.Asking && w.MissingApprovals > 0:
+			l.Text = count(w.MissingApprovals, "approver has", "approvers have") + " to sign"
+		case w.Asking:
 			l.Text = "somebody has to agree to COMMIT"
 		}
 		lines = append(lines, l)

@@ -60,6 +60,9 @@ var explained = []struct {
 	detail bool
 }{
 	{commit.ErrNotReady, http.StatusConflict, "The policy is not met: not enough devices are ready.", false},
+	{commit.ErrNotApproved, http.StatusConflict, "Approvers have not signed who have to, so no device would act on a COMMIT.", false},
+	{commit.ErrMessage, http.StatusUnprocessableEntity, "That is no signature of an approver, as normsend approve writes it.", false},
+	{fleet.ErrBusy, http.StatusServiceUnavailable, "The server does that for many others. Try again in some seconds.", false},
 	{commit.ErrDecided, http.StatusConflict, "It was decided before.", false},
 	{commit.ErrRestored, http.StatusConflict, "The database was restored from a backup: this campaign takes the decision that a device shows, and makes none.", false},
 	{store.ErrSamePerson, http.StatusForbidden, "A campaign is approved by somebody else than who made it or changed it last.", false},
@@ -172,7 +175,7 @@ var actions = map[string]string{
 	"device.key": "showed a key", "device.enrol": "enrolled", "device.key-approved": "approved the key of", "device.key-revoked": "revoked the key of",
 	"examination.add": "had devices examine their network", "device.place": "set site and tags of", "device.key-removed": "forgot the key of", "device.remove": "removed device", "device.duplicate": "found a key twice:",
 	"campaign.add": "made a draft", "campaign.change": "changed a draft", "campaign.approve": "approved",
-	"campaign.scheduled": "started", "campaign.running": "began", "campaign.closed": "closed", "campaign.commit": "agreed to COMMIT",
+	"campaign.scheduled": "started", "campaign.running": "began", "campaign.closed": "closed", "campaign.commit": "agreed to COMMIT", "campaign.agree": "brought the signature of an approver for",
 	"campaign.abort": "aborted", "campaign.hold": "held", "campaign.pause": "paused", "campaign.paused": "paused by itself:", "campaign.resume": "resumed", "campaign.lead": "leads", "campaign.resolve": "said after a restore how it goes on:",
 	"database.restored": "restored the database from a backup", "setting.put": "changed a setting",
 	"token.create": "made a token for", "token.revoke": "revoked a token", "enrolment.create": "made an enrolment for", "enrolment.revoke": "revoked an enrolment for",

@@ -142,43 +142,49 @@ func (e Phase) Valid() bool {
 
 // Defines values for Reason.
 const (
-	ReasonAnnounced     Reason = "announced"
-	ReasonBusy          Reason = "busy"
-	ReasonChanged       Reason = "changed"
-	ReasonDecided       Reason = "decided"
-	ReasonElsewhere     Reason = "elsewhere"
-	ReasonExists        Reason = "exists"
-	ReasonExpired       Reason = "expired"
-	ReasonFileKeys      Reason = "file-keys"
-	ReasonFormat        Reason = "format"
-	ReasonImage         Reason = "image"
-	ReasonImagesMissing Reason = "images-missing"
-	ReasonInternal      Reason = "internal"
-	ReasonInvalid       Reason = "invalid"
-	ReasonNoGroup       Reason = "no-group"
-	ReasonNoTargets     Reason = "no-targets"
-	ReasonNotApproved   Reason = "not-approved"
-	ReasonNotFound      Reason = "not-found"
-	ReasonNotReady      Reason = "not-ready"
-	ReasonOverlap       Reason = "overlap"
-	ReasonPaused        Reason = "paused"
-	ReasonRestored      Reason = "restored"
-	ReasonReused        Reason = "reused"
-	ReasonRole          Reason = "role"
-	ReasonSamePerson    Reason = "same-person"
-	ReasonSignature     Reason = "signature"
-	ReasonState         Reason = "state"
-	ReasonTarget        Reason = "target"
-	ReasonToken         Reason = "token"
-	ReasonTooLarge      Reason = "too-large"
-	ReasonTooMany       Reason = "too-many"
-	ReasonUnconditional Reason = "unconditional"
+	ReasonAnnounced        Reason = "announced"
+	ReasonApproval         Reason = "approval"
+	ReasonApprovalsMissing Reason = "approvals-missing"
+	ReasonBusy             Reason = "busy"
+	ReasonChanged          Reason = "changed"
+	ReasonDecided          Reason = "decided"
+	ReasonElsewhere        Reason = "elsewhere"
+	ReasonExists           Reason = "exists"
+	ReasonExpired          Reason = "expired"
+	ReasonFileKeys         Reason = "file-keys"
+	ReasonFormat           Reason = "format"
+	ReasonImage            Reason = "image"
+	ReasonImagesMissing    Reason = "images-missing"
+	ReasonInternal         Reason = "internal"
+	ReasonInvalid          Reason = "invalid"
+	ReasonNoGroup          Reason = "no-group"
+	ReasonNoTargets        Reason = "no-targets"
+	ReasonNotApproved      Reason = "not-approved"
+	ReasonNotFound         Reason = "not-found"
+	ReasonNotReady         Reason = "not-ready"
+	ReasonOverlap          Reason = "overlap"
+	ReasonPaused           Reason = "paused"
+	ReasonRestored         Reason = "restored"
+	ReasonReused           Reason = "reused"
+	ReasonRole             Reason = "role"
+	ReasonSamePerson       Reason = "same-person"
+	ReasonSignature        Reason = "signature"
+	ReasonState            Reason = "state"
+	ReasonTarget           Reason = "target"
+	ReasonToken            Reason = "token"
+	ReasonTooLarge         Reason = "too-large"
+	ReasonTooMany          Reason = "too-many"
+	ReasonUnconditional    Reason = "unconditional"
 )
 
 // Valid indicates whether the value is a known member of the Reason enum.
 func (e Reason) Valid() bool {
 	switch e {
 	case ReasonAnnounced:
+		return true
+	case ReasonApproval:
+		return true
+	case ReasonApprovalsMissing:
 		return true
 	case ReasonBusy:
 		return true
@@ -575,6 +581,30 @@ type Activation struct {
 	Window    int64     `json:"window,omitempty,omitzero"`
 }
 
+// Approvals defines model for Approvals.
+type Approvals struct {
+	// List digest of the list of targets, of all waves; not there before the campaign runs
+	List string `json:"list,omitempty,omitzero"`
+
+	// Lists each of them has to be satisfied
+	Lists []Approvers `json:"lists"`
+
+	// Manifest digest of the release that is agreed to
+	Manifest string `json:"manifest"`
+
+	// Waves in their order; each is signed for
+	Waves []WaveApprovals `json:"waves"`
+}
+
+// Approvers defines model for Approvers.
+type Approvers struct {
+	// Keys public approver keys, as in anna.pub
+	Keys []string `json:"keys"`
+
+	// Threshold so many of them have to sign
+	Threshold int `json:"threshold"`
+}
+
 // By defines model for By.
 type By struct {
 	Actor string    `json:"actor"`
@@ -874,9 +904,11 @@ type Reason string
 
 // Release defines model for Release.
 type Release struct {
-	Created time.Time `json:"created"`
-	Epoch   int64     `json:"epoch"`
-	Expires time.Time `json:"expires"`
+	// Approvers who has to sign before a COMMIT of it, by itself and by the newest root: each list
+	Approvers []Approvers `json:"approvers,omitempty,omitzero"`
+	Created   time.Time   `json:"created"`
+	Epoch     int64       `json:"epoch"`
+	Expires   time.Time   `json:"expires"`
 
 	// FileKeys those of its sealed images are here
 	FileKeys bool     `json:"file_keys,omitempty,omitzero"`
@@ -1067,6 +1099,9 @@ type SiteList struct {
 
 // Status defines model for Status.
 type Status struct {
+	// Approvers who has to sign before a COMMIT, each list
+	Approvers []Approvers `json:"approvers,omitempty,omitzero"`
+
 	// Asking the policy is met, and a person is asked
 	Asking bool      `json:"asking,omitempty,omitzero"`
 	At     time.Time `json:"at"`
@@ -1098,6 +1133,9 @@ type Status struct {
 
 	// Left until everything is sent once
 	Left int64 `json:"left,omitempty,omitzero"`
+
+	// List digest of the list of targets, which they sign
+	List string `json:"list,omitempty,omitzero"`
 
 	// Loss the mean share of datagrams that they lost
 	Loss float64 `json:"loss,omitempty,omitzero"`
@@ -1243,6 +1281,9 @@ type Transport struct {
 	// RepairGroup beside a group that is given: where repairs go, which devices listen to only while they lack something
 	RepairGroup string `json:"repair_group,omitempty,omitzero"`
 
+	// SegmentHashes send hashes of all segments ahead, by which devices drop forged ones at once; agents that do not know of it refuse the campaign
+	SegmentHashes bool `json:"segment_hashes,omitempty,omitzero"`
+
 	// SegmentSize bytes
 	SegmentSize int `json:"segment_size,omitempty,omitzero"`
 
@@ -1304,6 +1345,19 @@ type Wave struct {
 	Targets Selector `json:"targets,omitempty,omitzero"`
 }
 
+// WaveApprovals defines model for WaveApprovals.
+type WaveApprovals struct {
+	// Approved public keys of those who have
+	Approved []string `json:"approved"`
+
+	// Missing so many more have to sign, at least
+	Missing int `json:"missing"`
+
+	// Payload what each signs
+	Payload []byte `json:"payload"`
+	Verdict string `json:"verdict"`
+}
+
 // WavePreview defines model for WavePreview.
 type WavePreview struct {
 	Sites   map[string]int `json:"sites"`
@@ -1312,11 +1366,17 @@ type WavePreview struct {
 
 // WaveState defines model for WaveState.
 type WaveState struct {
+	// Approved public keys of approvers who have
+	Approved []string `json:"approved,omitempty,omitzero"`
+
 	// Asking the policy is met, and a person is asked
 	Asking    bool `json:"asking,omitempty,omitzero"`
 	Committed int  `json:"committed,omitempty,omitzero"`
 	Failed    int  `json:"failed,omitempty,omitzero"`
-	Ready     int  `json:"ready"`
+
+	// MissingApprovals so many more approvers have to sign, at least
+	MissingApprovals int `json:"missing_approvals,omitempty,omitzero"`
+	Ready            int `json:"ready"`
 
 	// Reason why ABORT
 	Reason  string        `json:"reason,omitempty,omitzero"`
@@ -1442,6 +1502,12 @@ type ChangeCampaignParams struct {
 
 // AbortCampaignParams defines parameters for AbortCampaign.
 type AbortCampaignParams struct {
+	// IdempotencyKey makes this request be done once
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// AddApprovalParams defines parameters for AddApproval.
+type AddApprovalParams struct {
 	// IdempotencyKey makes this request be done once
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
@@ -1934,6 +2000,24 @@ type ClientInterface interface {
 	// Corresponds with POST /campaigns/{campaign}/abort (the `AbortCampaign` operationId).
 	AbortCampaign(ctx context.Context, campaign CampaignPath, params *AbortCampaignParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ShowApprovals Whose signatures a COMMIT needs, what they sign, and who has
+	//
+	// A release, or the root document, may name approvers: keys of people, of whom so many have to sign before devices act on a COMMIT.
+	// What they sign can be known when the campaign runs. It is a COSE_Sign1 of `payload`, as `normsend approve` makes it.
+	//
+	// Corresponds with GET /campaigns/{campaign}/approvals (the `ShowApprovals` operationId).
+	ShowApprovals(ctx context.Context, campaign CampaignPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddApprovalWithBody Bring the signature of an approver
+	//
+	// It is durable when it is answered, and goes with the decision to each device. The last one that is needed commits the wave, unless
+	// a person is to be asked besides. Whoever may run campaigns may bring it: what counts is the key that has signed.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /campaigns/{campaign}/approvals (the `AddApproval` operationId).
+	AddApprovalWithBody(ctx context.Context, campaign CampaignPath, params *AddApprovalParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ApproveCampaign Agree with a draft of somebody else, as it is
 	//
 	// Corresponds with POST /campaigns/{campaign}/approve (the `ApproveCampaign` operationId).
@@ -1941,7 +2025,7 @@ type ClientInterface interface {
 
 	// CommitCampaign Agree to COMMIT the wave that is open
 	//
-	// It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
+	// It is durable when it is answered. While signatures of approvers are missing it is refused: approvals-missing. A campaign that another server leads answers 503 with that server's name.
 	//
 	// Corresponds with POST /campaigns/{campaign}/commit (the `CommitCampaign` operationId).
 	CommitCampaign(ctx context.Context, campaign CampaignPath, params *CommitCampaignParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1950,6 +2034,14 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /campaigns/{campaign}/devices (the `ListCampaignDevices` operationId).
 	ListCampaignDevices(ctx context.Context, campaign CampaignPath, params *ListCampaignDevicesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DownloadEvidence What proves to anybody what became of a campaign
+	//
+	// A file for `normsend audit --evidence`: the signed release and session description, and the log, in which are the votes and results as devices have
+	// signed them, approvals and decisions. It holds no secrets. Of a campaign that runs it is as far as that is. A download that fails is cut off.
+	//
+	// Corresponds with GET /campaigns/{campaign}/evidence (the `DownloadEvidence` operationId).
+	DownloadEvidence(ctx context.Context, campaign CampaignPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// HoldCampaign Stop devices that have not begun to activate
 	//
@@ -2407,6 +2499,44 @@ func (c *Client) AbortCampaign(ctx context.Context, campaign CampaignPath, param
 	return c.Client.Do(req)
 }
 
+// ShowApprovals Whose signatures a COMMIT needs, what they sign, and who has
+//
+// A release, or the root document, may name approvers: keys of people, of whom so many have to sign before devices act on a COMMIT.
+// What they sign can be known when the campaign runs. It is a COSE_Sign1 of `payload`, as `normsend approve` makes it.
+//
+// Corresponds with GET /campaigns/{campaign}/approvals (the `ShowApprovals` operationId).
+func (c *Client) ShowApprovals(ctx context.Context, campaign CampaignPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewShowApprovalsRequest(c.Server, campaign)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddApprovalWithBody Bring the signature of an approver
+//
+// It is durable when it is answered, and goes with the decision to each device. The last one that is needed commits the wave, unless
+// a person is to be asked besides. Whoever may run campaigns may bring it: what counts is the key that has signed.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /campaigns/{campaign}/approvals (the `AddApproval` operationId).
+func (c *Client) AddApprovalWithBody(ctx context.Context, campaign CampaignPath, params *AddApprovalParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddApprovalRequestWithBody(c.Server, campaign, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ApproveCampaign Agree with a draft of somebody else, as it is
 //
 // Corresponds with POST /campaigns/{campaign}/approve (the `ApproveCampaign` operationId).
@@ -2424,7 +2554,7 @@ func (c *Client) ApproveCampaign(ctx context.Context, campaign CampaignPath, par
 
 // CommitCampaign Agree to COMMIT the wave that is open
 //
-// It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
+// It is durable when it is answered. While signatures of approvers are missing it is refused: approvals-missing. A campaign that another server leads answers 503 with that server's name.
 //
 // Corresponds with POST /campaigns/{campaign}/commit (the `CommitCampaign` operationId).
 func (c *Client) CommitCampaign(ctx context.Context, campaign CampaignPath, params *CommitCampaignParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2444,6 +2574,24 @@ func (c *Client) CommitCampaign(ctx context.Context, campaign CampaignPath, para
 // Corresponds with GET /campaigns/{campaign}/devices (the `ListCampaignDevices` operationId).
 func (c *Client) ListCampaignDevices(ctx context.Context, campaign CampaignPath, params *ListCampaignDevicesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListCampaignDevicesRequest(c.Server, campaign, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DownloadEvidence What proves to anybody what became of a campaign
+//
+// A file for `normsend audit --evidence`: the signed release and session description, and the log, in which are the votes and results as devices have
+// signed them, approvals and decisions. It holds no secrets. Of a campaign that runs it is as far as that is. A download that fails is cut off.
+//
+// Corresponds with GET /campaigns/{campaign}/evidence (the `DownloadEvidence` operationId).
+func (c *Client) DownloadEvidence(ctx context.Context, campaign CampaignPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDownloadEvidenceRequest(c.Server, campaign)
 	if err != nil {
 		return nil, err
 	}
@@ -3521,6 +3669,89 @@ func NewAbortCampaignRequest(server string, campaign CampaignPath, params *Abort
 	return req, nil
 }
 
+// NewShowApprovalsRequest constructs an http.Request for the ShowApprovals method
+func NewShowApprovalsRequest(server string, campaign CampaignPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "campaign", campaign, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/campaigns/%s/approvals", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewAddApprovalRequestWithBody constructs an http.Request for the AddApproval method, with any body, and a specified content type
+func NewAddApprovalRequestWithBody(server string, campaign CampaignPath, params *AddApprovalParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "campaign", campaign, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/campaigns/%s/approvals", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
 // NewApproveCampaignRequest constructs an http.Request for the ApproveCampaign method
 func NewApproveCampaignRequest(server string, campaign CampaignPath, params *ApproveCampaignParams) (*http.Request, error) {
 	var err error
@@ -3738,6 +3969,40 @@ func NewListCampaignDevicesRequest(server string, campaign CampaignPath, params 
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
 		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewDownloadEvidenceRequest constructs an http.Request for the DownloadEvidence method
+func NewDownloadEvidenceRequest(server string, campaign CampaignPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "campaign", campaign, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/campaigns/%s/evidence", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -5771,6 +6036,26 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /campaigns/{campaign}/abort (the `AbortCampaign` operationId).
 	AbortCampaignWithResponse(ctx context.Context, campaign CampaignPath, params *AbortCampaignParams, reqEditors ...RequestEditorFn) (*AbortCampaignResponse, error)
 
+	// ShowApprovalsWithResponse Whose signatures a COMMIT needs, what they sign, and who has
+	//
+	// A release, or the root document, may name approvers: keys of people, of whom so many have to sign before devices act on a COMMIT.
+	// What they sign can be known when the campaign runs. It is a COSE_Sign1 of `payload`, as `normsend approve` makes it.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /campaigns/{campaign}/approvals (the `ShowApprovals` operationId).
+	ShowApprovalsWithResponse(ctx context.Context, campaign CampaignPath, reqEditors ...RequestEditorFn) (*ShowApprovalsResponse, error)
+
+	// AddApprovalWithBodyWithResponse Bring the signature of an approver
+	//
+	// It is durable when it is answered, and goes with the decision to each device. The last one that is needed commits the wave, unless
+	// a person is to be asked besides. Whoever may run campaigns may bring it: what counts is the key that has signed.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /campaigns/{campaign}/approvals (the `AddApproval` operationId).
+	AddApprovalWithBodyWithResponse(ctx context.Context, campaign CampaignPath, params *AddApprovalParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddApprovalResponse, error)
+
 	// ApproveCampaignWithResponse Agree with a draft of somebody else, as it is
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -5780,7 +6065,7 @@ type ClientWithResponsesInterface interface {
 
 	// CommitCampaignWithResponse Agree to COMMIT the wave that is open
 	//
-	// It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
+	// It is durable when it is answered. While signatures of approvers are missing it is refused: approvals-missing. A campaign that another server leads answers 503 with that server's name.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5793,6 +6078,16 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /campaigns/{campaign}/devices (the `ListCampaignDevices` operationId).
 	ListCampaignDevicesWithResponse(ctx context.Context, campaign CampaignPath, params *ListCampaignDevicesParams, reqEditors ...RequestEditorFn) (*ListCampaignDevicesResponse, error)
+
+	// DownloadEvidenceWithResponse What proves to anybody what became of a campaign
+	//
+	// A file for `normsend audit --evidence`: the signed release and session description, and the log, in which are the votes and results as devices have
+	// signed them, approvals and decisions. It holds no secrets. Of a campaign that runs it is as far as that is. A download that fails is cut off.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /campaigns/{campaign}/evidence (the `DownloadEvidence` operationId).
+	DownloadEvidenceWithResponse(ctx context.Context, campaign CampaignPath, reqEditors ...RequestEditorFn) (*DownloadEvidenceResponse, error)
 
 	// HoldCampaignWithResponse Stop devices that have not begun to activate
 	//
@@ -6727,6 +7022,179 @@ func (r AbortCampaignResponse) ContentType() string {
 	return ""
 }
 
+type ShowApprovalsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Approvals
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *Invalid
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthorized
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *Forbidden
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *NotFound
+	// ApplicationproblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationproblemJSON429 *TooMany
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ShowApprovalsResponse) GetJSON200() *Approvals {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ShowApprovalsResponse) GetApplicationproblemJSON400() *Invalid {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ShowApprovalsResponse) GetApplicationproblemJSON401() *Unauthorized {
+	return r.ApplicationproblemJSON401
+}
+
+// GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ShowApprovalsResponse) GetApplicationproblemJSON403() *Forbidden {
+	return r.ApplicationproblemJSON403
+}
+
+// GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ShowApprovalsResponse) GetApplicationproblemJSON404() *NotFound {
+	return r.ApplicationproblemJSON404
+}
+
+// GetApplicationproblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ShowApprovalsResponse) GetApplicationproblemJSON429() *TooMany {
+	return r.ApplicationproblemJSON429
+}
+
+// GetBody returns the raw response body bytes
+func (r ShowApprovalsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ShowApprovalsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ShowApprovalsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ShowApprovalsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type AddApprovalResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *Invalid
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthorized
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *Forbidden
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *NotFound
+	// ApplicationproblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationproblemJSON409 *Conflict
+	// ApplicationproblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationproblemJSON413 *TooLarge
+	// ApplicationproblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationproblemJSON422 *Refused
+	// ApplicationproblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationproblemJSON429 *TooMany
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *Unavailable
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r AddApprovalResponse) GetApplicationproblemJSON400() *Invalid {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r AddApprovalResponse) GetApplicationproblemJSON401() *Unauthorized {
+	return r.ApplicationproblemJSON401
+}
+
+// GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r AddApprovalResponse) GetApplicationproblemJSON403() *Forbidden {
+	return r.ApplicationproblemJSON403
+}
+
+// GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r AddApprovalResponse) GetApplicationproblemJSON404() *NotFound {
+	return r.ApplicationproblemJSON404
+}
+
+// GetApplicationproblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r AddApprovalResponse) GetApplicationproblemJSON409() *Conflict {
+	return r.ApplicationproblemJSON409
+}
+
+// GetApplicationproblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r AddApprovalResponse) GetApplicationproblemJSON413() *TooLarge {
+	return r.ApplicationproblemJSON413
+}
+
+// GetApplicationproblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r AddApprovalResponse) GetApplicationproblemJSON422() *Refused {
+	return r.ApplicationproblemJSON422
+}
+
+// GetApplicationproblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r AddApprovalResponse) GetApplicationproblemJSON429() *TooMany {
+	return r.ApplicationproblemJSON429
+}
+
+// GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r AddApprovalResponse) GetApplicationproblemJSON503() *Unavailable {
+	return r.ApplicationproblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r AddApprovalResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AddApprovalResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AddApprovalResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AddApprovalResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ApproveCampaignResponse200Headers the declared response headers of an HTTP 200 response for ApproveCampaign
 type ApproveCampaignResponse200Headers struct {
 	ETag string
@@ -6984,6 +7452,89 @@ func (r ListCampaignDevicesResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListCampaignDevicesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type DownloadEvidenceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *Invalid
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthorized
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *Forbidden
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *NotFound
+	// ApplicationproblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationproblemJSON409 *Conflict
+	// ApplicationproblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationproblemJSON429 *TooMany
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *Unavailable
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r DownloadEvidenceResponse) GetApplicationproblemJSON400() *Invalid {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r DownloadEvidenceResponse) GetApplicationproblemJSON401() *Unauthorized {
+	return r.ApplicationproblemJSON401
+}
+
+// GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r DownloadEvidenceResponse) GetApplicationproblemJSON403() *Forbidden {
+	return r.ApplicationproblemJSON403
+}
+
+// GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r DownloadEvidenceResponse) GetApplicationproblemJSON404() *NotFound {
+	return r.ApplicationproblemJSON404
+}
+
+// GetApplicationproblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r DownloadEvidenceResponse) GetApplicationproblemJSON409() *Conflict {
+	return r.ApplicationproblemJSON409
+}
+
+// GetApplicationproblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r DownloadEvidenceResponse) GetApplicationproblemJSON429() *TooMany {
+	return r.ApplicationproblemJSON429
+}
+
+// GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r DownloadEvidenceResponse) GetApplicationproblemJSON503() *Unavailable {
+	return r.ApplicationproblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r DownloadEvidenceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DownloadEvidenceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DownloadEvidenceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DownloadEvidenceResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -9937,6 +10488,38 @@ func (c *ClientWithResponses) AbortCampaignWithResponse(ctx context.Context, cam
 	return ParseAbortCampaignResponse(rsp)
 }
 
+// ShowApprovalsWithResponse Whose signatures a COMMIT needs, what they sign, and who has
+//
+// A release, or the root document, may name approvers: keys of people, of whom so many have to sign before devices act on a COMMIT.
+// What they sign can be known when the campaign runs. It is a COSE_Sign1 of `payload`, as `normsend approve` makes it.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /campaigns/{campaign}/approvals (the `ShowApprovals` operationId).
+func (c *ClientWithResponses) ShowApprovalsWithResponse(ctx context.Context, campaign CampaignPath, reqEditors ...RequestEditorFn) (*ShowApprovalsResponse, error) {
+	rsp, err := c.ShowApprovals(ctx, campaign, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseShowApprovalsResponse(rsp)
+}
+
+// AddApprovalWithBodyWithResponse Bring the signature of an approver
+//
+// It is durable when it is answered, and goes with the decision to each device. The last one that is needed commits the wave, unless
+// a person is to be asked besides. Whoever may run campaigns may bring it: what counts is the key that has signed.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /campaigns/{campaign}/approvals (the `AddApproval` operationId).
+func (c *ClientWithResponses) AddApprovalWithBodyWithResponse(ctx context.Context, campaign CampaignPath, params *AddApprovalParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddApprovalResponse, error) {
+	rsp, err := c.AddApprovalWithBody(ctx, campaign, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddApprovalResponse(rsp)
+}
+
 // ApproveCampaignWithResponse Agree with a draft of somebody else, as it is
 //
 // Returns a wrapper object for the known response body format(s).
@@ -9952,7 +10535,7 @@ func (c *ClientWithResponses) ApproveCampaignWithResponse(ctx context.Context, c
 
 // CommitCampaignWithResponse Agree to COMMIT the wave that is open
 //
-// It is durable when it is answered. A campaign that another server leads answers 503 with that server's name.
+// It is durable when it is answered. While signatures of approvers are missing it is refused: approvals-missing. A campaign that another server leads answers 503 with that server's name.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -9976,6 +10559,22 @@ func (c *ClientWithResponses) ListCampaignDevicesWithResponse(ctx context.Contex
 		return nil, err
 	}
 	return ParseListCampaignDevicesResponse(rsp)
+}
+
+// DownloadEvidenceWithResponse What proves to anybody what became of a campaign
+//
+// A file for `normsend audit --evidence`: the signed release and session description, and the log, in which are the votes and results as devices have
+// signed them, approvals and decisions. It holds no secrets. Of a campaign that runs it is as far as that is. A download that fails is cut off.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /campaigns/{campaign}/evidence (the `DownloadEvidence` operationId).
+func (c *ClientWithResponses) DownloadEvidenceWithResponse(ctx context.Context, campaign CampaignPath, reqEditors ...RequestEditorFn) (*DownloadEvidenceResponse, error) {
+	rsp, err := c.DownloadEvidence(ctx, campaign, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDownloadEvidenceResponse(rsp)
 }
 
 // HoldCampaignWithResponse Stop devices that have not begun to activate
@@ -11069,6 +11668,152 @@ func ParseAbortCampaignResponse(rsp *http.Response) (*AbortCampaignResponse, err
 	return response, nil
 }
 
+// ParseShowApprovalsResponse parses an HTTP response from a ShowApprovalsWithResponse call
+func ParseShowApprovalsResponse(rsp *http.Response) (*ShowApprovalsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ShowApprovalsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Approvals
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON429 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAddApprovalResponse parses an HTTP response from a AddApprovalWithResponse call
+func ParseAddApprovalResponse(rsp *http.Response) (*AddApprovalResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AddApprovalResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseApproveCampaignResponse parses an HTTP response from a ApproveCampaignWithResponse call
 func ParseApproveCampaignResponse(rsp *http.Response) (*ApproveCampaignResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -11290,6 +12035,74 @@ func ParseListCampaignDevicesResponse(rsp *http.Response) (*ListCampaignDevicesR
 			return nil, err
 		}
 		response.ApplicationproblemJSON429 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseDownloadEvidenceResponse parses an HTTP response from a DownloadEvidenceWithResponse call
+func ParseDownloadEvidenceResponse(rsp *http.Response) (*DownloadEvidenceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DownloadEvidenceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
 
 	}
 
@@ -13670,6 +14483,12 @@ type ServerInterface interface {
 	// AbortCampaign Decide to ABORT the wave that is open and those behind it
 	// (POST /campaigns/{campaign}/abort)
 	AbortCampaign(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params AbortCampaignParams)
+	// ShowApprovals Whose signatures a COMMIT needs, what they sign, and who has
+	// (GET /campaigns/{campaign}/approvals)
+	ShowApprovals(w http.ResponseWriter, r *http.Request, campaign CampaignPath)
+	// AddApproval Bring the signature of an approver
+	// (POST /campaigns/{campaign}/approvals)
+	AddApproval(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params AddApprovalParams)
 	// ApproveCampaign Agree with a draft of somebody else, as it is
 	// (POST /campaigns/{campaign}/approve)
 	ApproveCampaign(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params ApproveCampaignParams)
@@ -13679,6 +14498,9 @@ type ServerInterface interface {
 	// ListCampaignDevices List the targets of a campaign
 	// (GET /campaigns/{campaign}/devices)
 	ListCampaignDevices(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params ListCampaignDevicesParams)
+	// DownloadEvidence What proves to anybody what became of a campaign
+	// (GET /campaigns/{campaign}/evidence)
+	DownloadEvidence(w http.ResponseWriter, r *http.Request, campaign CampaignPath)
 	// HoldCampaign Stop devices that have not begun to activate
 	// (POST /campaigns/{campaign}/hold)
 	HoldCampaign(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params HoldCampaignParams)
@@ -14143,6 +14965,82 @@ func (siw *ServerInterfaceWrapper) AbortCampaign(w http.ResponseWriter, r *http.
 	handler.ServeHTTP(w, r)
 }
 
+// ShowApprovals operation middleware
+func (siw *ServerInterfaceWrapper) ShowApprovals(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "campaign" -------------
+	var campaign CampaignPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "campaign", r.PathValue("campaign"), &campaign, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "campaign", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ShowApprovals(w, r, campaign)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// AddApproval operation middleware
+func (siw *ServerInterfaceWrapper) AddApproval(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "campaign" -------------
+	var campaign CampaignPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "campaign", r.PathValue("campaign"), &campaign, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "campaign", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AddApprovalParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.AddApproval(w, r, campaign, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ApproveCampaign operation middleware
 func (siw *ServerInterfaceWrapper) ApproveCampaign(w http.ResponseWriter, r *http.Request) {
 
@@ -14373,6 +15271,32 @@ func (siw *ServerInterfaceWrapper) ListCampaignDevices(w http.ResponseWriter, r 
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListCampaignDevices(w, r, campaign, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DownloadEvidence operation middleware
+func (siw *ServerInterfaceWrapper) DownloadEvidence(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "campaign" -------------
+	var campaign CampaignPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "campaign", r.PathValue("campaign"), &campaign, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "campaign", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DownloadEvidence(w, r, campaign)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -16362,6 +17286,9 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/campaigns/{campaign}/hold", wrapper.HoldCampaign)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/campaigns/{campaign}/resume", wrapper.ResumeCampaign)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/campaigns/{campaign}/commit", wrapper.CommitCampaign)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/campaigns/{campaign}/approvals", wrapper.ShowApprovals)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/campaigns/{campaign}/approvals", wrapper.AddApproval)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/campaigns/{campaign}/evidence", wrapper.DownloadEvidence)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/campaigns/{campaign}/abort", wrapper.AbortCampaign)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/campaigns/{campaign}/status", wrapper.ShowCampaignStatus)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/campaigns/{campaign}/devices", wrapper.ListCampaignDevices)
@@ -17257,6 +18184,270 @@ func (response AbortCampaign503ApplicationProblemPlusJSONResponse) VisitAbortCam
 	return err
 }
 
+type ShowApprovalsRequestObject struct {
+	Campaign CampaignPath `json:"campaign"`
+}
+
+type ShowApprovalsResponseObject interface {
+	VisitShowApprovalsResponse(w http.ResponseWriter) error
+}
+
+type ShowApprovals200JSONResponse Approvals
+
+func (response ShowApprovals200JSONResponse) VisitShowApprovalsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShowApprovals400ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response ShowApprovals400ApplicationProblemPlusJSONResponse) VisitShowApprovalsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShowApprovals401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ShowApprovals401ApplicationProblemPlusJSONResponse) VisitShowApprovalsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShowApprovals403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ShowApprovals403ApplicationProblemPlusJSONResponse) VisitShowApprovalsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShowApprovals404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ShowApprovals404ApplicationProblemPlusJSONResponse) VisitShowApprovalsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShowApprovals429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response ShowApprovals429ApplicationProblemPlusJSONResponse) VisitShowApprovalsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddApprovalRequestObject struct {
+	Campaign CampaignPath `json:"campaign"`
+	Params   AddApprovalParams
+	Body     io.Reader
+}
+
+type AddApprovalResponseObject interface {
+	VisitAddApprovalResponse(w http.ResponseWriter) error
+}
+
+type AddApproval204Response struct {
+}
+
+func (response AddApproval204Response) VisitAddApprovalResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type AddApproval400ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response AddApproval400ApplicationProblemPlusJSONResponse) VisitAddApprovalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddApproval401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response AddApproval401ApplicationProblemPlusJSONResponse) VisitAddApprovalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddApproval403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response AddApproval403ApplicationProblemPlusJSONResponse) VisitAddApprovalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddApproval404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response AddApproval404ApplicationProblemPlusJSONResponse) VisitAddApprovalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddApproval409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response AddApproval409ApplicationProblemPlusJSONResponse) VisitAddApprovalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddApproval413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response AddApproval413ApplicationProblemPlusJSONResponse) VisitAddApprovalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddApproval422ApplicationProblemPlusJSONResponse struct {
+	RefusedApplicationProblemPlusJSONResponse
+}
+
+func (response AddApproval422ApplicationProblemPlusJSONResponse) VisitAddApprovalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddApproval429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response AddApproval429ApplicationProblemPlusJSONResponse) VisitAddApprovalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddApproval503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response AddApproval503ApplicationProblemPlusJSONResponse) VisitAddApprovalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ApproveCampaignRequestObject struct {
 	Campaign CampaignPath `json:"campaign"`
 	Params   ApproveCampaignParams
@@ -17644,6 +18835,146 @@ func (response ListCampaignDevices429ApplicationProblemPlusJSONResponse) VisitLi
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DownloadEvidenceRequestObject struct {
+	Campaign CampaignPath `json:"campaign"`
+}
+
+type DownloadEvidenceResponseObject interface {
+	VisitDownloadEvidenceResponse(w http.ResponseWriter) error
+}
+
+type DownloadEvidence200ApplicationoctetStreamResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response DownloadEvidence200ApplicationoctetStreamResponse) VisitDownloadEvidenceResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/octet-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type DownloadEvidence400ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response DownloadEvidence400ApplicationProblemPlusJSONResponse) VisitDownloadEvidenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DownloadEvidence401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response DownloadEvidence401ApplicationProblemPlusJSONResponse) VisitDownloadEvidenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DownloadEvidence403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response DownloadEvidence403ApplicationProblemPlusJSONResponse) VisitDownloadEvidenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DownloadEvidence404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response DownloadEvidence404ApplicationProblemPlusJSONResponse) VisitDownloadEvidenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DownloadEvidence409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response DownloadEvidence409ApplicationProblemPlusJSONResponse) VisitDownloadEvidenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DownloadEvidence429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response DownloadEvidence429ApplicationProblemPlusJSONResponse) VisitDownloadEvidenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DownloadEvidence503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response DownloadEvidence503ApplicationProblemPlusJSONResponse) VisitDownloadEvidenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -21676,6 +23007,12 @@ type StrictServerInterface interface {
 	// AbortCampaign Decide to ABORT the wave that is open and those behind it
 	// (POST /campaigns/{campaign}/abort)
 	AbortCampaign(ctx context.Context, request AbortCampaignRequestObject) (AbortCampaignResponseObject, error)
+	// ShowApprovals Whose signatures a COMMIT needs, what they sign, and who has
+	// (GET /campaigns/{campaign}/approvals)
+	ShowApprovals(ctx context.Context, request ShowApprovalsRequestObject) (ShowApprovalsResponseObject, error)
+	// AddApproval Bring the signature of an approver
+	// (POST /campaigns/{campaign}/approvals)
+	AddApproval(ctx context.Context, request AddApprovalRequestObject) (AddApprovalResponseObject, error)
 	// ApproveCampaign Agree with a draft of somebody else, as it is
 	// (POST /campaigns/{campaign}/approve)
 	ApproveCampaign(ctx context.Context, request ApproveCampaignRequestObject) (ApproveCampaignResponseObject, error)
@@ -21685,6 +23022,9 @@ type StrictServerInterface interface {
 	// ListCampaignDevices List the targets of a campaign
 	// (GET /campaigns/{campaign}/devices)
 	ListCampaignDevices(ctx context.Context, request ListCampaignDevicesRequestObject) (ListCampaignDevicesResponseObject, error)
+	// DownloadEvidence What proves to anybody what became of a campaign
+	// (GET /campaigns/{campaign}/evidence)
+	DownloadEvidence(ctx context.Context, request DownloadEvidenceRequestObject) (DownloadEvidenceResponseObject, error)
 	// HoldCampaign Stop devices that have not begun to activate
 	// (POST /campaigns/{campaign}/hold)
 	HoldCampaign(ctx context.Context, request HoldCampaignRequestObject) (HoldCampaignResponseObject, error)
@@ -22035,6 +23375,61 @@ func (sh *strictHandler) AbortCampaign(w http.ResponseWriter, r *http.Request, c
 	}
 }
 
+// ShowApprovals operation middleware
+func (sh *strictHandler) ShowApprovals(w http.ResponseWriter, r *http.Request, campaign CampaignPath) {
+	var request ShowApprovalsRequestObject
+
+	request.Campaign = campaign
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ShowApprovals(ctx, request.(ShowApprovalsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ShowApprovals")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ShowApprovalsResponseObject); ok {
+		if err := validResponse.VisitShowApprovalsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// AddApproval operation middleware
+func (sh *strictHandler) AddApproval(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params AddApprovalParams) {
+	var request AddApprovalRequestObject
+
+	request.Campaign = campaign
+	request.Params = params
+
+	request.Body = r.Body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.AddApproval(ctx, request.(AddApprovalRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddApproval")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(AddApprovalResponseObject); ok {
+		if err := validResponse.VisitAddApprovalResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ApproveCampaign operation middleware
 func (sh *strictHandler) ApproveCampaign(w http.ResponseWriter, r *http.Request, campaign CampaignPath, params ApproveCampaignParams) {
 	var request ApproveCampaignRequestObject
@@ -22109,6 +23504,32 @@ func (sh *strictHandler) ListCampaignDevices(w http.ResponseWriter, r *http.Requ
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ListCampaignDevicesResponseObject); ok {
 		if err := validResponse.VisitListCampaignDevicesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DownloadEvidence operation middleware
+func (sh *strictHandler) DownloadEvidence(w http.ResponseWriter, r *http.Request, campaign CampaignPath) {
+	var request DownloadEvidenceRequestObject
+
+	request.Campaign = campaign
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DownloadEvidence(ctx, request.(DownloadEvidenceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DownloadEvidence")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DownloadEvidenceResponseObject); ok {
+		if err := validResponse.VisitDownloadEvidenceResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -3,7 +3,7 @@
 import { chromium } from "playwright-core";
 import { AxeBuilder } from "@axe-core/playwright";
 
-const { BASE, OPERATOR, APPROVER, MANIFEST, IMAGE, CHROMIUM, SHOTS, SWITCH } = process.env;
+const { BASE, OPERATOR, APPROVER, MANIFEST, IMAGE, CHROMIUM, SHOTS, BESIDE } = process.env;
 const desktop = { width: 1200, height: 760 };
 const phone = { width: 390, height: 780 };
 const faults = [];
@@ -86,10 +86,10 @@ async function times(page) {
 // outage cuts what keeps a page up to date: it says so, and goes on when the server is back.
 async function outage(page) {
 	cut = true;
-	await fetch(`${SWITCH}/cut`);
+	await fetch(`${BESIDE}/cut`);
 	await page.getByText(/Not live since \d\d:\d\d:\d\d; trying again\./).waitFor();
 	await check(page, "not-live");
-	await fetch(`${SWITCH}/mend`);
+	await fetch(`${BESIDE}/mend`);
 	await page.locator("[data-stale]").waitFor({ state: "hidden" });
 	cut = false;
 }
@@ -209,6 +209,11 @@ async function walk() {
 	await anna.goto(campaign + "/sites");
 	await check(anna, "campaign-sites");
 	await anna.goto(campaign);
+	await anna.getByText("1 approver has to sign before COMMIT.", { exact: false }).first().waitFor({ timeout: 60000 });
+	await check(anna, "campaign-signing");
+	await anna.getByLabel("Or one of them as text").fill(await (await fetch(`${BESIDE}/sign${new URL(campaign).pathname}`)).text());
+	await anna.getByRole("button", { name: "Bring it" }).click();
+	await anna.getByText("1 signature is taken.").waitFor();
 	await anna.getByText("Somebody has to agree to COMMIT.").waitFor({ timeout: 60000 });
 	await check(anna, "campaign-asking");
 	if (SHOTS) await anna.locator(".plots").screenshot({ path: `${SHOTS}/campaign-plots-desktop-light.png` });
