@@ -370,18 +370,14 @@ func TestDeviceCutOffAfterReadyGetsTheDecisionLater(t *testing.T) {
 		a := run(t, cfg, w)
 		s.publish()
 		eventually(t, 2*time.Minute, "READY", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.votes) > 0 })
-		s.mu.Lock()
-		s.down = true
-		s.mu.Unlock()
+		s.reach(false)
 		time.Sleep(2 * time.Hour)
 		a.stop()
 		w2 := new(watcher)
 		cfg.Event = w2.add
 		a = run(t, cfg, w2)
 		time.Sleep(time.Hour)
-		s.mu.Lock()
-		s.down = false
-		s.mu.Unlock()
+		s.reach(true)
 		eventually(t, 3*time.Minute, "activation", w2.has(EventActivated))
 		a.stop()
 	})

@@ -250,6 +250,13 @@ func (s *server) stop() {
 	}
 }
 
+// reach says whether devices reach the server.
+func (s *server) reach(yes bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down = !yes
+}
+
 // RoundTrip carries HTTP to the handler.
 func (s *server) RoundTrip(r *http.Request) (*http.Response, error) {
 	s.mu.Lock()

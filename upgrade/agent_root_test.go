@@ -254,7 +254,7 @@ func TestAttackRevokedKey(t *testing.T) {
 				cfg := s.rooted(dir, "d1", w, makeRoot(t, 1, nil))
 				a := run(t, cfg, w)
 				if until == EventReceiving {
-					s.down = false
+					s.reach(true)
 				}
 				if until == EventHeld {
 					if err := s.c.Hold(time.Now()); err != nil {
