@@ -8,15 +8,15 @@ const maxStall = 50 * time.Millisecond
 
 // relieve completes requests until the receiver has memory for symbols again, or the sink is stuck.
 func (s *Session) relieve() {
-	s.patience.Reset(maxStall)
-	defer s.patience.Stop()
+	patience := time.NewTimer(maxStall)
+	defer patience.Stop()
 	for s.rx.Pressed() {
 		s.files.give()
 		select {
 		case j := <-s.files.done:
 			s.complete(j)
 			s.drainReceiver(time.Now())
-		case <-s.patience.C:
+		case <-patience.C:
 			s.stuck = true
 			return
 		case <-s.closed:

@@ -83,19 +83,18 @@ type Session struct {
 	events queue
 
 	// Owned by the loop; nothing else touches these.
-	tx       *norm.Sender
-	rx       *norm.Receiver
-	due      time.Time     // when one of them waits for the time to be told; zero: never
-	pause    time.Duration // see const pause; zero where there is nothing to be gained
-	files    files
-	stuck    bool                         // the sink: see relieve
-	patience *time.Timer                  // with it
-	waits    map[norm.AckRequest]*ackWait // of callers that wait
-	streams  streams
-	out      outbox
-	unsent   uint64
-	mute     bool // the last datagrams could not be sent
-	hears    bool // the repair group
+	tx      *norm.Sender
+	rx      *norm.Receiver
+	due     time.Time     // when one of them waits for the time to be told; zero: never
+	pause   time.Duration // see const pause; zero where there is nothing to be gained
+	files   files
+	waits   map[norm.AckRequest]*ackWait // of callers that wait
+	streams streams
+	out     outbox
+	unsent  uint64
+	mute    bool // the last datagrams could not be sent
+	stuck   bool // the sink does not move: see relieve
+	hears   bool // the repair group
 }
 
 // Open starts a session. On error the Conn stays open.
@@ -140,7 +139,6 @@ func Open(cfg Config) (*Session, error) {
 		}
 	}
 	s.files, s.out = newFiles(cfg.Workers), newOutbox(cfg.Conn, cfg.Trace)
-	s.patience = time.NewTimer(0)
 	s.due = time.Now() // the first turn is at once
 	s.done.Go(s.loop)
 	return s, nil
