@@ -248,7 +248,7 @@ func (a *Agent) settle(now time.Time) error {
 // wait returns how long nothing has to be done if nothing happens.
 func (a *Agent) wait(now time.Time) time.Duration {
 	next := now.Add(time.Hour)
-	for _, t := range []time.Time{a.p.Deadline(), a.outbox.next, a.poll.next, a.showing.poll.next, a.status.due()} {
+	for _, t := range []time.Time{a.p.Deadline(), a.outbox.next, a.poll.deadline(), a.showing.poll.deadline(), a.status.due()} {
 		if !t.IsZero() && t.Before(next) {
 			next = t
 		}

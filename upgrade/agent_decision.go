@@ -118,6 +118,24 @@ type pollTimer struct {
 
 func (t *pollTimer) schedule(now time.Time) { t.next = now.Add(minPoll + rand.N(maxPoll-minPoll)) }
 
+// deadline is when to look at it again; zero while the server is being asked, as what comes of that is heard of.
+func (t *pollTimer) deadline() time.Time {
+	if t.busy {
+		return time.Time{}
+	}
+	return t.next
+}
+
+// begin reports whether it is time to ask, and if so schedules the next time. Busy is to be reset when this one is over.
+func (t *pollTimer) begin(now time.Time) bool {
+	if at := t.deadline(); at.IsZero() || now.Before(at) {
+		return false
+	}
+	t.busy = true
+	t.schedule(now)
+	return true
+}
+
 // ask asks the server, now and then, for what this device waits for: the decision, or the end of a HOLD. That the server
 // does not know the campaign says nothing about a decision: the device waits.
 func (a *Agent) ask(now time.Time) {
@@ -130,11 +148,9 @@ func (a *Agent) ask(now time.Time) {
 	case a.poll.next.IsZero():
 		a.poll.schedule(now)
 	}
-	if a.poll.busy || now.Before(a.poll.next) {
+	if !a.poll.begin(now) {
 		return
 	}
-	a.poll.busy = true
-	a.poll.schedule(now)
 	round := st.Current.Round
 	a.work.Go(func() {
 		f := a.askDecision

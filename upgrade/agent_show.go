@@ -44,16 +44,14 @@ func (a *Agent) decides(signed []byte, round commit.Round) bool {
 // show shows the server the decision that it lacks, when that is due: until it announces it, or refuses it for good.
 func (a *Agent) show(now time.Time) {
 	poll, round := &a.showing.poll, a.showing.round
-	if poll.busy || poll.next.IsZero() || now.Before(poll.next) {
+	if !poll.begin(now) {
 		return
 	}
 	decision, ok := a.p.Decision(round)
 	if !ok { // another round has ended since
-		poll.next = time.Time{}
+		*poll = pollTimer{}
 		return
 	}
-	poll.busy = true
-	poll.schedule(now)
 	a.work.Go(func() {
 		err := a.client.Adopt(a.ctx, round.Campaign.String(), round.Wave, decision)
 		a.do(func(time.Time) {
