@@ -206,9 +206,13 @@ const logPage = 1000
 // ReadLog gives f each record of the log of a campaign, in order, without leading it. F may take its time: nothing of the
 // database waits for it.
 func (s *Store) ReadLog(ctx context.Context, id commit.CampaignID, f func(rec []byte) error) error {
-	for n := int64(0); ; n += logPage {
-		page, err := collect(ctx, s.readers, `SELECT record FROM campaign_log WHERE campaign = $1 AND n >= $2 AND n < $3 ORDER BY n`,
-			[]any{id.String(), n, n + logPage}, func(row scanner) (rec []byte, err error) { err = row.Scan(&rec); return rec, err })
+	for next := int64(0); ; {
+		page, err := collect(ctx, s.readers, `SELECT n, record FROM campaign_log WHERE campaign = $1 AND n >= $2 ORDER BY n LIMIT $3`,
+			[]any{id.String(), next, logPage}, func(row scanner) (rec []byte, err error) {
+				err = row.Scan(&next, &rec)
+				next++
+				return rec, err
+			})
 		if err != nil {
 			return err
 		}
